@@ -1,0 +1,1 @@
+"""The job: plans, hands out, gathers, chooses, writes and shows."""

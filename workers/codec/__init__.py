@@ -1,0 +1,46 @@
+"""The frame encoder of the Cool-Chic family, format ``coolchic-3.4``: one file per network."""
+
+from workers.codec.checkpoint import (
+    check_match,
+    dump_frame_encoder,
+    parse_frame_encoder,
+    read_frame_encoder,
+)
+from workers.codec.frame import Frame, Planes, parse_frame, read_frame
+from workers.codec.frame_encoder import (
+    KINDS,
+    FrameEncoder,
+    FrameEncoderManager,
+    FrameEncoderOutput,
+)
+from workers.codec.loss import LossFunctionOutput, loss_function, psnr_db
+from workers.codec.parameter import (
+    ARCHITECTURES,
+    MODULES,
+    Architecture,
+    FrameEncoderParameter,
+    SynthesisLayer,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "KINDS",
+    "MODULES",
+    "Architecture",
+    "Frame",
+    "FrameEncoder",
+    "FrameEncoderManager",
+    "FrameEncoderOutput",
+    "FrameEncoderParameter",
+    "LossFunctionOutput",
+    "Planes",
+    "SynthesisLayer",
+    "check_match",
+    "dump_frame_encoder",
+    "loss_function",
+    "parse_frame",
+    "parse_frame_encoder",
+    "psnr_db",
+    "read_frame",
+    "read_frame_encoder",
+]

@@ -1,0 +1,143 @@
+"""Checkpoints: a frame encoder as a safetensors file."""
+
+import json
+import math
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from workers.codec.frame import Frame
+from workers.codec.frame_encoder import KINDS, FrameEncoder, FrameEncoderManager
+from workers.codec.parameter import MODULES, FrameEncoderParameter
+from workers.errors import CheckpointError, MismatchError
+
+_PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
+
+
+def read_frame_encoder(path: Path) -> tuple[FrameEncoder, FrameEncoderManager]:
+    """Read a checkpoint file.
+
+    Raises:
+        CheckpointError: it cannot be read, or :func:`parse_frame_encoder` cannot use it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: the frame encoder cannot be read: {error.strerror or error}") from None
+    return parse_frame_encoder(content, str(path))
+
+
+def parse_frame_encoder(content: bytes, name: str) -> tuple[FrameEncoder, FrameEncoderManager]:
+    """Frame encoder of a checkpoint's bytes, in evaluation mode, with the rate constraint it was fitted for.
+
+    Args:
+        content: a safetensors file; nothing is ever unpickled.
+        name: the file's name, for messages.
+
+    Raises:
+        CheckpointError: it is no safetensors file, or its metadata, tensor names, shapes, types or values are
+            wrong or do not fit each other.
+    """
+    try:
+        return _parse(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from None
+
+
+def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
+    if not content:
+        raise CheckpointError("the frame encoder's file is empty")
+    try:
+        tensors = safetensors.torch.load(content)
+    except Exception as error:  # the library raises several unrelated types
+        hint = "a pickle is never read, convert it; " if content.startswith(_PICKLE_OR_ZIP) else ""
+        raise CheckpointError(f"a frame encoder is a safetensors file; {hint}found: {error}") from None
+    # The library has validated the header, but gives its metadata only for files on disk.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+
+    # Everything is compared before anything is allocated for it.
+    param = FrameEncoderParameter.from_metadata(metadata)
+    shapes = param.tensor_shapes()
+    if missing := sorted(shapes.keys() - tensors.keys()):
+        raise CheckpointError(f"tensors are missing for this architecture: {_few(missing)}")
+    if unknown := sorted(tensors.keys() - shapes.keys()):
+        raise CheckpointError(f"tensors that this architecture does not have: {_few(unknown)}")
+    for key, shape in shapes.items():
+        tensor = tensors[key]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(
+                f"tensor {key!r} has shape {list(shape)} for this metadata; found {list(tensor.shape)}"
+            )
+        if tensor.dtype != torch.float32:
+            raise CheckpointError(f"tensor {key!r} is float32; found {tensor.dtype}")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"tensor {key!r} has values that are NaN or infinite")
+
+    frame_encoder = FrameEncoder(param)
+    frame_encoder.load_state_dict(tensors)
+    frame_encoder.eval()
+    for module in MODULES:
+        steps = {kind: metadata.get(f"q_step.{module}.{kind}") for kind in KINDS}
+        counts = {kind: metadata.get(f"expgol_cnt.{module}.{kind}") for kind in KINDS}
+        if any(steps.values()) or any(counts.values()):
+            try:
+                frame_encoder.nn_q_step[module] = {k: float(v) for k, v in steps.items() if v is not None}
+                frame_encoder.nn_expgol_cnt[module] = {k: int(v) for k, v in counts.items() if v is not None}
+            except ValueError:
+                raise CheckpointError(
+                    f"metadata of {module}: steps and counts are numbers; found {steps}, {counts}"
+                ) from None
+    return frame_encoder, FrameEncoderManager(lmbda=_lmbda(metadata))
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f", … ({len(names)} in all)" if len(names) > 4 else "")
+
+
+def _lmbda(metadata: dict[str, str]) -> float:
+    try:
+        lmbda = float(metadata["lmbda"])
+    except (KeyError, ValueError):
+        raise CheckpointError(
+            f"metadata key 'lmbda' is a number; found {metadata.get('lmbda', 'nothing')!r}"
+        ) from None
+    if not (math.isfinite(lmbda) and lmbda >= 0):
+        raise CheckpointError(f"metadata key 'lmbda' is finite and not negative; found {lmbda}")
+    return lmbda
+
+
+def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float) -> bytes:
+    """Checkpoint of a frame encoder, as the bytes of a safetensors file.
+
+    For every module that has been quantized the metadata also hold ``q_step.<module>.<weight|bias>`` and
+    ``expgol_cnt.<module>.<weight|bias>``.
+    """
+    metadata = frame_encoder.param.to_metadata() | {"lmbda": repr(lmbda)}
+    for name, values in (
+        ("q_step", frame_encoder.nn_q_step),
+        ("expgol_cnt", frame_encoder.nn_expgol_cnt),
+    ):
+        for module, of_kind in values.items():
+            metadata |= {f"{name}.{module}.{kind}": repr(value) for kind, value in of_kind.items()}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in frame_encoder.state_dict().items()}
+    return safetensors.torch.save(tensors, metadata)
+
+
+def check_match(frame: Frame, frame_encoder: FrameEncoder) -> None:
+    """Refuse a frame encoder that was fitted for a frame of another size or format.
+
+    Raises:
+        MismatchError: size, colour format or bit depth differ.
+    """
+    param = frame_encoder.param
+    of_frame = (*frame.img_size, frame.frame_data_type, frame.bitdepth)
+    of_encoder = (*param.img_size, param.frame_data_type, param.bitdepth)
+    if of_frame != of_encoder:
+        raise MismatchError(
+            "the frame encoder is for a frame of {}×{} {} {} bits; the frame is {}×{} {} {} bits".format(
+                *(value for h, w, *rest in (of_encoder, of_frame) for value in (w, h, *rest))
+            )
+        )

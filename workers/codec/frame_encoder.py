@@ -1,0 +1,114 @@
+"""The frame encoder: latent grids and the three networks that decode them, assembled."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from workers.codec.arm import Arm, rate_bit
+from workers.codec.frame import Planes
+from workers.codec.latent import contexts, flatten, quantize_latents
+from workers.codec.parameter import MODULES, FrameEncoderParameter
+from workers.codec.synthesis import Synthesis
+from workers.codec.upsampling import Upsampling
+
+KINDS = ("weight", "bias")
+"""The two kinds of parameters, each with a quantization step and an exp-Golomb count of its own."""
+
+
+class FrameEncoderOutput(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        decoded_image: the decoded frame, samples in [0, 1].
+        rate: bits of each latent, ``[N]``.
+    """
+
+    decoded_image: Planes
+    rate: Tensor
+
+
+@dataclass
+class FrameEncoderManager:
+    """Rate constraint of a frame, and a record of the time its encoding took.
+
+    Attributes:
+        lmbda: weight of the rate, in bits per luma sample, against the mean squared error.
+        total_training_time_sec: seconds spent on this frame, fitting and quantization sweep together.
+        iterations_counter: iterations of the fit, all candidates of the warm-up included.
+    """
+
+    lmbda: float
+    total_training_time_sec: float = 0.0
+    iterations_counter: int = 0
+
+
+class FrameEncoder(nn.Module):
+    """Latent grids, ``arm``, ``upsampling`` and ``synthesis`` of one frame.
+
+    Attributes:
+        param: the architecture.
+        nn_q_step: per module that has been quantized, its steps ``{"weight": …, "bias": …}``.
+        nn_expgol_cnt: per module that has been quantized, its exp-Golomb counts, likewise.
+    """
+
+    def __init__(self, param: FrameEncoderParameter) -> None:
+        super().__init__()
+        self.param = param
+        self.latent_grids = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, h, w)) for h, w in param.grid_sizes)
+        self.arm = Arm(param.dim_arm, param.n_hidden_layers_arm)
+        self.upsampling = Upsampling(param.n_grids, param.ups_k_size, param.ups_preconcat_k_size)
+        self.synthesis = Synthesis(param.n_grids, param.layers_synthesis)
+        self.nn_q_step: dict[str, dict[str, float]] = {}
+        self.nn_expgol_cnt: dict[str, dict[str, int]] = {}
+
+    def network(self, module: str) -> nn.Module:
+        """One of the networks that are sent: ``arm``, ``synthesis`` or ``upsampling``.
+
+        Raises:
+            KeyError: there is no such network.
+        """
+        if module not in MODULES:
+            raise KeyError(f"a module is one of {MODULES}; found {module!r}")
+        return cast(nn.Module, getattr(self, module))
+
+    def get_network_parameters(self, module: str) -> dict[str, Tensor]:
+        """A copy of one network's parameters, by name within the network."""
+        return {name: value.detach().clone() for name, value in self.network(module).named_parameters()}
+
+    def set_network_parameters(self, module: str, parameters: dict[str, Tensor]) -> None:
+        """Replace the values of one network's parameters, names as in :meth:`get_network_parameters`."""
+        own = dict(self.network(module).named_parameters())
+        if own.keys() != parameters.keys():
+            raise KeyError(f"{module}: expected parameters {sorted(own)}; found {sorted(parameters)}")
+        with torch.no_grad():
+            for name, value in parameters.items():
+                own[name].copy_(value)
+
+    def decoder_side_latents(self) -> list[Tensor]:
+        """Quantized latents of the evaluation, ``[1, 1, H_i, W_i]`` each."""
+        return quantize_latents(list(self.latent_grids), self.param.encoder_gain)
+
+    def forward(self, latents: list[Tensor] | None = None) -> FrameEncoderOutput:
+        """Decode the latents and measure their rate.
+
+        In evaluation the decoded samples are rounded to the bit depth; in training they are not.
+
+        Args:
+            latents: decoder-side latents to use in place of the rounded ones, for training.
+        """
+        if latents is None:
+            latents = self.decoder_side_latents()
+        mu, scale = self.arm(contexts(latents, self.param.dim_arm))
+        rate = rate_bit(flatten(latents), mu, scale)
+        image = self.synthesis(self.upsampling(latents))  # [1, 3, H, W]
+        if not self.training:
+            image = round_to_bitdepth(image, self.param.bitdepth)
+        return FrameEncoderOutput(Planes.from_444(image, self.param.frame_data_type).clamp(), rate)
+
+
+def round_to_bitdepth(image: Tensor, bitdepth: int) -> Tensor:
+    """Samples ``round(x · M) / M`` with ``M = 2^bitdepth − 1``, as a file of that bit depth holds them."""
+    maximum = 2**bitdepth - 1
+    return torch.round(image * maximum).div(maximum)

@@ -1,0 +1,59 @@
+"""Latent grids: quantization, and the causal contexts that the arm sees."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workers.codec.parameter import CONTEXT_INDICES
+
+MASK_SIZE = 9
+"""Side of the window, centred on a latent, in which its causal neighbours lie."""
+
+PAD = MASK_SIZE // 2
+
+
+def quantize_latents(latent_grids: Sequence[Tensor], encoder_gain: int) -> list[Tensor]:
+    """Decoder-side latents ``y_i = round(encoder_gain · latent_grids[i])``, ties to even.
+
+    Args:
+        latent_grids: ``[1, 1, H_i, W_i]`` each.
+        encoder_gain: factor before rounding.
+
+    Returns:
+        As many tensors of the same shapes, integer-valued float32.
+    """
+    return [torch.round(grid * encoder_gain) for grid in latent_grids]
+
+
+def context_offsets(dim_arm: int) -> list[tuple[int, int]]:
+    """Row and column, relative to a latent, of each of its ``dim_arm`` causal neighbours, in order."""
+    return [(index // MASK_SIZE - PAD, index % MASK_SIZE - PAD) for index in CONTEXT_INDICES[dim_arm]]
+
+
+def contexts(latents: Sequence[Tensor], dim_arm: int) -> Tensor:
+    """Causal neighbours of every latent, zeros outside its grid.
+
+    Args:
+        latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
+        dim_arm: number of neighbours ``C``.
+
+    Returns:
+        ``[N, C]``, the ``N`` latents grid by grid, in raster order within a grid.
+    """
+    flat = []
+    for grid in latents:
+        height, width = grid.shape[-2:]
+        padded = F.pad(grid[0, 0], (PAD, PAD, PAD, PAD))  # [H_i + 8, W_i + 8]
+        neighbours = [
+            padded[PAD + dy : PAD + dy + height, PAD + dx : PAD + dx + width].reshape(-1)
+            for dy, dx in context_offsets(dim_arm)
+        ]
+        flat.append(torch.stack(neighbours, dim=1))  # [H_i · W_i, C]
+    return torch.cat(flat)
+
+
+def flatten(latents: Sequence[Tensor]) -> Tensor:
+    """All latents as one vector ``[N]``, grid by grid, in raster order."""
+    return torch.cat([grid.reshape(-1) for grid in latents])

@@ -1,0 +1,64 @@
+"""Rate–distortion cost of a decoded frame."""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from workers.codec.frame import Planes
+
+
+class LossFunctionOutput(NamedTuple):
+    """Cost and its parts, as 0-d float32 tensors that carry gradients.
+
+    Attributes:
+        loss: ``mse + lmbda · (rate_latent_bit + rate_nn_bit) / (H · W)``.
+        mse: mean squared error over all samples of all planes, samples in [0, 1].
+        rate_latent_bit: bits of all latents.
+    """
+
+    loss: Tensor
+    mse: Tensor
+    rate_latent_bit: Tensor
+
+
+def mean_squared_error(decoded: Planes, target: Planes) -> Tensor:
+    """Sum of squared errors of all planes over their number of samples, 0-d."""
+    if len(decoded.tensors) == 1:
+        return (decoded.tensors[0] - target.tensors[0]).square().mean()
+    samples = sum(plane.numel() for plane in target.tensors)
+    parts = [
+        (ours - theirs).square().mean() * ours.numel()
+        for ours, theirs in zip(decoded.tensors, target.tensors, strict=True)
+    ]
+    return sum(parts[1:], parts[0]) / samples
+
+
+def loss_function(
+    decoded_image: Planes,
+    rate_latent_bit: Tensor,
+    target_image: Planes,
+    lmbda: float,
+    rate_nn_bit: float = 0.0,
+) -> LossFunctionOutput:
+    """Rate–distortion cost ``D + λR`` of a decoded frame.
+
+    Args:
+        decoded_image: the decoded frame.
+        rate_latent_bit: bits of each latent, any shape.
+        target_image: the original frame, of the same format.
+        lmbda: weight of the rate.
+        rate_nn_bit: bits of the networks that have been quantized; carries no gradient.
+
+    Returns:
+        The cost and its parts. The rate is divided by the number of luma samples in every format.
+    """
+    mse = mean_squared_error(decoded_image, target_image)
+    height, width = target_image.luma_size
+    rate = rate_latent_bit.sum()
+    return LossFunctionOutput(mse + lmbda * ((rate + rate_nn_bit) / (height * width)), mse, rate)
+
+
+def psnr_db(mse: float) -> float:
+    """Peak signal-to-noise ratio ``−10 log10 mse``, in dB; infinite for a perfect frame."""
+    return -10 * math.log10(mse) if mse > 0 else math.inf

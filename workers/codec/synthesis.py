@@ -1,0 +1,55 @@
+"""Synthesis: a few convolutions from the dense latents to the frame."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workers.codec.parameter import SynthesisLayer
+
+
+class SynthesisConv2d(nn.Module):
+    """Convolution with replicate padding, ``[B, in, H, W] → [B, out, H, W]``, plus its input if residual."""
+
+    def __init__(self, in_channels: int, layer: SynthesisLayer) -> None:
+        super().__init__()
+        k = layer.kernel_size
+        self.residual = layer.residual
+        self.pad = k // 2
+        self.weight = nn.Parameter(torch.empty(layer.out_channels, in_channels, k, k))
+        self.bias = nn.Parameter(torch.empty(layer.out_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Biases 0; weights 0 if residual, else U(−a, a) with ``a = 1 / (out² · √(in · k²))``."""
+        out_channels, in_channels, k, _ = self.weight.shape
+        bound = 1 / (out_channels**2 * (in_channels * k * k) ** 0.5)
+        with torch.no_grad():
+            self.bias.zero_()
+            if self.residual:
+                self.weight.zero_()
+            else:
+                self.weight.uniform_(-bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        p = self.pad
+        y = F.conv2d(F.pad(x, (p, p, p, p), mode="replicate"), self.weight, self.bias)
+        return y + x if self.residual else y
+
+
+class Synthesis(nn.Module):
+    """The convolutions, each followed by its non-linearity, if any."""
+
+    def __init__(self, in_channels: int, layers: Sequence[SynthesisLayer]) -> None:
+        super().__init__()
+        modules: list[nn.Module] = []
+        for layer in layers:
+            modules += [SynthesisConv2d(in_channels, layer), nn.ReLU() if layer.relu else nn.Identity()]
+            in_channels = layer.out_channels
+        self.layers = nn.Sequential(*modules)
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """``[B, L, H, W]`` to ``[B, 3, H, W]``, before rounding to the bit depth."""
+        return cast(Tensor, self.layers(dense))

@@ -1,0 +1,64 @@
+"""Every error that qsweep raises on purpose, in one tree.
+
+::
+
+    QsweepError
+    ├── InputError               what a user handed in cannot be used
+    │   ├── FrameFileError       a frame file is missing, truncated, of another kind, …
+    │   ├── CheckpointError      a frame encoder's file, metadata, tensor names or shapes
+    │   └── MismatchError        frame and frame encoder are fine, but not for each other
+    ├── InfeasibleModuleError    no pair of quantization steps of a module can be used
+    ├── ConfigError              a key of the configuration, or of the command line
+    ├── ResultsError             the output folder: another job's, damaged, not writable
+    └── ReplicaError             the replicas: none could be started, or all were lost
+
+A message says the rule that was broken, what was found and where (file, key, frame, module).
+"""
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "FrameFileError",
+    "InfeasibleModuleError",
+    "InputError",
+    "MismatchError",
+    "QsweepError",
+    "ReplicaError",
+    "ResultsError",
+]
+
+
+class QsweepError(Exception):
+    """Base of every error that qsweep raises on purpose."""
+
+
+class InputError(QsweepError):
+    """A frame or a frame encoder that cannot be used."""
+
+
+class FrameFileError(InputError):
+    """A frame file that is missing, empty, truncated or of an unsupported kind."""
+
+
+class CheckpointError(InputError):
+    """A frame encoder's file whose format, metadata, tensor names, shapes or values are wrong."""
+
+
+class MismatchError(InputError):
+    """A frame and a frame encoder that do not belong together."""
+
+
+class InfeasibleModuleError(QsweepError):
+    """A module none of whose pairs of quantization steps gives a finite loss without overflow."""
+
+
+class ConfigError(QsweepError):
+    """A configuration file or a command line that cannot be accepted."""
+
+
+class ResultsError(QsweepError):
+    """An output folder that cannot be written, or that holds something else."""
+
+
+class ReplicaError(QsweepError):
+    """No replica could be started, or too many were lost."""
