@@ -1,0 +1,131 @@
+"""The sweep of one frame that is already in memory."""
+
+import time
+from contextlib import ExitStack
+from copy import deepcopy
+from functools import partial
+from typing import Literal, NamedTuple
+
+import pandas as pd
+import torch
+
+from sweep.cluster import RayPool, connect
+from sweep.config import FitConfig, RayConfig
+from sweep.driver import Driver, LocalPool, Pool, parse_shared
+from sweep.grid import Grid, named_grid
+from sweep.schedule import Call, CallDone, CallFailed, FrameEnded
+from sweep.table import rd_table, to_pandas
+from workers.codec import (
+    Frame,
+    FrameEncoder,
+    FrameEncoderManager,
+    check_match,
+    dump_frame_encoder,
+)
+from workers.fit import FitProgress
+from workers.quantize import Settled, apply_choices
+from workers.replica import Replica
+from workers.source import FrameSource
+
+Replicas = int | Literal["auto"] | None
+
+
+class FrameSweep(NamedTuple):
+    """Outcome of the sweep of one frame.
+
+    Attributes:
+        choices: per module, the winning pair, its counts and the bits of the module.
+        table: the rate–distortion table, columns as in :func:`~sweep.read_rd_table`.
+    """
+
+    choices: dict[str, Settled]
+    table: pd.DataFrame
+
+
+def quantize_model(
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    frame_encoder_manager: FrameEncoderManager,
+    *,
+    replicas: Replicas = None,
+    grid: Grid | None = None,
+) -> FrameEncoder:
+    """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
+
+    Args:
+        frame_encoder: in full precision; its networks are quantized in place, and ``nn_q_step[module]`` and
+            ``nn_expgol_cnt[module]`` are set.
+        frame: the frame it was fitted for.
+        frame_encoder_manager: gives ``lmbda``; ``total_training_time_sec`` grows by the time this takes.
+        replicas: ``None`` to measure in this process; else the number of Ray replicas to use (``auto`` for one
+            per GPU, or else one per CPU), on the Ray this process is connected to, on ``RAY_ADDRESS``, or on
+            one that is started for this call.
+        grid: pairs of every module; ``None`` for those of ``coolchic-3.4``.
+
+    Returns:
+        The same frame encoder.
+
+    Raises:
+        MismatchError: the frame encoder was fitted for a frame of another size or format.
+        InfeasibleModuleError: no pair of a module has a finite loss.
+        ReplicaError: Ray cannot be used.
+    """
+    swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid)
+    apply_choices(frame_encoder, swept.choices)
+    return frame_encoder
+
+
+def sweep_frame(
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    frame_encoder_manager: FrameEncoderManager,
+    *,
+    replicas: Replicas = None,
+    grid: Grid | None = None,
+) -> FrameSweep:
+    """Measure every pair of every module, and choose; like :func:`quantize_model`, but nothing is quantized.
+
+    Args and errors are those of :func:`quantize_model`.
+    """
+    start = time.perf_counter()
+    check_match(frame, frame_encoder)
+    device = next(frame_encoder.parameters()).device
+    cpu = torch.device("cpu")
+    frame = Frame(frame.data.to(cpu), frame.frame_data_type, frame.bitdepth)
+    frame_encoder = deepcopy(frame_encoder).to(cpu).eval()
+    lmbda = frame_encoder_manager.lmbda
+    with ExitStack() as stack:
+        if replicas is None:
+            pool: Pool = LocalPool(Replica(str(device), torch.get_num_threads()))
+            source = FrameSource("frame", lambda: frame, lambda: (frame_encoder, frame_encoder_manager))
+        else:
+            stack.enter_context(connect(RayConfig(replicas=replicas)))
+            pool = ray_pool = RayPool(replicas)
+            stack.callback(ray_pool.close)
+            read = pool.share(dump_frame_encoder(frame_encoder, lmbda))
+            source = FrameSource("frame", pool.share(frame), partial(parse_shared, read, "frame"))
+        outcome = _Outcome()
+        Driver(pool, {source.id: source}, grid or named_grid(), FitConfig(), "auto", outcome).run()
+    ended = outcome.frame
+    assert ended is not None
+    if ended.error is not None:
+        raise ended.error
+    frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
+    return FrameSweep(ended.choices, to_pandas(rd_table(ended)))
+
+
+class _Outcome:
+    """An observer that waits for the one frame."""
+
+    frame: FrameEnded | None = None
+
+    def called(self, call: Call) -> None: ...
+
+    def answered(self, call: Call, event: CallDone | CallFailed) -> None: ...
+
+    def fitting(self, frame: str, progress: FitProgress) -> None: ...
+
+    def fitted(self, frame: str, checkpoint: bytes) -> None: ...
+
+    def ended(self, frame: FrameEnded) -> None:
+        self.frame = frame

@@ -1,0 +1,157 @@
+"""The command line."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.config import Job, load_job
+from sweep.job import Outcome, run_job
+from sweep.progress import logging_to, show
+from sweep.report import write_report
+from sweep.results import FRAMES_FILE
+from workers.errors import ConfigError, QsweepError, ReplicaError, ResultsError
+
+FAILED, WRONG = 1, 2
+_SHOWN_FRAMES = 20
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The quantization sweep of overfitted image codecs (Cool-Chic family) as a distributed Ray job.",
+    epilog="Exit status: 0 every frame done; 1 some frames failed; 2 wrong configuration or command line, nothing "
+    "was started; 130 or 143 interrupted, the same command goes on from there.",
+)
+
+
+class _Interrupted(BaseException):
+    """A signal asked the program to stop."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number
+
+
+@app.callback(invoke_without_command=False)
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=lambda on: _version(on)
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def _version(on: bool) -> None:
+    if on:
+        typer.echo(f"qsweep {version('qsweep')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY.PATH=VALUE",
+            help="Set a key of the configuration; again for more.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="Folder for the results, in place of the configuration's.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Run a job; where it was run before with the same configuration, go on with it."""
+    with _signals(), logging_to(Console(stderr=True)):
+        try:
+            job = load_job(config, overrides or (), out)
+            outcome = run_job(job, partial(show, console=Console(stderr=True)))
+        except QsweepError as error:
+            typer.echo(f"qsweep: {error}", err=True)
+            raise typer.Exit(
+                WRONG if isinstance(error, ConfigError | ReplicaError | ResultsError) else FAILED
+            ) from None
+    _show_outcome(job, outcome)
+    if outcome.failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
+    ],
+) -> None:
+    """Write report.html anew from a job's results."""
+    try:
+        typer.echo(write_report(out))
+    except QsweepError as error:
+        typer.echo(f"qsweep: {error}", err=True)
+        raise typer.Exit(WRONG) from None
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT and SIGTERM end the program in order, with the status a shell expects."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # one is enough
+        raise _Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except _Interrupted as interrupted:
+        typer.echo("qsweep: interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(interrupted.status) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show_outcome(job: Job, outcome: Outcome) -> None:
+    """A line per frame, failures with their reasons, and where everything is."""
+    console = Console(highlight=False)
+    table = Table("frame", "bpp", "networks bpp", "PSNR dB", "loss", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for record in outcome.done[:_SHOWN_FRAMES]:
+        networks = record["rate_nn_bpp"]
+        numbers = (record["rate_latent_bpp"] + networks, networks, record["psnr_db"], record["loss"])
+        cells = (f"{n:{spec}}" for n, spec in zip(numbers, (".4f", ".4f", ".3f", ".6g"), strict=True))
+        table.add_row(escape(record["frame"]), *cells)
+    if outcome.done:
+        console.print(table)
+    for record in outcome.failed[:_SHOWN_FRAMES]:
+        console.print(f"{record['frame']} failed: {record['error']}", markup=False, soft_wrap=True)
+    if max(len(outcome.done), len(outcome.failed)) > _SHOWN_FRAMES:
+        console.print(f"all of them in {FRAMES_FILE}")
+    n_done, n_failed = len(outcome.done), len(outcome.failed)
+    console.print(f"{n_done} done, {n_failed} failed; results in {job.config.out}", markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.captureWarnings(True)
+    sys.exit(app())

@@ -1,0 +1,342 @@
+"""Configuration of a job: read, validated, resolved; unknown keys fail."""
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+
+from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
+from workers.codec import ARCHITECTURES
+from workers.errors import ConfigError
+from workers.fit import RECIPES, Recipe
+
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+Auto = Literal["auto"]
+Lmbda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class FrameEntry(BaseModel):
+    """One entry of ``frames``, or several where ``frame`` is a glob pattern."""
+
+    model_config = _STRICT
+    frame: str = Field(min_length=1, description="path or glob pattern of a picture or .yuv file")
+    encoder: str | None = Field(
+        None,
+        description="path of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
+    )
+    lmbda: Lmbda | None = Field(None, description="a number, 0 or more; or null, for the encoder's")
+
+
+class FitIterations(BaseModel):
+    """Iterations in place of the recipe's."""
+
+    model_config = _STRICT
+    warmup: PositiveInt | None = Field(None, description="an integer, 1 or more, per candidate and stage; or null")
+    phase_1: PositiveInt | None = Field(None, description="an integer, 1 or more; or null")
+    phase_2: PositiveInt | None = Field(None, description="an integer, 1 or more; or null")
+
+
+class FitConfig(BaseModel):
+    """How a frame encoder is fitted where an entry has none."""
+
+    model_config = _STRICT
+    arch: Literal["vlop", "lop", "mop", "hop"] = Field("hop", description=f"one of {', '.join(ARCHITECTURES)}")
+    recipe: str = Field("fast", description=f"one of {', '.join(RECIPES)}")
+    seed: int = Field(0, ge=0, lt=2**63, description="an integer, 0 or more")
+    lmbda: Lmbda = Field(1e-3, description="a number, 0 or more; for entries that give none")
+    iterations: FitIterations = Field(
+        default_factory=FitIterations, description="a mapping with warmup, phase_1, phase_2; null is the recipe's"
+    )
+
+    def resolve(self) -> Recipe:
+        """The recipe, with the iterations that are given here."""
+        recipe = RECIPES[self.recipe]
+        given = (self.iterations.phase_1, self.iterations.phase_2)
+        phases = [
+            phase if iterations is None else replace(phase, iterations=iterations)
+            for phase, iterations in zip(recipe.phases, given, strict=True)
+        ]
+        warmup = recipe.warmup
+        if warmup is not None and self.iterations.warmup is not None:
+            warmup = replace(warmup, iterations=self.iterations.warmup)
+        return Recipe(tuple(phases), warmup)
+
+
+class RayConfig(BaseModel):
+    """Where a job runs, and how its work is cut up. Nothing here changes a result."""
+
+    model_config = _STRICT
+    address: str | None = Field(
+        None, description="address of a Ray cluster; or null, for RAY_ADDRESS if set, else an embedded local Ray"
+    )
+    replicas: PositiveInt | Auto = Field(
+        "auto", description="auto, for one per GPU or else one per CPU core; or an integer, 1 or more"
+    )
+    pairs_per_call: PositiveInt | Auto = Field("auto", description="auto; or an integer, 1 or more")
+
+
+def _expand_bare(value: object) -> object:
+    return {"frame": value} if isinstance(value, str) else value
+
+
+def _power_of_two(value: object) -> object:
+    match = re.fullmatch(r"2\^(-?\d{1,2})", value) if isinstance(value, str) else None
+    return 2.0 ** int(match[1]) if match else value
+
+
+Step = Annotated[float, BeforeValidator(_power_of_two)]
+
+
+class JobConfig(BaseModel):
+    """The whole configuration, as it stands in the file."""
+
+    model_config = _STRICT
+    frames: list[Annotated[FrameEntry, BeforeValidator(_expand_bare)]] = Field(
+        min_length=1,
+        description="a list, not empty, of paths, glob patterns, or mappings with frame, encoder, lmbda",
+    )
+    out: str = Field(min_length=1, description="path or URI of the folder for the results")
+    grid: str | dict[str, dict[str, list[Step]]] = Field(
+        DEFAULT_GRID,
+        description=f"one of {', '.join(STEPS)}; or, per module and kind (weight, bias), a list of powers of two",
+    )
+    fit: FitConfig = Field(default_factory=FitConfig, description="a mapping")
+    ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
+
+
+class FrameItem(NamedTuple):
+    """A frame of the job.
+
+    Attributes:
+        id: its file stem, or ``<stem>-<n>`` where stems collide.
+        frame: path of its file.
+        encoder: path of its encoder's file; ``None`` if it is to be fitted.
+        lmbda: weight of the rate; ``None`` for the encoder's.
+    """
+
+    id: str
+    frame: str
+    encoder: str | None
+    lmbda: float | None
+
+
+class Job(NamedTuple):
+    """A configuration with everything resolved: what is written to ``job.yaml``.
+
+    Attributes:
+        config: as validated, ``out`` resolved.
+        frames: of the job, globs expanded, paths absolute.
+        grid: pairs of every module.
+    """
+
+    config: JobConfig
+    frames: tuple[FrameItem, ...]
+    grid: Grid
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that results depend on, as plain data; two jobs with the same identity give the same."""
+        steps = {
+            module: {kind: sorted({getattr(pair, kind) for pair in pairs}) for kind in ("weight", "bias")}
+            for module, pairs in self.grid.items()
+        }
+        needs_fit = any(item.encoder is None for item in self.frames)
+        return {
+            "frames": [item._asdict() for item in self.frames],
+            "grid": steps,
+            "fit": self.config.fit.model_dump() if needs_fit else None,
+        }
+
+
+def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> Job:
+    """Read and resolve a configuration file.
+
+    Args:
+        path: the YAML file; paths in it are relative to its folder.
+        overrides: ``key.path=value`` each, the value in YAML, applied in order.
+        out: path or URI in place of the configuration's, relative to the working directory.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown, missing or ill-typed. The message names the
+            file, the key, what was found and what is accepted.
+    """
+    content = _read_yaml(path)
+    for override in overrides:
+        _override(content, override)
+    if out is not None:
+        content["out"] = out if "://" in out else str(Path(out).absolute())
+    try:
+        config = JobConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error, content))) from None
+    base = path.absolute().parent
+    config = config.model_copy(update={"out": _resolve(base, config.out)})
+    return Job(config, _expand(config, base, path), _grid(config, path))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as everyone expects, and a key stands once."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
+    keys = Counter(loader.construct_object(key) for key, _ in node.value)
+    if twice := [key for key, times in keys.items() if times > 1]:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"a key stands once; {twice[0]!r} is there twice", node.start_mark
+        )
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML in which 1e-3 is a number, and a key stands once.
+
+    Raises:
+        yaml.YAMLError: it is no such YAML.
+    """
+    return yaml.load(text, _Loader)  # a SafeLoader
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = parse_yaml(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a YAML file: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
+    return content
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.split(".")
+    if not separator or not all(parts):
+        raise ConfigError(f"--set: written key.path=value; found {override!r}")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: the value is YAML; found {text!r}") from None
+    at: Any = content
+    try:
+        for part, following in zip(parts, [*parts[1:], None], strict=True):
+            index: Any = int(part) if isinstance(at, list) else part
+            if following is None:
+                at[index] = value
+            else:
+                if isinstance(at, dict) and at.get(index) is None:
+                    at[index] = {}
+                at = at[index]
+    except (IndexError, ValueError, TypeError, KeyError):
+        raise ConfigError(f"--set {key}: there is no such key to set; {part!r} leads nowhere") from None
+
+
+def _explain(error: ValidationError, content: Mapping[str, Any]) -> Iterable[str]:
+    """A line per key: its path, what is accepted, what was found."""
+    lines: dict[str, str] = {}
+    for problem in error.errors():
+        model: type[BaseModel] | None = JobConfig
+        key, accepted, found = "", "a mapping", problem["input"]
+        at: Any = content
+        for part in problem["loc"]:
+            if isinstance(part, int):
+                key, at = f"{key}[{part}]", at[part] if isinstance(at, list) else at
+                model = FrameEntry if key.startswith("frames") else None
+            elif model is not None and part in model.model_fields:
+                field = model.model_fields[part]
+                key, accepted = f"{key}.{part}".lstrip("."), field.description or ""
+                at = at.get(part) if isinstance(at, Mapping) else at
+                model = next(
+                    (kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)), None
+                )
+                found = at
+            elif problem["type"] == "extra_forbidden" and model is not None:
+                key, found = f"{key}.{part}".lstrip("."), None
+                lines[key] = f"{key}: unknown key; accepted: {', '.join(model.model_fields)}"
+            elif isinstance(at, Mapping) and part in at:
+                key, at = f"{key}.{part}", at[part]
+        if problem["type"] == "missing":
+            lines[key] = f"{key}: this key is required; accepted: {accepted}"
+        elif problem["type"] != "extra_forbidden":
+            lines.setdefault(key, f"{key}: accepted: {accepted}; found {_short(found)}")
+    return lines.values()
+
+
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _resolve(base: Path, location: str) -> str:
+    return location if "://" in location else str(base / location)
+
+
+def _grid(config: JobConfig, path: Path) -> Grid:
+    try:
+        return named_grid(config.grid) if isinstance(config.grid, str) else make_grid(config.grid)
+    except KeyError:
+        accepted = JobConfig.model_fields["grid"].description
+        raise ConfigError(f"{path}: grid: accepted: {accepted}; found {config.grid!r}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: grid: {error}") from None
+
+
+def _expand(config: JobConfig, base: Path, path: Path) -> tuple[FrameItem, ...]:
+    if config.fit.recipe not in RECIPES:
+        accepted = FitConfig.model_fields["recipe"].description
+        raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    entries: list[tuple[str, FrameEntry]] = []
+    for index, entry in enumerate(config.frames):
+        location = _resolve(base, entry.frame)
+        if not glob.has_magic(entry.frame) or Path(location).exists():
+            entries.append((location, entry))
+            continue
+        matches = sorted(match for match in glob.glob(location, recursive=True) if Path(match).is_file())
+        if not matches:
+            raise ConfigError(f"{path}: frames[{index}].frame: no file matches {location!r}")
+        entries += [(match, entry) for match in matches]
+
+    stems = [Path(location).stem for location, _ in entries]
+    items = []
+    for (location, entry), frame_id in zip(entries, _unique(stems), strict=True):
+        encoder = None
+        if entry.encoder is not None:
+            encoder = _resolve(base, entry.encoder.replace("{stem}", Path(location).stem))
+        lmbda = entry.lmbda
+        if lmbda is None and encoder is None:
+            lmbda = config.fit.lmbda
+        items.append(FrameItem(frame_id, location, encoder, lmbda))
+    return tuple(items)
+
+
+def _unique(stems: Sequence[str]) -> list[str]:
+    """The stems, those that collide numbered from 1 on, around numbers that other stems have taken."""
+    times = Counter(stems)
+    taken = {stem for stem, n in times.items() if n == 1}
+    next_number = dict.fromkeys(times, 1)
+    ids = []
+    for stem in stems:
+        frame_id = stem
+        if times[stem] > 1:
+            while (frame_id := f"{stem}-{next_number[stem]}") in taken:
+                next_number[stem] += 1
+            taken.add(frame_id)
+        ids.append(frame_id)
+    return ids

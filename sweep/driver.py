@@ -1,0 +1,202 @@
+"""The driver: keeps the replicas of a pool at work until every frame of a job has ended."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sweep.config import FitConfig
+from sweep.grid import Grid
+from sweep.schedule import (
+    Call,
+    CallDone,
+    CallFailed,
+    Event,
+    Fit,
+    FrameEnded,
+    Instruction,
+    Measure,
+    Open,
+    ReplicaReady,
+    Schedule,
+    Task,
+    Work,
+)
+from workers.codec import FrameEncoder, FrameEncoderManager, parse_frame_encoder
+from workers.errors import QsweepError
+from workers.fit import FitProgress
+from workers.replica import Replica
+from workers.source import FrameSource
+
+_log = logging.getLogger(__name__)
+
+_Shared = TypeVar("_Shared")
+
+
+class Pool(Protocol):
+    """Replicas, wherever they are: takes calls, gives events."""
+
+    def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
+        """Hand a call to its replica, which waits for one."""
+
+    def wait(self, timeout: float) -> list["Event | Progress"]:
+        """What happened meanwhile; waits for something to happen, but not longer than this many seconds."""
+
+    def share(self, content: _Shared) -> Callable[[], _Shared]:
+        """A reader of something that works on every replica."""
+
+
+class Progress:
+    """How far a fit is; no event of the schedule, for show alone."""
+
+    def __init__(self, frame: str, progress: FitProgress) -> None:
+        self.frame = frame
+        self.progress = progress
+
+
+def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -> object:
+    """What a replica is asked for some work; a fit answers with an iterator.
+
+    The replica may also be a stand-in whose methods only send the call on its way.
+    """
+    if isinstance(work, Fit):
+        return replica.fit(source, fit.arch, fit.resolve(), fit.seed)
+    if isinstance(work, Open):
+        return replica.open(source)
+    if isinstance(work, Measure):
+        method = replica.measure_plain if work.plain else replica.measure
+        return method(source, dict(work.choices), work.module, work.pairs)
+    return replica.quantize(source, dict(work.choices))
+
+
+class LocalPool:
+    """One replica in this process."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._calls: deque[tuple[Call, FrameSource, FitConfig]] = deque()
+        self._events: deque[Event | Progress] = deque([ReplicaReady("local")])
+
+    def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
+        """Note the call; it runs when the pool is waited for."""
+        self._calls.append((call, source, fit))
+
+    def wait(self, timeout: float) -> list[Event | Progress]:  # noqa: ARG002
+        """Run a call that was handed in; give what came of it."""
+        if not self._events and self._calls:
+            call, source, fit = self._calls.popleft()
+            start = time.perf_counter()
+            try:
+                answer = perform(self._replica, call.work, source, fit)
+                if isinstance(call.work, Fit):
+                    for item in answer:  # type: ignore[attr-defined]
+                        if isinstance(item, FitProgress):
+                            self._events.append(Progress(call.frame, item))
+                        else:
+                            answer = item
+                self._events.append(CallDone(call.id, answer, time.perf_counter() - start))
+            except QsweepError as error:
+                self._events.append(CallFailed(call.id, error, final=True))
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def share(self, content: _Shared) -> Callable[[], _Shared]:
+        """The thing itself."""
+        return lambda: content
+
+
+class Observer(Protocol):
+    """Whoever wants to know how a job goes on."""
+
+    def called(self, call: Call) -> None:
+        """A call was handed to a replica."""
+
+    def answered(self, call: Call, event: CallDone | CallFailed) -> None:
+        """A call was answered."""
+
+    def fitting(self, frame: str, progress: FitProgress) -> None:
+        """A fit went on."""
+
+    def fitted(self, frame: str, checkpoint: bytes) -> None:
+        """A frame encoder has been fitted."""
+
+    def ended(self, frame: FrameEnded) -> None:
+        """A frame is finished."""
+
+
+class Driver:
+    """Runs the sweep of some frames on a pool.
+
+    Args:
+        pool: the replicas.
+        sources: frames, in the order in which they are begun; those without an encoder are fitted first.
+        grid: pairs of every module.
+        fit: how to fit.
+        pairs_per_call: see :class:`~sweep.schedule.Schedule`.
+        observer: is told of everything.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        sources: Mapping[str, FrameSource],
+        grid: Grid,
+        fit: FitConfig,
+        pairs_per_call: int | str,
+        observer: Observer,
+    ) -> None:
+        self._pool = pool
+        self._sources = dict(sources)
+        self._fit = fit
+        self._observer = observer
+        self._calls: dict[int, Call] = {}
+        tasks = [Task(source.id, needs_fit=source.read_encoder is None) for source in sources.values()]
+        self._schedule = Schedule(tasks, grid, pairs_per_call=pairs_per_call)  # type: ignore[arg-type]
+
+    def run(self) -> None:
+        """Run until every frame has ended.
+
+        Raises:
+            ReplicaError: there are no replicas to go on with.
+            ResultsError: whatever the observer raises, when it cannot write.
+        """
+        while not self._schedule.finished:
+            for event in self._pool.wait(timeout=1.0):
+                if isinstance(event, Progress):
+                    self._observer.fitting(event.frame, event.progress)
+                    continue
+                if isinstance(event, CallDone | CallFailed):
+                    self._note(self._calls.pop(event.call, None), event)
+                for instruction in self._schedule.handle(event):
+                    self._follow(instruction)
+
+    def _note(self, call: Call | None, event: CallDone | CallFailed) -> None:
+        if call is None:
+            return
+        if isinstance(event, CallDone) and isinstance(call.work, Fit):
+            assert isinstance(event.answer, bytes)
+            self._observer.fitted(call.frame, event.answer)
+            read = self._pool.share(event.answer)
+            source = self._sources[call.frame]
+            self._sources[call.frame] = replace(source, read_encoder=partial(parse_shared, read, call.frame))
+        if isinstance(event, CallFailed):
+            _log.warning("frame %s on replica %s: %s", call.frame, call.replica, event.error)
+        self._observer.answered(call, event)
+
+    def _follow(self, instruction: Instruction) -> None:
+        if isinstance(instruction, Call):
+            self._calls[instruction.id] = instruction
+            self._pool.submit(instruction, self._sources[instruction.frame], self._fit)
+            self._observer.called(instruction)
+        else:
+            del self._sources[instruction.frame]
+            self._observer.ended(instruction)
+
+
+def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:
+    """Frame encoder of shared bytes; see :func:`workers.codec.parse_frame_encoder`."""
+    return parse_frame_encoder(read(), f"fitted encoder of {frame}")

@@ -1,0 +1,273 @@
+"""The tables of a job: their schemas, once, and how rows become Parquet and come back."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from sweep.schedule import FrameEnded
+from sweep.storage import Storage
+from workers.errors import ResultsError
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+
+RD_TABLE = pa.schema(
+    [
+        ("frame", _NAME),
+        ("lmbda", pa.float64()),
+        ("module", _NAME),
+        ("q_step_weight", pa.float64()),
+        ("q_step_bias", pa.float64()),
+        ("status", _NAME),
+        ("expgol_cnt_weight", pa.int8()),
+        ("expgol_cnt_bias", pa.int8()),
+        ("rate_weight_bit", pa.int64()),
+        ("rate_bias_bit", pa.int64()),
+        ("rate_nn_bit", pa.int64()),
+        ("rate_latent_bit", pa.float64()),
+        ("mse", pa.float64()),
+        ("psnr_db", pa.float64()),
+        ("loss", pa.float64()),
+        ("chosen", pa.bool_()),
+        ("arithmetic", _NAME),
+        ("replica", _NAME),
+        ("seconds", pa.float64()),
+    ]
+)
+"""One row per (frame, module, pair); what was measured is null unless the status is ``ok``."""
+
+CHOICES = pa.schema(
+    [RD_TABLE.field(name).with_type(pa.string()) for name in ("frame", "module")]
+    + [
+        RD_TABLE.field(name)
+        for name in (
+            "q_step_weight",
+            "q_step_bias",
+            "expgol_cnt_weight",
+            "expgol_cnt_bias",
+            "rate_weight_bit",
+            "rate_bias_bit",
+            "loss",
+        )
+    ]
+)
+"""One row per (frame, module) that was settled."""
+
+FRAMES = pa.schema(
+    [
+        ("frame", pa.string()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("path", pa.string()),
+        ("encoder", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("lmbda", pa.float64()),
+        ("loss", pa.float64()),
+        ("mse", pa.float64()),
+        ("psnr_db", pa.float64()),
+        ("rate_latent_bpp", pa.float64()),
+        ("rate_nn_bpp", pa.float64()),
+        ("seconds", pa.float64()),
+    ]
+)
+"""One row per frame of the job; what was measured is null unless the status is ``done``."""
+
+RD_FOLDER, RD_FILE = "rd_table", "part-0.parquet"
+_RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
+
+
+def rd_path(frame: str) -> str:
+    """Where, below ``out``, the rows of a frame are."""
+    return f"{RD_FOLDER}/frame={_escape(frame)}/{RD_FILE}"
+
+
+def _escape(value: str) -> str:
+    """Percent-encode what a Hive partition folder cannot hold as it is."""
+    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
+
+
+def rd_table(ended: FrameEnded) -> pa.Table:
+    """Rows of one frame, in grid order."""
+    lmbda = None if ended.info is None else ended.info.lmbda
+    records = []
+    for row, replica in ended.rows:
+        record: dict[str, object] = {
+            "frame": ended.frame,
+            "lmbda": lmbda,
+            "module": row.module,
+            "q_step_weight": row.q_step.weight,
+            "q_step_bias": row.q_step.bias,
+            "status": row.status,
+            "chosen": row.module in ended.choices and ended.choices[row.module].q_step == row.q_step,
+            "arithmetic": row.arithmetic,
+            "replica": replica,
+            "seconds": row.seconds,
+        }
+        if row.measured is not None:
+            measured = row.measured
+            record |= {
+                "expgol_cnt_weight": measured.expgol_cnt.weight,
+                "expgol_cnt_bias": measured.expgol_cnt.bias,
+                "rate_weight_bit": measured.rate_weight_bit,
+                "rate_bias_bit": measured.rate_bias_bit,
+                "rate_nn_bit": measured.rate_nn_bit,
+                "rate_latent_bit": measured.rate_latent_bit,
+                "mse": measured.mse,
+                "psnr_db": measured.psnr_db,
+                "loss": measured.loss,
+            }
+        records.append(record)
+    return pa.Table.from_pylist(records, RD_TABLE)
+
+
+def frame_record(ended: FrameEnded, path: str, encoder: str | None) -> dict[str, Any]:
+    """Row of ``frames.parquet`` for a frame that has ended.
+
+    Args:
+        ended: the frame.
+        path: of its file.
+        encoder: of its encoder's file, fitted by this job or given.
+    """
+    record: dict[str, Any] = {
+        "frame": ended.frame,
+        "status": ended.status,
+        "error": None if ended.error is None else str(ended.error),
+        "path": path,
+        "encoder": encoder,
+        "seconds": ended.seconds,
+    }
+    if ended.info is not None:
+        record |= {"width": ended.info.width, "height": ended.info.height, "lmbda": ended.info.lmbda}
+    if ended.status == "done":
+        assert ended.info is not None
+        last_module = max(ended.choices)
+        key = (last_module, ended.choices[last_module].q_step)
+        final = next(row for row, _ in ended.rows if (row.module, row.q_step) == key).measured
+        assert final is not None
+        pixels = ended.info.width * ended.info.height
+        record |= {
+            "loss": final.loss,
+            "mse": final.mse,
+            "psnr_db": final.psnr_db,
+            "rate_latent_bpp": final.rate_latent_bit / pixels,
+            "rate_nn_bpp": final.rate_nn_bit / pixels,
+        }
+    return record
+
+
+def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> None:
+    """Write the rows of a frame and, in the same file, its record."""
+    schema = RD_TABLE.with_metadata({_RECORD: json.dumps(dict(record)).encode()})
+    table = rd_table(ended).cast(schema)
+    storage.write(rd_path(ended.frame), _parquet(table))
+
+
+def _parquet(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def read_record(storage: Storage, frame: str) -> dict[str, Any] | None:
+    """Record of a frame whose rows have been written, or ``None`` if there are none.
+
+    Raises:
+        ResultsError: the file is damaged, or not of this program.
+    """
+    path = rd_path(frame)
+    if not storage.is_file(path):
+        return None
+    try:
+        with storage.open(path) as source:
+            metadata = pq.read_schema(source).metadata or {}
+        record: dict[str, Any] = json.loads(metadata[_RECORD])
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise ResultsError(
+            f"{storage.describe(path)}: the rows of frame {frame!r} are damaged: {error!r}; "
+            "remove the file to have the frame measured again"
+        ) from None
+    return record
+
+
+def chosen_rows(storage: Storage, frames: Sequence[str]) -> pa.Table:
+    """Rows of ``choices.parquet`` for frames whose rows have been written."""
+    parts = []
+    for frame in frames:
+        with storage.open(rd_path(frame)) as source:
+            table = pq.read_table(source, columns=[*CHOICES.names, "chosen"])
+        parts.append(table.filter(pc.field("chosen")).select(CHOICES.names).cast(CHOICES))
+    return pa.concat_tables(parts) if parts else CHOICES.empty_table()
+
+
+def write_table(
+    storage: Storage, path: str, records: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema
+) -> None:
+    """Write a table as one whole Parquet file."""
+    table = records if isinstance(records, pa.Table) else pa.Table.from_pylist(list(records), schema)
+    storage.write(path, _parquet(table))
+
+
+def read_table(storage: Storage, path: str) -> pd.DataFrame:
+    """Read one of a job's Parquet files.
+
+    Raises:
+        ResultsError: there is no such file.
+    """
+    if not storage.is_file(path):
+        raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
+    with storage.open(path) as source:
+        return pq.read_table(source).to_pandas()
+
+
+def read_rd_table(
+    out: str,
+    *,
+    frames: Sequence[str] | None = None,
+    modules: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Rate–distortion table of a job, also of one that is still running.
+
+    Args:
+        out: folder or URI of the job's results.
+        frames: ids of the frames wanted; ``None`` for all.
+        modules: modules wanted; ``None`` for all.
+        columns: columns wanted; ``None`` for all.
+
+    Returns:
+        One row per (frame, module, pair), in grid order within a frame. Names are categories; counts and bits
+        are nullable integers, null unless the row's ``status`` is ``ok``. Units are in the columns' names.
+
+    Raises:
+        ResultsError: there are no results.
+
+    Example:
+        >>> table = read_rd_table("out/example")  # doctest: +SKIP
+        >>> table[table.chosen][["frame", "module", "q_step_weight", "q_step_bias"]]  # doctest: +SKIP
+    """
+    storage = Storage(out)
+    files = storage.files(RD_FOLDER, RD_FILE)
+    if frames is not None:
+        wanted = {rd_path(frame) for frame in frames}
+        files = [path for path in files if path in wanted]
+        if missing := wanted - set(files):
+            raise ResultsError(f"{storage.describe('')}: no rows for {sorted(missing)}")
+    elif not files:
+        raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows; is this the folder of a job?")
+    dataset = ds.dataset([storage.inner(path) for path in files], schema=RD_TABLE, filesystem=storage.filesystem)
+    condition = None if modules is None else pc.field("module").isin(list(modules))
+    table = dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
+    return to_pandas(table)
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """Rows as pandas shows them: names as categories, counts and bits as nullable integers."""
+    integers = {pa.int8(): pd.Int8Dtype(), pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = table.unify_dictionaries().to_pandas(types_mapper=integers.get)
+    return frame

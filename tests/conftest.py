@@ -1,0 +1,36 @@
+"""Fixtures that the whole suite shares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cases import CASE_NAMES, CASES, Case, load_case
+
+
+@pytest.fixture(scope="session")
+def case_paths() -> dict[str, Path]:
+    """Folder of every conformance case, by name."""
+    return {name: CASES / name for name in CASE_NAMES}
+
+
+@pytest.fixture(scope="module", params=CASE_NAMES)
+def case(request: pytest.FixtureRequest) -> Case:
+    """Every conformance case in turn, shared by a module's tests: they do not change it."""
+    return load_case(request.param)
+
+
+@pytest.fixture
+def smallest_case() -> Case:
+    """One conformance case that is quick to measure."""
+    return load_case("astronaut_64x96_lop")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Threads that torch is set to, for the time of the test."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)

@@ -1,0 +1,50 @@
+"""Frame encoders and frames made of random numbers, for shapes that no real one has."""
+
+from typing import Any
+
+import torch
+
+from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes, SynthesisLayer
+
+
+def make_param(layers: str = "4-1-linear-relu,3-3-linear-none", **changes: Any) -> FrameEncoderParameter:
+    """A small architecture; what matters to a test it says itself."""
+    values: dict[str, Any] = {"img_size": (12, 17), "dim_arm": 8, "n_hidden_layers_arm": 1, "n_grids": 3} | changes
+    layers_synthesis = tuple(SynthesisLayer.parse(text) for text in layers.split(","))
+    return FrameEncoderParameter(layers_synthesis=layers_synthesis, **values)
+
+
+def make_frame_encoder(layers: str = "4-1-linear-relu,3-3-linear-none", **changes: Any) -> FrameEncoder:
+    """A frame encoder whose every parameter is random, and whose decoded frame fills [0, 1] and a bit more."""
+    frame_encoder = FrameEncoder(make_param(layers, **changes)).eval()
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(like: torch.Tensor, deviation: float) -> torch.Tensor:
+        return deviation * torch.randn(like.shape, generator=generator)
+
+    with torch.no_grad():
+        for grid in frame_encoder.latent_grids:
+            grid.copy_(normal(grid, 0.1))
+        for parameter in frame_encoder.arm.parameters():
+            parameter.copy_(normal(parameter, 0.2))
+        for parameter in frame_encoder.upsampling.parameters():
+            parameter.add_(normal(parameter, 0.02))
+        for parameter in frame_encoder.synthesis.parameters():
+            fan_in = parameter[0].numel()
+            parameter.copy_(normal(parameter, 0.5 / fan_in**0.5 if parameter.ndim > 1 else 0.1))
+        last = frame_encoder.synthesis.layers[-2]
+        last.bias.add_(0.5)
+    return frame_encoder
+
+
+def make_frame(frame_encoder: FrameEncoder, *, whole_samples: bool = True, noise: float = 0.03) -> Frame:
+    """A frame that the frame encoder decodes to but for some noise, its samples those of its bit depth or any."""
+    param = frame_encoder.param
+    maximum = 2**param.bitdepth - 1
+    generator = torch.Generator().manual_seed(1)
+    planes = []
+    with torch.no_grad():
+        for plane in frame_encoder().decoded_image.tensors:
+            noisy = (plane + noise * torch.randn(plane.shape, generator=generator)).clamp(0, 1)
+            planes.append(torch.round(noisy * maximum) / maximum if whole_samples else noisy)
+    return Frame(Planes(tuple(planes)), param.frame_data_type, param.bitdepth)

@@ -1,0 +1,314 @@
+"""The state machine under every order of events: each row exactly once, and always the same choices."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweep.grid import make_grid
+from sweep.schedule import (
+    Call,
+    CallDone,
+    CallFailed,
+    Event,
+    Fit,
+    FrameEnded,
+    Measure,
+    Open,
+    Quantize,
+    ReplicaLost,
+    ReplicaReady,
+    Schedule,
+    Task,
+)
+from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
+from workers.measure import Measured, RDRow
+from workers.quantize import Counts, QStepPair, Settled
+from workers.source import FrameInfo
+
+GRID = make_grid(
+    {
+        "arm": {"weight": [0.25, 0.5, 1], "bias": [0.125, 0.25, 0.5, 1]},
+        "synthesis": {"weight": [0.5, 1], "bias": [0.25, 0.5, 1]},
+        "upsampling": {"weight": [0.25, 0.5, 1], "bias": [1]},
+    }
+)
+N_PAIRS = 12 + 6 + 3
+
+
+def loss_of(
+    frame: str, module: str, pair: QStepPair, choices: tuple[tuple[str, Settled], ...], plain: bool
+) -> float:
+    """A loss that depends on everything a call carries; in some frames it has near-ties and exact ties."""
+    seed = repr((frame, module, pair, [(name, settled.q_step) for name, settled in choices]))
+    loss = 1.0 + random.Random(seed).randrange(1, 8)
+    if frame.startswith("tie"):  # the engine sees pairs apart that the plain arithmetic finds to be equal
+        loss = 2.0 + (0 if plain else 1e-6 * random.Random(seed).random())
+    return loss
+
+
+def row_of(call: Call, work: Measure, pair: QStepPair) -> RDRow:
+    if pair.weight == 1 and pair.bias == 1 and work.module != "upsampling":
+        return RDRow(work.module, pair, "overflow")
+    if call.frame.startswith("infeasible") and work.module == "synthesis":
+        return RDRow(work.module, pair, "non_finite")
+    loss = loss_of(call.frame, work.module, pair, work.choices, work.plain)
+    measured = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, loss)
+    return RDRow(work.module, pair, "ok", measured, "plain" if work.plain else "staged")
+
+
+def answer(call: Call) -> Event:
+    work = call.work
+    if isinstance(work, Fit):
+        return CallDone(call.id, b"fitted", 1.0)
+    if isinstance(work, Open):
+        if call.frame.startswith("bad"):
+            return CallFailed(call.id, FrameFileError("empty"), final=True)
+        return CallDone(call.id, FrameInfo(4, 4, 1e-3, "rgb", 8), 1.0)
+    if isinstance(work, Quantize):
+        return CallDone(call.id, repr(work.choices).encode(), 1.0)
+    return CallDone(call.id, [row_of(call, work, pair) for pair in work.pairs], 1.0)
+
+
+def run(
+    tasks: list[Task],
+    *,
+    replicas: int = 2,
+    pairs_per_call: int | str = "auto",
+    disturb: random.Random | None = None,
+    disturbances: int = 0,
+) -> tuple[dict[str, FrameEnded], list[Call]]:
+    """Play a job to its end: calls are answered in a random order; some are lost, some answered twice."""
+    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, max_losses=10**6)  # type: ignore[arg-type]
+    calls: list[Call] = []
+    open_calls: dict[int, Call] = {}
+    ended: dict[str, FrameEnded] = {}
+    names = iter(f"r{n}" for n in range(10**6))
+
+    def send(event: Event) -> None:
+        for instruction in schedule.handle(event):
+            if isinstance(instruction, Call):
+                assert all(call.replica != instruction.replica for call in open_calls.values())
+                open_calls[instruction.id] = instruction
+                calls.append(instruction)
+            else:
+                assert instruction.frame not in ended, "a frame ends once"
+                ended[instruction.frame] = instruction
+        schedule.check_invariants()
+
+    for _ in range(replicas):
+        send(ReplicaReady(next(names)))
+    order = disturb or random.Random(0)
+    while not schedule.finished:
+        assert open_calls, "a job that is not finished has something under way"
+        call = order.choice(list(open_calls.values()))
+        kind = order.randrange(4) if disturbances > 0 and disturb else None
+        disturbances -= 1
+        if kind == 0:  # its replica dies, and a late answer of the dead one still arrives
+            del open_calls[call.id]
+            send(ReplicaLost(call.replica, "killed"))
+            send(answer(call))
+            send(ReplicaReady(next(names)))
+        elif kind == 1:  # it fails for a reason of its own
+            del open_calls[call.id]
+            send(CallFailed(call.id, MemoryError("no room"), final=False))
+        elif kind == 2:  # the same answer twice
+            del open_calls[call.id]
+            send(answer(call))
+            send(answer(call))
+        else:
+            del open_calls[call.id]
+            send(answer(call))
+    return ended, calls
+
+
+TASKS = [Task("plain"), Task("tie"), Task("fitted", needs_fit=True), Task("bad"), Task("infeasible"), Task("tie-2")]
+
+
+def facts(ended: dict[str, FrameEnded]) -> dict[str, object]:
+    """What must not depend on the order of events: everything but who measured a row, and for how long."""
+    return {
+        name: (frame.status, str(frame.error), [row for row, _ in frame.rows], frame.choices, frame.checkpoint)
+        for name, frame in ended.items()
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    replicas=st.integers(1, 9),
+    pairs_per_call=st.sampled_from(["auto", 1, 2, 5, 1000]),
+    disturbances=st.integers(0, 60),
+)
+def test_any_order_of_completion_loss_and_repetition_gives_the_same(
+    seed: int, replicas: int, pairs_per_call: int | str, disturbances: int
+) -> None:
+    undisturbed, _ = run(TASKS, replicas=1)
+    ended, _ = run(
+        TASKS,
+        replicas=replicas,
+        pairs_per_call=pairs_per_call,
+        disturb=random.Random(seed),
+        disturbances=disturbances,
+    )
+    assert facts(ended) == facts(undisturbed)
+
+
+def test_every_row_of_a_finished_frame_is_there_once_in_grid_order() -> None:
+    ended, _ = run(TASKS)
+    keys = [(row.module, row.q_step) for row, _ in ended["plain"].rows]
+    assert keys == [(module, pair) for module, pairs in GRID.items() for pair in pairs]
+    assert len(keys) == N_PAIRS
+
+
+def test_the_winner_is_the_first_smallest_loss_given_the_modules_before() -> None:
+    ended, _ = run([Task("plain")])
+    choices: tuple[tuple[str, Settled], ...] = ()
+    for module, pairs in GRID.items():
+        feasible = [p for p in pairs if not (p == (1, 1) and module != "upsampling")]
+        best = min(feasible, key=lambda pair: loss_of("plain", module, pair, choices, plain=False))
+        assert ended["plain"].choices[module].q_step == best
+        choices = (*choices, (module, ended["plain"].choices[module]))
+
+
+def test_near_ties_are_decided_by_one_plain_call_and_the_first_in_grid_order_wins() -> None:
+    ended, calls = run([Task("tie")], replicas=3, pairs_per_call=1)
+    plain = [call.work for call in calls if isinstance(call.work, Measure) and call.work.plain]
+    assert [work.module for work in plain] == ["arm", "synthesis", "upsampling"]
+    assert all(len(work.pairs) > 1 for work in plain)
+    for module, pairs in GRID.items():
+        assert ended["tie"].choices[module].q_step == pairs[0]
+    assert {row.arithmetic for row, _ in ended["tie"].rows if row.status == "ok"} == {"plain"}
+
+
+def test_no_plain_call_is_made_where_the_best_stands_alone() -> None:
+    frame = next(name for name in (f"f{n}" for n in range(1000)) if _stands_alone(name))
+    _, calls = run([Task(frame)])
+    assert not any(isinstance(call.work, Measure) and call.work.plain for call in calls)
+
+
+def _stands_alone(frame: str) -> bool:
+    _, calls = run([Task(frame)])
+    return not any(isinstance(call.work, Measure) and call.work.plain for call in calls)
+
+
+def test_one_pair_per_call_is_one_call_per_module_and_pair() -> None:
+    _, calls = run([Task("plain"), Task("other")], replicas=4, pairs_per_call=1)
+    measured = [
+        (call.frame, call.work.module, pair)
+        for call in calls
+        if isinstance(call.work, Measure) and not call.work.plain
+        for pair in call.work.pairs
+    ]
+    assert len(measured) == len(set(measured)) == 2 * N_PAIRS
+    assert all(
+        len(call.work.pairs) == 1 for call in calls if isinstance(call.work, Measure) and not call.work.plain
+    )
+
+
+def test_auto_keeps_a_weight_step_together_and_gives_every_replica_a_share() -> None:
+    _, calls = run([Task("plain")], replicas=2)
+    arm = [call for call in calls if isinstance(call.work, Measure) and call.work.module == "arm"]
+    arm = [call for call in arm if not call.work.plain]  # type: ignore[union-attr]
+    weights = [{pair.weight for pair in call.work.pairs} for call in arm]  # type: ignore[union-attr]
+    assert sum(map(len, weights)) == 3, "no weight step is in two calls"
+    assert len({call.replica for call in arm}) == 2
+
+
+def test_a_call_carries_the_choices_of_the_modules_before() -> None:
+    ended, calls = run(TASKS)
+    for call in calls:
+        if isinstance(call.work, Measure):
+            before = [module for module in GRID if module < call.work.module]
+            expected = tuple((module, ended[call.frame].choices[module]) for module in before)
+            assert call.work.choices == expected
+
+
+def test_a_bad_frame_fails_alone_with_its_reason() -> None:
+    ended, _ = run(TASKS)
+    assert ended["bad"].status == "failed"
+    assert isinstance(ended["bad"].error, FrameFileError)
+    assert ended["bad"].rows == ()
+    assert [name for name, frame in ended.items() if frame.status == "failed"] == ["bad", "infeasible"] or {
+        name for name, frame in ended.items() if frame.status == "failed"
+    } == {"bad", "infeasible"}
+
+
+def test_a_module_without_a_feasible_pair_fails_its_frame_and_keeps_what_was_measured() -> None:
+    ended, _ = run([Task("infeasible")])
+    frame = ended["infeasible"]
+    assert isinstance(frame.error, InfeasibleModuleError)
+    assert "frame infeasible" in str(frame.error)
+    assert "module synthesis" in str(frame.error)
+    assert len(frame.rows) == 12 + 6
+    assert list(frame.choices) == ["arm"]
+
+
+def test_a_frame_whose_calls_are_always_lost_is_given_up_and_the_others_go_on() -> None:
+    schedule = Schedule([Task("cursed"), Task("plain")], GRID, max_losses=3)
+    ended: dict[str, FrameEnded] = {}
+    waiting: list[Call] = []
+    names: Iterator[str] = iter(f"r{n}" for n in range(1000))
+
+    def send(event: Event) -> None:
+        for instruction in schedule.handle(event):
+            if isinstance(instruction, Call):
+                waiting.append(instruction)
+            else:
+                ended[instruction.frame] = instruction
+        schedule.check_invariants()
+
+    send(ReplicaReady(next(names)))
+    while not schedule.finished:
+        call = waiting.pop()
+        if call.frame == "cursed" and isinstance(call.work, Measure):
+            send(ReplicaLost(call.replica, "out of memory"))
+            send(ReplicaReady(next(names)))
+        else:
+            send(answer(call))
+    assert ended["plain"].status == "done"
+    assert isinstance(ended["cursed"].error, ReplicaError)
+    assert "3 lost calls" in str(ended["cursed"].error)
+    assert "out of memory" in str(ended["cursed"].error)
+
+
+def test_fits_are_begun_first_and_nothing_else_is_done_to_a_frame_before() -> None:
+    _, calls = run([Task("a"), Task("b"), Task("late", needs_fit=True)], replicas=1)
+    assert calls[0].frame == "late"
+    of_late = [type(call.work) for call in calls if call.frame == "late"]
+    assert of_late[:2] == [Fit, Open]
+    assert of_late[-1] is Quantize
+
+
+def test_no_replica_idles_while_another_frame_has_work() -> None:
+    schedule = Schedule([Task(f"f{n}") for n in range(6)], GRID, pairs_per_call="auto")
+    open_calls: dict[int, Call] = {}
+    idle_rounds = 0
+    for name in ("r0", "r1", "r2"):
+        open_calls |= {c.id: c for c in schedule.handle(ReplicaReady(name)) if isinstance(c, Call)}
+    ended = 0
+    while not schedule.finished:
+        call = open_calls.pop(min(open_calls))
+        for instruction in schedule.handle(answer(call)):
+            if isinstance(instruction, Call):
+                open_calls[instruction.id] = instruction
+            else:
+                ended += 1
+        idle_rounds += len(open_calls) < 3 and ended < 3
+    assert idle_rounds == 0
+
+
+def test_a_replica_stays_with_the_frame_it_holds_while_there_are_frames_enough() -> None:
+    _, calls = run([Task(f"f{n}") for n in range(8)], replicas=2, pairs_per_call=2)
+    by_replica: dict[str, list[str]] = {}
+    for call in calls:
+        by_replica.setdefault(call.replica, []).append(call.frame)
+    switches = sum(a != b for frames in by_replica.values() for a, b in zip(frames, frames[1:], strict=False))
+    assert switches < 4 * len(by_replica) * 8 / 2
+
+
+def test_ids_must_differ() -> None:
+    with pytest.raises(ValueError, match="id of its own"):
+        Schedule([Task("a"), Task("a")], GRID)

@@ -1,0 +1,335 @@
+import math
+import random
+from collections.abc import Sequence
+from copy import deepcopy
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.cases import Case, load_case, to_table
+from tests.making import make_frame, make_frame_encoder
+from workers.codec import MODULES
+from workers.errors import MismatchError
+from workers.measure import Measurer, RDRow
+from workers.measure.engine import SMALL_FRAME
+from workers.quantize import Choices, Counts, QStepPair, Settled, apply_choices, network_rate
+from workers.reference import measure_plain
+
+KEYS = ["module", "q_step_weight", "q_step_bias", "status"]
+EXACT = ["expgol_cnt_weight", "expgol_cnt_bias", "rate_weight_bit", "rate_bias_bit", "rate_nn_bit"]
+
+
+# What the reference implementation measured
+
+
+@pytest.fixture(scope="module")
+def measured(case: Case) -> pd.DataFrame:
+    """All rows of a case, each module with the reference's choices for those before it."""
+    measurer = Measurer(case.frame_encoder, case.frame, case.manager.lmbda)
+    rows: list[RDRow] = []
+    for module in MODULES:
+        rows += measurer.measure(case.settled_before(module), module, case.pairs(module))
+    return to_table(rows)
+
+
+def test_every_pair_has_the_reference_s_status(case: Case, measured: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(measured[KEYS], case.table[KEYS])
+
+
+def test_network_rates_and_counts_are_the_reference_s_exactly(case: Case, measured: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(measured[EXACT], case.table[EXACT], check_exact=True)
+
+
+@pytest.mark.parametrize(("column", "tolerance"), [("rate_latent_bit", 1e-5), ("mse", 1e-4), ("loss", 1e-4)])
+def test_what_was_measured_is_what_the_reference_measured(
+    case: Case, measured: pd.DataFrame, column: str, tolerance: float
+) -> None:
+    pd.testing.assert_series_equal(measured[column], case.table[column], rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_pair_with_the_smallest_loss_is_the_reference_s_choice(
+    case: Case, measured: pd.DataFrame, module: str
+) -> None:
+    best = measured[measured.module == module].loss.idxmin()
+
+    assert case.table.loc[best].chosen
+
+
+# What must not change a row
+
+
+def of_row(row: RDRow) -> tuple[object, ...]:
+    """What a row says exactly, whichever way it was measured."""
+    measured = row.measured
+    return row[:3] + (measured[:4] if measured else ())
+
+
+def assert_same(rows: Sequence[RDRow], expected: Sequence[RDRow], tolerance: float = 1e-6) -> None:
+    """Assert that rows are the same but for the last digits of what depends on the order of sums."""
+    assert [of_row(row) for row in rows] == [of_row(row) for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        if row.measured is not None and other.measured is not None:
+            found, wanted = row.measured, other.measured
+            assert found.rate_latent_bit == pytest.approx(wanted.rate_latent_bit, rel=tolerance, abs=0), row
+            assert found.mse == pytest.approx(wanted.mse, rel=tolerance, abs=0), row
+            assert found.loss == pytest.approx(wanted.loss, rel=tolerance, abs=0), row
+
+
+SMALL_AND_LARGE = ["coffee_64x96_yuv420", "coffee_128x192_mop"]
+
+
+@pytest.fixture(scope="module", params=SMALL_AND_LARGE)
+def sample(request: pytest.FixtureRequest) -> tuple[Case, dict[str, list[QStepPair]]]:
+    """A case whose synthesis is evaluated plainly, one whose is not; and of each some pairs in grid order."""
+    case = load_case(request.param)
+    chance = random.Random(0)
+    pairs = {}
+    for module in MODULES:
+        of_module = case.pairs(module)
+        pairs[module] = [
+            of_module[i] for i in sorted(chance.sample(range(len(of_module)), min(25, len(of_module))))
+        ]
+    return case, pairs
+
+
+def measure_all(measurer: Measurer, case: Case, pairs: dict[str, list[QStepPair]]) -> list[RDRow]:
+    return [row for m in MODULES for row in measurer.measure(case.settled_before(m), m, pairs[m])]
+
+
+def measurer_of(case: Case, **options: int) -> Measurer:
+    return Measurer(case.frame_encoder, case.frame, case.manager.lmbda, **options)
+
+
+@pytest.fixture(scope="module")
+def together(sample: tuple[Case, dict[str, list[QStepPair]]]) -> list[RDRow]:
+    """Rows of the sampled pairs, all pairs of a module in one call."""
+    return measure_all(measurer_of(sample[0]), *sample)
+
+
+def test_pairs_asked_one_by_one_in_any_order_give_the_rows_that_they_give_together(
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow]
+) -> None:
+    case, pairs = sample
+    measurer = measurer_of(case)
+    wishes = [(module, pair) for module in MODULES for pair in pairs[module]]
+    random.Random(1).shuffle(wishes)
+
+    rows = {}
+    for module, pair in wishes:
+        (rows[module, pair],) = measurer.measure(case.settled_before(module), module, [pair])
+
+    assert_same([rows[row.module, row.q_step] for row in together], together)
+
+
+def test_pairs_packed_in_any_order_and_repeated_give_the_same_rows_in_the_order_asked(
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow]
+) -> None:
+    case, pairs = sample
+    expected = {(row.module, row.q_step): row for row in together}
+    for module in MODULES:
+        packed = pairs[module] + pairs[module][:3]
+        random.Random(2).shuffle(packed)
+
+        rows = measurer_of(case).measure(case.settled_before(module), module, packed)
+
+        assert_same(rows, [expected[module, pair] for pair in packed])
+
+
+def other_choice(case: Case, module: str) -> Settled:
+    """A choice that is coarser than the reference's by a step."""
+    pair = QStepPair(2 * case.settled(module).q_step.weight, 2 * case.settled(module).q_step.bias)
+    parameters = case.frame_encoder.get_network_parameters(module)
+    weight, bias = (network_rate(parameters, kind, step) for kind, step in pair._asdict().items())
+    assert weight is not None
+    assert bias is not None
+    return Settled(pair, Counts(weight.expgol_cnt, bias.expgol_cnt), weight.rate_bit + bias.rate_bit)
+
+
+def test_rows_do_not_depend_on_the_choices_asked_about_before(
+    sample: tuple[Case, dict[str, list[QStepPair]]],
+) -> None:
+    case, pairs = sample
+    ours = {module: case.settled(module) for module in MODULES}
+    others = {module: other_choice(case, module) for module in MODULES}
+    # Every module's rows under every mixture of choices for the two other modules, or none.
+    wishes: list[tuple[Choices, str]] = []
+    for module in MODULES:
+        first, second = (name for name in MODULES if name != module)
+        for one in (None, ours, others):
+            for two in (None, ours, others):
+                chosen = ((first, one), (second, two))
+                wishes.append(({name: choice[name] for name, choice in chosen if choice is not None}, module))
+    random.Random(3).shuffle(wishes)
+    one_measurer = measurer_of(case)
+
+    for choices, module in wishes:
+        few = pairs[module][-2:]
+        assert_same(
+            one_measurer.measure(choices, module, few),
+            measurer_of(case).measure(choices, module, few),
+        )
+
+
+@pytest.mark.parametrize("tile", [1000, 10**9])
+def test_rows_do_not_depend_on_the_size_of_tiles(
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow], tile: int
+) -> None:
+    assert_same(measure_all(measurer_of(sample[0], tile=tile), *sample), together)
+
+
+@pytest.mark.usefixtures("threads")
+def test_rows_do_not_depend_on_the_number_of_threads(
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow]
+) -> None:
+    assert_same(measure_all(measurer_of(sample[0]), *sample), together)
+
+
+def test_the_frame_encoder_is_not_modified(smallest_case: Case) -> None:
+    before = deepcopy(smallest_case.frame_encoder.state_dict())
+
+    measure_all(measurer_of(smallest_case), smallest_case, {m: smallest_case.pairs(m)[-3:] for m in MODULES})
+
+    after = smallest_case.frame_encoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_frame_encoder_that_is_changed_afterwards_does_not_change_the_rows(smallest_case: Case) -> None:
+    pairs = {module: smallest_case.pairs(module)[-3:] for module in MODULES}
+    measurer = measurer_of(smallest_case)
+    expected = measure_all(measurer_of(smallest_case), smallest_case, pairs)
+
+    with torch.no_grad():
+        for parameter in smallest_case.frame_encoder.parameters():
+            parameter.mul_(2)
+
+    assert_same(measure_all(measurer, smallest_case, pairs), expected, tolerance=0)
+
+
+def test_a_frame_encoder_left_in_training_mode_is_evaluated_all_the_same(smallest_case: Case) -> None:
+    pairs = {module: smallest_case.pairs(module)[::5] for module in MODULES}
+    expected = measure_all(measurer_of(smallest_case), smallest_case, pairs)
+
+    smallest_case.frame_encoder.train()
+
+    assert_same(measure_all(measurer_of(smallest_case), smallest_case, pairs), expected, tolerance=0)
+
+
+# Frames and architectures that no published one has, against a full forward pass per pair
+
+PAIRS = {
+    "arm": [(2.0**-8, 2.0**-16), (2.0**-4, 2.0**-8), (2.0**-4, 2.0**-2), (1.0, 1.0)],
+    "synthesis": [(2.0**-10, 2.0**-20), (2.0**-6, 2.0**-9), (2.0**-6, 2.0**-5), (2.0**-2, 2.0**-8)],
+    "upsampling": [(2.0**-12, 1.0), (2.0**-4, 1.0)],
+}
+
+
+def assert_plain(tolerance: float = 1e-5, tile: int = 4096, *, whole_samples: bool = True, **shape: object) -> None:
+    """Assert that a random frame encoder's rows are those of the plain arithmetic."""
+    frame_encoder = make_frame_encoder(**shape)
+    frame = make_frame(frame_encoder, whole_samples=whole_samples)
+    lmbda = 1e-3
+    measurer = Measurer(frame_encoder, frame, lmbda, tile=tile)
+    choices: dict[str, Settled] = {}
+    for module, steps in PAIRS.items():
+        pairs = [QStepPair(*pair) for pair in steps]
+        plain = list(measure_plain(frame_encoder, frame, lmbda, choices, module, pairs))
+        assert_same(measurer.measure(choices, module, pairs), plain, tolerance)
+        choices[module] = plain[1].settle()
+        apply_choices(frame_encoder, {module: choices[module]})
+
+
+LARGE = (130, 257)
+assert 3 * math.prod(LARGE) > SMALL_FRAME
+VLOP = "8-1-linear-relu,3-1-linear-none,3-3-residual-none"
+
+
+@pytest.mark.parametrize("tile", [1, 257 * 3, 4096])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        VLOP,
+        "5-3-linear-relu,5-3-residual-relu,3-3-linear-none",
+        "3-1-linear-none",
+        "7-1-linear-relu,7-1-residual-relu,3-1-linear-none",
+        "3-1-residual-relu,6-1-linear-none,3-5-linear-none",
+        "3-5-residual-relu,4-1-linear-relu,3-3-linear-none,3-1-residual-none",
+    ],
+)
+def test_any_synthesis_is_measured_as_by_the_plain_arithmetic(layers: str, tile: int) -> None:
+    assert_plain(layers=layers, img_size=LARGE, n_grids=3, tile=tile)
+
+
+@pytest.mark.parametrize(("dim_arm", "n_hidden"), [(8, 0), (24, 1), (32, 3)])
+def test_any_arm_is_measured_as_by_the_plain_arithmetic(dim_arm: int, n_hidden: int) -> None:
+    assert_plain(img_size=(40, 51), dim_arm=dim_arm, n_hidden_layers_arm=n_hidden, tile=100)
+
+
+@pytest.mark.parametrize("n_grids", [1, 2, 9])
+def test_any_number_of_latent_grids_is_measured_as_by_the_plain_arithmetic(n_grids: int) -> None:
+    assert_plain(layers="4-1-linear-relu,3-3-linear-none", img_size=LARGE, n_grids=n_grids)
+
+
+@pytest.mark.parametrize("img_size", [(1, 1), (1, 37), (37, 1), (1, 12000), (12000, 1), (5, 4000)])
+def test_a_frame_of_any_shape_is_measured_as_by_the_plain_arithmetic(img_size: tuple[int, int]) -> None:
+    assert_plain(layers=VLOP, img_size=img_size, n_grids=7)
+
+
+@pytest.mark.parametrize("img_size", [(7, 9), (131, 255)])
+@pytest.mark.parametrize("bitdepth", [8, 10])
+@pytest.mark.parametrize("frame_data_type", ["rgb", "yuv444", "yuv420"])
+def test_a_frame_of_any_format_is_measured_as_by_the_plain_arithmetic(
+    frame_data_type: str, bitdepth: int, img_size: tuple[int, int]
+) -> None:
+    assert_plain(layers=VLOP, img_size=img_size, frame_data_type=frame_data_type, bitdepth=bitdepth)
+
+
+def test_a_frame_whose_samples_are_between_those_of_its_bit_depth_keeps_them() -> None:
+    assert_plain(layers=VLOP, img_size=LARGE, whole_samples=False)
+
+
+# Candidates that cannot win
+
+
+def statuses(frame_encoder_changes: dict[str, float], module: str, pairs: Sequence[QStepPair]) -> list[str]:
+    """Status of some candidates, all weights of a module scaled; asserts that the plain arithmetic agrees."""
+    frame_encoder = make_frame_encoder(",".join(["3-1-linear-none"] * 12), n_grids=3)
+    frame = make_frame(frame_encoder)
+    with torch.no_grad():
+        for name, value in frame_encoder_changes.items():
+            for parameter in frame_encoder.network(name).parameters():
+                parameter.copy_(value * parameter.sign())
+
+    rows = Measurer(frame_encoder, frame, 1e-3).measure({}, module, pairs)
+
+    assert all((row.measured is None) == (row.status != "ok") for row in rows)
+    assert all(math.isfinite(row.loss) == (row.status == "ok") for row in rows)
+    assert [row[:3] for row in measure_plain(frame_encoder, frame, 1e-3, {}, module, pairs)] == [
+        row[:3] for row in rows
+    ]
+    return [row.status for row in rows]
+
+
+def test_parameters_beyond_65535_steps_overflow_whichever_kind_they_are() -> None:
+    pairs = [QStepPair(1.0, 1.0), QStepPair(2.0**-10, 1.0), QStepPair(1.0, 2.0**-10), QStepPair(0.5, 0.5)]
+
+    assert statuses({"arm": 100.0}, "arm", pairs) == ["ok", "overflow", "overflow", "ok"]
+
+
+def test_a_synthesis_that_leaves_the_finite_numbers_is_non_finite_unless_it_overflows() -> None:
+    pairs = [QStepPair(0.5, 0.5), QStepPair(1.0, 1.0), QStepPair(2.0**16, 1.0), QStepPair(2.0**18, 2.0**18)]
+
+    found = statuses({"synthesis": 65535.0}, "synthesis", pairs)
+
+    assert found == ["overflow", "non_finite", "non_finite", "ok"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_is_non_finite_while_another_one_gives_no_finite_frame(module: str) -> None:
+    assert statuses({"upsampling": 3e38}, module, [QStepPair(2.0**112, 2.0**112)]) == ["non_finite"]
+
+
+def test_a_frame_encoder_for_another_frame_is_refused(smallest_case: Case) -> None:
+    with pytest.raises(MismatchError, match=r"96×64 rgb 8 bits; the frame is 17×12 rgb"):
+        Measurer(smallest_case.frame_encoder, make_frame(make_frame_encoder()), 1e-3)

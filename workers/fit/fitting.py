@@ -1,0 +1,166 @@
+"""Fitting: warm-up and phases of a recipe, one after the other, as a stream of progress."""
+
+import logging
+import math
+import time
+from collections.abc import Generator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from workers.codec import Architecture, Frame, FrameEncoder, FrameEncoderManager, FrameEncoderParameter, psnr_db
+from workers.errors import InputError
+from workers.fit.recipe import Phase, Recipe, Warmup
+from workers.fit.training import train
+
+_logger = logging.getLogger(__name__)
+
+
+class FitProgress(NamedTuple):
+    """How far a fit has come, and what its last validation found.
+
+    Attributes:
+        phase: ``warm-up``, ``phase 1``, ``phase 2``, ….
+        iteration: iterations done, of the whole fit.
+        n_iterations: iterations of the whole fit, all candidates of the warm-up included.
+        loss: ``mse + lmbda · rate_latent_bit / (H · W)``, not always the best so far.
+        psnr_db: peak signal-to-noise ratio, in dB; infinite for a perfect frame.
+        rate_latent_bpp: bits of all latents per luma sample.
+    """
+
+    phase: str
+    iteration: int
+    n_iterations: int
+    loss: float
+    psnr_db: float
+    rate_latent_bpp: float
+
+
+class _Candidate(NamedTuple):
+    """A random initialization, and the source of the noise it is trained with."""
+
+    frame_encoder: FrameEncoder
+    generator: torch.Generator
+
+
+def fit(
+    frame: Frame, architecture: Architecture, lmbda: float, recipe: Recipe, seed: int
+) -> Generator[FitProgress, None, tuple[FrameEncoder, FrameEncoderManager]]:
+    """Overfit a frame encoder to a frame (§5 of the format).
+
+    The same arguments and number of torch threads give the same bits. The process' random number generator is
+    neither used nor changed.
+
+    Args:
+        frame: on the CPU.
+        architecture: sizes of the networks.
+        lmbda: weight of the rate.
+        recipe: how to train.
+        seed: not negative; every candidate of the warm-up has a seed of its own, derived from this one.
+
+    Yields:
+        Progress at every validation.
+
+    Returns:
+        The frame encoder, in evaluation mode and in full precision, with the best parameters that any validation
+        of the last phase has seen; and its manager, with the time that was spent here, not in the consumer.
+
+    Raises:
+        InputError: lmbda is negative or not finite, or the loss is not finite before any training.
+    """
+    if not (math.isfinite(lmbda) and lmbda >= 0):
+        raise InputError(f"lmbda is finite and not negative; found {lmbda}")
+    manager = FrameEncoderManager(lmbda)
+    steps = _fit(frame, architecture, lmbda, recipe, seed)
+    while True:
+        start = time.perf_counter()
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            frame_encoder: FrameEncoder = end.value
+            return frame_encoder, manager
+        finally:
+            manager.total_training_time_sec += time.perf_counter() - start
+        manager.iterations_counter = progress.iteration
+        yield progress
+
+
+def _fit(
+    frame: Frame, architecture: Architecture, lmbda: float, recipe: Recipe, seed: int
+) -> Generator[FitProgress, None, FrameEncoder]:
+    run = _Run(frame, lmbda, recipe.iterations)
+    n_candidates = recipe.warmup.candidates[0] if recipe.warmup else 1
+    candidates = [_initialize(frame, architecture, seed, index) for index in range(n_candidates)]
+    if recipe.warmup:
+        candidates = yield from _warm_up(run, recipe.warmup, recipe.phases[0], candidates)
+    (winner,) = candidates
+    for number, phase in enumerate(recipe.phases, start=1):
+        loss = yield from run.train(f"phase {number}", phase, winner)
+        _logger.debug("phase %d: best loss %g", number, loss)
+    return winner.frame_encoder
+
+
+def _warm_up(
+    run: "_Run", warmup: Warmup, first: Phase, candidates: list[_Candidate]
+) -> Generator[FitProgress, None, list[_Candidate]]:
+    """The one candidate that is left after all stages."""
+    for kept in (*warmup.candidates[1:], 1):
+        losses = []
+        for candidate in candidates:
+            loss = yield from run.train("warm-up", warmup.phase(first), candidate)
+            losses.append(loss)
+        ranking = sorted(range(len(candidates)), key=losses.__getitem__)  # the first one on a tie
+        _logger.debug("warm-up: losses %s, kept %s", losses, ranking[:kept])
+        candidates = [candidates[index] for index in ranking[:kept]]
+    return candidates
+
+
+class _Run:
+    """One fit: what all its phases share, and the iterations they have done together."""
+
+    def __init__(self, frame: Frame, lmbda: float, n_iterations: int) -> None:
+        self._frame = frame
+        self._lmbda = lmbda
+        self._n_iterations = n_iterations
+        self._done = 0
+
+    def train(self, name: str, phase: Phase, candidate: _Candidate) -> Generator[FitProgress, None, float]:
+        """Train a candidate, report in terms of the whole fit, and return its best loss."""
+        height, width = self._frame.img_size
+        steps = train(candidate.frame_encoder, self._frame, self._lmbda, phase, candidate.generator)
+        while True:
+            try:
+                iteration, validation = next(steps)
+            except StopIteration as end:
+                self._done += phase.iterations
+                best_loss: float = end.value
+                return best_loss
+            yield FitProgress(
+                phase=name,
+                iteration=self._done + iteration,
+                n_iterations=self._n_iterations,
+                loss=validation.loss,
+                psnr_db=psnr_db(validation.mse),
+                rate_latent_bpp=validation.rate_latent_bit / (height * width),
+            )
+
+
+def _initialize(frame: Frame, architecture: Architecture, seed: int, index: int) -> _Candidate:
+    """A random initialization; the index-th one is the same however many there are."""
+    (own_seed,) = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(own_seed))
+    param = FrameEncoderParameter(
+        frame.img_size,
+        architecture.layers_synthesis,
+        architecture.dim_arm,
+        architecture.n_hidden_layers_arm,
+        frame_data_type=frame.frame_data_type,
+        bitdepth=frame.bitdepth,
+    )
+    # The networks draw from the process' generator: lend it the state of the candidate's, and take it back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.set_state(generator.get_state())
+        frame_encoder = FrameEncoder(param)
+        generator.set_state(torch.default_generator.get_state())
+    return _Candidate(frame_encoder, generator)

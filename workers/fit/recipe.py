@@ -1,0 +1,188 @@
+"""Recipes: how long, how fast and with which quantizer a frame encoder is trained. Pure data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from workers.codec import MODULES
+
+Schedule = tuple[float, float]
+"""A value at the start of a phase, and the one it approaches at its end."""
+
+TrainingQuantizer = Literal["softround", "ste"]
+"""What replaces rounding in training: soft rounding twice with noise between, or hard rounding with the
+derivative of soft rounding (straight-through estimation)."""
+
+TRAINABLE = ("latent_grids", *MODULES)
+"""The parts of a frame encoder that a phase may train."""
+
+FINAL_LR = 1e-5
+"""Learning rate at the end of every published phase."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one optimizer.
+
+    Attributes:
+        iterations: gradient steps.
+        lr: learning rate, annealed from the first value to the second by half a cosine.
+        quantizer: what replaces rounding.
+        temperature: of the soft rounding, linear in the iterations.
+        noise: standard deviation of the noise between two soft roundings, likewise; ``ste`` has none.
+        validate_every: iterations between validations. The best parameters seen at one are kept, and learning
+            rate, temperature and noise change there and only there.
+        patience: iterations without a better loss after which the best parameters are reloaded, the optimizer's
+            state with them; ``None`` for never.
+        trained: the parts that are trained, of :data:`TRAINABLE`; the others stay as they are.
+
+    Raises:
+        ValueError: a value breaks the rule that the message names.
+    """
+
+    iterations: int
+    lr: Schedule
+    quantizer: TrainingQuantizer
+    temperature: Schedule
+    noise: Schedule = (0.0, 0.0)
+    validate_every: int = 100
+    patience: int | None = None
+    trained: tuple[str, ...] = TRAINABLE
+
+    def __post_init__(self) -> None:
+        _require(self.iterations >= 1, "iterations: at least 1", self.iterations)
+        _require(_within(self.lr), "lr: finite and not negative", self.lr)
+        _require(
+            self.quantizer in get_args(TrainingQuantizer),
+            f"quantizer: one of {get_args(TrainingQuantizer)}",
+            self.quantizer,
+        )
+        _require(_within(self.temperature, above=0), "temperature: finite and above 0", self.temperature)
+        _require(_within(self.noise), "noise: finite and not negative", self.noise)
+        _require(self.validate_every >= 1, "validate_every: at least 1", self.validate_every)
+        _require(self.patience is None or self.patience >= 1, "patience: at least 1, or none", self.patience)
+        _require(
+            bool(self.trained) and set(self.trained) <= set(TRAINABLE),
+            f"trained: at least one of {TRAINABLE}",
+            self.trained,
+        )
+
+    def progress(self, iteration: int) -> float:
+        """How far, in [0, 1], the phase is at the last validation point up to an iteration."""
+        return iteration // self.validate_every * self.validate_every / self.iterations
+
+    def lr_at(self, iteration: int) -> float:
+        """Learning rate of an iteration, counted from 0."""
+        start, end = self.lr
+        return end + (start - end) * (1 + math.cos(math.pi * self.progress(iteration))) / 2
+
+    def temperature_at(self, iteration: int) -> float:
+        """Temperature of the soft rounding in an iteration, counted from 0."""
+        return _linear(self.temperature, self.progress(iteration))
+
+    def noise_at(self, iteration: int) -> float:
+        """Standard deviation of the noise in an iteration, counted from 0."""
+        return _linear(self.noise, self.progress(iteration))
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """A race of random initializations, with the quantizer that the first phase starts with.
+
+    Attributes:
+        candidates: how many take part in each stage, so ``(5, 2)`` trains five, keeps the best two, trains those
+            on, and keeps one.
+        iterations: of each candidate in each stage.
+        lr: learning rate, constant.
+
+    Raises:
+        ValueError: a value breaks the rule that the message names.
+    """
+
+    candidates: tuple[int, ...] = (5, 2)
+    iterations: int = 400
+    lr: float = 1e-2
+
+    def __post_init__(self) -> None:
+        descending = all(more > fewer for more, fewer in zip(self.candidates, self.candidates[1:], strict=False))
+        _require(
+            bool(self.candidates) and min(self.candidates) >= 1 and descending,
+            "candidates: at least one stage, at least 1 in each, fewer from stage to stage",
+            self.candidates,
+        )
+        _require(self.iterations >= 1, "iterations: at least 1", self.iterations)
+        _require(_within((self.lr, self.lr)), "lr: finite and not negative", self.lr)
+
+    def phase(self, first: Phase) -> Phase:
+        """What a stage does to a candidate: the recipe's first phase, held at its start."""
+        return replace(
+            first,
+            iterations=self.iterations,
+            lr=(self.lr, self.lr),
+            temperature=(first.temperature[0], first.temperature[0]),
+            noise=(first.noise[0], first.noise[0]),
+            patience=None,
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole fit.
+
+    Attributes:
+        phases: in order; each starts from the best parameters of the one before.
+        warmup: what comes before them, if anything; without it there is one random initialization.
+
+    Raises:
+        ValueError: there is no phase.
+    """
+
+    phases: tuple[Phase, ...]
+    warmup: Warmup | None = None
+
+    def __post_init__(self) -> None:
+        _require(bool(self.phases), "phases: at least one", self.phases)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the fit, those of all candidates of the warm-up included."""
+        warmup = sum(self.warmup.candidates) * self.warmup.iterations if self.warmup else 0
+        return warmup + sum(phase.iterations for phase in self.phases)
+
+
+def _require(holds: bool, rule: str, found: object) -> None:
+    if not holds:
+        raise ValueError(f"{rule}; found {found!r}")
+
+
+def _within(values: Schedule, above: float | None = None) -> bool:
+    return all(math.isfinite(v) and (v >= 0 if above is None else v > above) for v in values)
+
+
+def _linear(schedule: Schedule, progress: float) -> float:
+    start, end = schedule
+    return start + (end - start) * progress
+
+
+def _recipe(n_itr: int, n_itr_ste: int, warmup: Warmup) -> Recipe:
+    """The standard recipe (§5 of the format), with its iterations."""
+    main = Phase(
+        iterations=n_itr,
+        lr=(1e-2, FINAL_LR),
+        quantizer="softround",
+        temperature=(0.3, 0.1),
+        noise=(0.25, 0.1),
+        patience=5000,
+    )
+    ste = Phase(iterations=n_itr_ste, lr=(1e-4, FINAL_LR), quantizer="ste", temperature=(1e-4, 1e-4))
+    return Recipe(phases=(main, ste), warmup=warmup)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "example": _recipe(1200, 200, Warmup(candidates=(2,), iterations=50)),
+    "fast": _recipe(10_000, 1500, Warmup()),
+    "medium": _recipe(30_000, 1500, Warmup()),
+    "slow": _recipe(100_000, 1500, Warmup()),
+}
+"""Recipes by name. ``example`` shows what a fit does within a minute, on a frame of some thousand pixels."""

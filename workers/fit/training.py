@@ -1,0 +1,176 @@
+"""One phase of training: iterations, validations, and the best parameters seen at one."""
+
+import copy
+import logging
+import math
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from workers.codec import Frame, FrameEncoder, loss_function
+from workers.codec.latent import flatten
+from workers.errors import InputError
+from workers.fit.quantizer import soft_round_twice, straight_through
+from workers.fit.recipe import Phase
+from workers.fit.training_forward import TrainingForward
+
+MAX_GRADIENT_NORM = 0.1
+"""Gradients are scaled down to this norm, taken over everything that is trained."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Validation(NamedTuple):
+    """Cost of a frame encoder in evaluation: hard rounding, and no network rate.
+
+    Attributes:
+        loss: ``mse + lmbda · rate_latent_bit / (H · W)``.
+        mse: mean squared error, samples in [0, 1].
+        rate_latent_bit: bits of all latents.
+    """
+
+    loss: float
+    mse: float
+    rate_latent_bit: float
+
+
+class _Best(NamedTuple):
+    iteration: int
+    loss: float
+    parameters: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
+def validate(frame_encoder: FrameEncoder, frame: Frame, lmbda: float) -> Validation:
+    """Evaluate a frame encoder; it comes back in evaluation mode."""
+    frame_encoder.eval()
+    with torch.no_grad():
+        decoded_image, rate = frame_encoder()
+        output = loss_function(decoded_image, rate, frame.data, lmbda)
+    return Validation(*(value.item() for value in output))
+
+
+def train(
+    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, generator: torch.Generator
+) -> Generator[tuple[int, Validation], None, float]:
+    """Train a frame encoder, in place.
+
+    Args:
+        frame_encoder: where to start from.
+        frame: what it is fitted to.
+        lmbda: weight of the rate.
+        phase: how.
+        generator: source of the quantizer's noise.
+
+    Yields:
+        Iterations done and the validation after them; the last one after the last iteration.
+
+    Returns:
+        The loss of the best parameters that a validation has seen, those of the start included. They are the
+        frame encoder's when this ends; if it is abandoned before, the parameters are any.
+
+    Raises:
+        InputError: the loss is not finite to begin with.
+    """
+    trainer = _Trainer(frame_encoder, frame, lmbda, phase, generator)
+    for iteration in range(1, phase.iterations + 1):
+        trainer.iterate(iteration - 1)
+        if iteration % phase.validate_every == 0 or iteration == phase.iterations:
+            yield iteration, trainer.validate(iteration)
+    return trainer.finish()
+
+
+class _Trainer:
+    """The state of one phase."""
+
+    def __init__(
+        self, frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, generator: torch.Generator
+    ) -> None:
+        self._frame_encoder = frame_encoder
+        self._frame = frame
+        self._lmbda = lmbda
+        self._phase = phase
+        self._generator = generator
+        self._forward = TrainingForward(frame_encoder)
+        for name, parameter in frame_encoder.named_parameters():
+            parameter.requires_grad_(name.partition(".")[0] in phase.trained)
+        self._trained = [parameter for parameter in frame_encoder.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.Adam(self._trained, lr=phase.lr[0], fused=True)
+        self._n_not_finite = 0
+        start = validate(frame_encoder, frame, lmbda)
+        if not math.isfinite(start.loss):
+            raise InputError(
+                "a frame and lmbda give a finite loss before any training; "
+                f"found loss {start.loss}, mse {start.mse}, {start.rate_latent_bit} bits for lmbda {lmbda}"
+            )
+        self._best = self._snapshot(0, start.loss)
+        self._patient_since = 0
+        frame_encoder.train()
+
+    def iterate(self, iteration: int) -> None:
+        """One gradient step; ``iteration`` counts from 0.
+
+        If loss or gradient are not finite, the best parameters are reloaded instead.
+        """
+        self._set_lr(iteration)
+        self._optimizer.zero_grad()
+        with torch.enable_grad():
+            decoded_image, rate = self._forward(self._quantized(iteration))
+            loss = loss_function(decoded_image, rate, self._frame.data, self._lmbda).loss
+            loss.backward()  # type: ignore[no-untyped-call]
+        norm = clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
+        if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+            self._optimizer.step()
+        else:
+            self._n_not_finite += 1
+            self._reload()
+
+    def _quantized(self, iteration: int) -> Tensor:
+        """Decoder-side latents ``[N]`` of an iteration, through the training quantizer."""
+        latent = flatten(list(self._frame_encoder.latent_grids)) * self._frame_encoder.param.encoder_gain
+        temperature = self._phase.temperature_at(iteration)
+        if self._phase.quantizer == "ste":
+            return straight_through(latent, temperature)
+        noise = torch.randn(latent.shape, generator=self._generator) * self._phase.noise_at(iteration)
+        return soft_round_twice(latent, temperature, noise)
+
+    def validate(self, iteration: int) -> Validation:
+        """Validate after ``iteration`` iterations: keep the best, or lose patience."""
+        validation = validate(self._frame_encoder, self._frame, self._lmbda)
+        self._frame_encoder.train()
+        if validation.loss < self._best.loss:  # never so for NaN
+            self._best = self._snapshot(iteration, validation.loss)
+            self._patient_since = iteration
+        elif self._phase.patience is not None and iteration - self._patient_since >= self._phase.patience:
+            _logger.debug("iteration %d: back to the best, of iteration %d", iteration, self._best.iteration)
+            self._reload()
+            self._patient_since = iteration
+        return validation
+
+    def finish(self) -> float:
+        """Load the best parameters, and give their loss."""
+        if self._n_not_finite:
+            _logger.warning(
+                "%d of %d iterations had no finite loss or gradient, and went back to the best parameters",
+                self._n_not_finite,
+                self._phase.iterations,
+            )
+        self._frame_encoder.load_state_dict(self._best.parameters)
+        self._frame_encoder.eval().requires_grad_(True).zero_grad()
+        return self._best.loss
+
+    def _set_lr(self, iteration: int) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._phase.lr_at(iteration)
+
+    def _snapshot(self, iteration: int, loss: float) -> _Best:
+        parameters = {name: value.clone() for name, value in self._frame_encoder.state_dict().items()}
+        return _Best(iteration, loss, parameters, copy.deepcopy(self._optimizer.state_dict()))
+
+    def _reload(self) -> None:
+        self._frame_encoder.load_state_dict(self._best.parameters)
+        # The optimizer keeps the tensors it is given and writes to them: the best ones stay ours.
+        self._optimizer.load_state_dict(copy.deepcopy(self._best.optimizer))

@@ -1,0 +1,130 @@
+"""A replica: holds frame encoders and answers calls about them.
+
+Every call carries all that it depends on. What a replica remembers is a cache: it may be lost at any moment, and
+a call repeated on another replica, in another order, gives the same rows.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+
+from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
+from workers.fit import FitProgress, Recipe, fit
+from workers.measure import Measurer, RDRow
+from workers.quantize import Choices, QStepPair, apply_choices
+from workers.reference import measure_plain
+from workers.source import FrameInfo, FrameSource
+
+CACHED_FRAMES = 2
+"""Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
+
+
+@dataclass
+class _Loaded:
+    source: FrameSource
+    frame: Frame
+    frame_encoder: FrameEncoder
+    lmbda: float
+    measurer: Measurer
+
+
+class Replica:
+    """Answers the calls of a job, one at a time.
+
+    Args:
+        device: where candidates are measured, as torch names it; ``auto`` for the GPU that this process was
+            given, if any.
+        threads: of torch on the CPU.
+    """
+
+    def __init__(self, device: str = "auto", threads: int = 1) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(device)
+        self._threads = threads
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+
+    def ping(self) -> str:
+        """Device of this replica, once it is ready."""
+        return str(self._device)
+
+    def open(self, source: FrameSource) -> FrameInfo:
+        """Read a frame and its encoder, and check that they belong together.
+
+        Raises:
+            InputError: one of them cannot be used, or they are not for each other.
+        """
+        loaded = self._load(source)
+        height, width = loaded.frame.img_size
+        return FrameInfo(height, width, loaded.lmbda, loaded.frame.frame_data_type, loaded.frame.bitdepth)
+
+    def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
+        """Fit a frame encoder to a frame.
+
+        Args:
+            source: of the frame; its ``lmbda`` is the rate constraint.
+            arch: name of a published architecture.
+            recipe: phases of the fit.
+            seed: of its random numbers.
+
+        Yields:
+            Progress; last of all the checkpoint of the fitted frame encoder.
+
+        Raises:
+            InputError: the frame cannot be used.
+        """
+        if source.lmbda is None:
+            raise ValueError(f"{source.id}: a fit needs lmbda, no encoder gives it")
+        torch.set_num_threads(self._threads)
+        frame = source.read_frame()
+        progress = fit(frame, ARCHITECTURES[arch], source.lmbda, recipe, seed)
+        while True:
+            try:
+                yield next(progress)
+            except StopIteration as stop:
+                frame_encoder, _ = stop.value
+                yield dump_frame_encoder(frame_encoder, source.lmbda)
+                return
+
+    def measure(
+        self, source: FrameSource, choices: Choices, module: str, pairs: Sequence[QStepPair]
+    ) -> list[RDRow]:
+        """Rows of some candidates, by the engine; see :meth:`workers.measure.Measurer.measure`."""
+        measurer = self._load(source).measurer
+        torch.set_num_threads(self._threads)
+        return measurer.measure(choices, module, pairs)
+
+    def measure_plain(
+        self, source: FrameSource, choices: Choices, module: str, pairs: Sequence[QStepPair]
+    ) -> list[RDRow]:
+        """Rows of some candidates, by the plain arithmetic; see :func:`workers.reference.measure_plain`."""
+        loaded = self._load(source)
+        frame_encoder = deepcopy(loaded.frame_encoder)
+        apply_choices(frame_encoder, choices)
+        return list(measure_plain(frame_encoder, loaded.frame, loaded.lmbda, choices, module, pairs))
+
+    def quantize(self, source: FrameSource, choices: Choices) -> bytes:
+        """Checkpoint of the frame encoder with the settled modules quantized."""
+        loaded = self._load(source)
+        frame_encoder = deepcopy(loaded.frame_encoder)
+        apply_choices(frame_encoder, choices)
+        return dump_frame_encoder(frame_encoder, loaded.lmbda)
+
+    def _load(self, source: FrameSource) -> _Loaded:
+        loaded = self._loaded.get(source.id)
+        if loaded is None:
+            if source.read_encoder is None:
+                raise ValueError(f"{source.id}: there is no frame encoder yet")
+            frame = source.read_frame()
+            frame_encoder, manager = source.read_encoder()
+            check_match(frame, frame_encoder)
+            lmbda = manager.lmbda if source.lmbda is None else source.lmbda
+            while len(self._loaded) >= CACHED_FRAMES:
+                self._loaded.popitem(last=False)
+            measurer = Measurer(frame_encoder, frame, lmbda, device=self._device)
+            loaded = self._loaded[source.id] = _Loaded(source, frame, frame_encoder, lmbda, measurer)
+        self._loaded.move_to_end(source.id)
+        return loaded

@@ -1,0 +1,42 @@
+"""What a call says about its frame: where a replica finds it, and what the job learns of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Where a frame and its encoder come from.
+
+    Attributes:
+        id: of the frame, unique within the job.
+        read_frame: gives the frame; raises :class:`~workers.errors.FrameFileError` if it cannot be used.
+        read_encoder: gives the frame encoder with its manager, likewise; ``None`` before it has been fitted.
+        lmbda: weight of the rate; ``None`` for the one the encoder was fitted with.
+    """
+
+    id: str
+    read_frame: Callable[[], Frame]
+    read_encoder: Callable[[], tuple[FrameEncoder, FrameEncoderManager]] | None
+    lmbda: float | None = None
+
+
+class FrameInfo(NamedTuple):
+    """What a job knows of a frame once a replica has opened it.
+
+    Attributes:
+        height: in luma samples.
+        width: in luma samples.
+        lmbda: weight of the rate.
+        frame_data_type: ``rgb``, ``yuv444`` or ``yuv420``.
+        bitdepth: bits of a sample.
+    """
+
+    height: int
+    width: int
+    lmbda: float
+    frame_data_type: str
+    bitdepth: int
