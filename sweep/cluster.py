@@ -128,6 +128,7 @@ class RayPool:
         Raises:
             ReplicaError: replicas die one after the other, without an answer in between.
         """
+        assert self._pending, "a job that is not finished has a replica starting or at work"
         ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout)
         if ready:
             # Everything else that is ready as well, so that replicas wait for one round and not for many.

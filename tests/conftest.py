@@ -1,12 +1,18 @@
 """Fixtures that the whole suite shares."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import torch
+# Before torch is loaded: threads that wait for each other must sleep, not spin. Spinning, two threads on two cores
+# that something else also uses take a hundred times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from tests.cases import CASE_NAMES, CASES, Case, load_case
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from tests.cases import CASE_NAMES, CASES, Case, load_case  # noqa: E402
+from tests.ray_cluster import local_ray  # noqa: F401  # a fixture
 
 
 @pytest.fixture(scope="session")

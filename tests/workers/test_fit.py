@@ -1,7 +1,7 @@
 """The fit: quantizers, schedules, the fast forward pass, and the promises that the generator makes."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -51,6 +51,15 @@ SMALL = Recipe(phases=(SOFT, STE), warmup=Warmup(candidates=(3, 2), iterations=6
 
 def layers(text: str) -> tuple[SynthesisLayer, ...]:
     return tuple(map(SynthesisLayer.parse, text.split(",")))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads cost such small frames more than they bring, and much more where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -404,20 +413,15 @@ def test_the_best_parameters_are_kept(crop: Frame) -> None:
 
 def test_patience_returns_to_the_best_with_its_optimizer(crop: Frame) -> None:
     frame_encoder = initial(crop)
-    run(train(frame_encoder, crop, LMBDA, replace(SOFT, iterations=40), torch.Generator().manual_seed(0)))
-    # Without noise an iteration from the same parameters and the same optimizer gives the same loss.
-    bad = replace(STE, iterations=6, lr=(0.5, 0.5), validate_every=1, patience=1)
-    learned = state(frame_encoder)
-    yielded, _ = run(train(frame_encoder, crop, LMBDA, bad, torch.Generator()))
+    # Without noise, an iteration from the same parameters and the same optimizer gives the same loss.
+    fast = replace(STE, iterations=15, lr=(0.1, 0.1), validate_every=1, patience=3)
+    yielded, best = run(train(frame_encoder, crop, LMBDA, fast, torch.Generator()))
     losses = [validation.loss for _, validation in yielded]
-    assert len(set(losses)) == 1
-    assert losses[0] > validate(frame_encoder, crop, LMBDA).loss
-    assert all(torch.equal(value, learned[name]) for name, value in frame_encoder.state_dict().items())
-    # And with less of it, two by two.
-    yielded, _ = run(train(frame_encoder, crop, LMBDA, replace(bad, patience=2), torch.Generator()))
-    losses = [validation.loss for _, validation in yielded]
-    assert losses == losses[:2] * 3
-    assert losses[0] != losses[1]
+    at = losses.index(best)
+    assert at > 0  # so the optimizer has a past to return to
+    assert len(set(losses[at : at + 4])) == 4
+    assert losses[at + 1 :] == losses[at + 1 : at + 4] * 4
+    assert validate(frame_encoder, crop, LMBDA).loss == best
 
 
 def test_the_gradient_s_norm_is_bounded(crop: Frame) -> None:

@@ -40,11 +40,6 @@ class _SeparableFilter(nn.Module):
     def initial_half(k_size: int) -> Tensor:
         raise NotImplementedError
 
-    def kernel_2d(self) -> Tensor:
-        """The outer product, ``[1, 1, k, k]``."""
-        kernel = self.weight
-        return torch.outer(kernel, kernel)[None, None]
-
 
 class UpsamplingConvTranspose2d(_SeparableFilter):
     """×2 upsampling by a symmetric even kernel."""
@@ -56,18 +51,10 @@ class UpsamplingConvTranspose2d(_SeparableFilter):
         return torch.tensor([0.0] * (k_size // 2 - len(core)) + core)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, 1, h, w]`` to ``[B, 1, 2h, 2w]``.
-
-        In evaluation along the width, then along the height; in training with the 2-D kernel, whose
-        gradient is cheaper.
-        """
+        """``[B, 1, h, w]`` to ``[B, 1, 2h, 2w]``, along the width, then along the height."""
         k = self.k_size
         pad = k // 2
         crop = 2 * pad - 1 + k // 2
-        if self.training:
-            x = F.pad(x, (pad, pad, pad, pad), mode="replicate")
-            y = F.conv_transpose2d(x, self.kernel_2d(), stride=2)
-            return y[..., crop:-crop, crop:-crop]
         kernel = self.weight
         x = F.pad(x, (pad, pad, 0, 0), mode="replicate")
         x = F.conv_transpose2d(x, kernel.view(1, 1, 1, k), stride=(1, 2))[..., crop:-crop]  # [B, 1, h, 2w]
@@ -84,11 +71,9 @@ class UpsamplingConv2d(_SeparableFilter):
         return torch.tensor([0.0] * (k_size // 2) + [1.0])
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, 1, h, w]`` to the same; in evaluation along the width, then along the height."""
+        """``[B, 1, h, w]`` to the same, along the width, then along the height."""
         k = self.k_size
         pad = k // 2
-        if self.training:
-            return F.conv2d(x, self.kernel_2d(), padding=pad) + x
         kernel = self.weight
         y = F.conv2d(x, kernel.view(1, 1, 1, k), padding=(0, pad))
         return F.conv2d(y, kernel.view(1, 1, k, 1), padding=(pad, 0)) + x

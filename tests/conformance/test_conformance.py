@@ -1,0 +1,118 @@
+"""Every conformance case, as the README beside them says, through every way in."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from sweep import quantize_model, read_rd_table, sweep_frame
+from sweep.config import load_job
+from sweep.job import run_job
+from sweep.progress import Lines, Tally
+from tests.cases import CASE_NAMES, CASES, Case, load_case
+from workers.codec import MODULES, parse_frame_encoder
+
+EXACT = (
+    "module",
+    "q_step_weight",
+    "q_step_bias",
+    "status",
+    "expgol_cnt_weight",
+    "expgol_cnt_bias",
+    "rate_weight_bit",
+    "rate_bias_bit",
+    "rate_nn_bit",
+    "chosen",
+)
+
+
+def assert_conforms(table: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """What the conformance README asks for, row for row in grid order."""
+    assert len(table) == len(expected) == 491
+    for column in EXACT:
+        # Nulls compare as nulls, whatever the columns' types.
+        ours = table[column].astype(object).where(table[column].notna(), None).tolist()
+        theirs = expected[column].astype(object).where(expected[column].notna(), None).tolist()
+        assert ours == theirs, column
+    ok = (expected.status == "ok").to_numpy()
+    for column, tolerance in (("rate_latent_bit", 1e-5), ("mse", 1e-4), ("loss", 1e-4)):
+        ours, theirs = table[column].to_numpy(dtype=float)[ok], expected[column].to_numpy(dtype=float)[ok]
+        assert abs(ours / theirs - 1).max() < tolerance, column
+        assert table[column][~ok].isna().all()
+
+
+def assert_quantized(state: dict[str, torch.Tensor], case: Case) -> None:
+    """Network parameters are the reference's, to the last bit."""
+    expected = safetensors.torch.load_file(case.folder / "quantized.safetensors")
+    assert len(expected) > 0
+    for key, value in expected.items():
+        assert torch.equal(state[key], value), key
+
+
+def test_the_sweep_in_this_process_gives_the_reference_table(case: Case) -> None:
+    sweep = sweep_frame(case.frame_encoder, case.frame, case.manager)
+    assert_conforms(sweep.table, case.table)
+    assert sweep.choices == {module: case.settled(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("name", CASE_NAMES)
+def test_quantize_model_keeps_the_meaning_of_the_reference(name: str) -> None:
+    case = load_case(name)
+    quantized = quantize_model(case.frame_encoder, case.frame, case.manager)
+    assert quantized is case.frame_encoder
+    assert_quantized(quantized.state_dict(), case)
+    for module in MODULES:
+        settled = case.settled(module)
+        assert quantized.nn_q_step[module] == settled.q_step._asdict()
+        assert quantized.nn_expgol_cnt[module] == settled.expgol_cnt._asdict()
+    assert case.manager.total_training_time_sec > 0
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_quantize_model_on_ray_gives_the_same(smallest_case: Case) -> None:
+    quantize_model(smallest_case.frame_encoder, smallest_case.frame, smallest_case.manager, replicas=2)
+    assert_quantized(smallest_case.frame_encoder.state_dict(), smallest_case)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("replicas", "pairs_per_call"), [(1, "auto"), (2, 1), (2, "auto")])
+def test_a_ray_job_over_all_cases_gives_the_reference_tables(
+    tmp_path: Path, replicas: int, pairs_per_call: int | str
+) -> None:
+    entries = []
+    for name in CASE_NAMES:
+        (frame,) = (CASES / name).glob("frame*")
+        linked = tmp_path / f"{name}{frame.name.removeprefix('frame')}"
+        linked.symlink_to(frame)
+        entries.append({"frame": str(linked), "encoder": str(CASES / name / "encoder.safetensors")})
+    config = tmp_path / "job.yaml"
+    ray = {"replicas": replicas, "pairs_per_call": pairs_per_call}
+    config.write_text(yaml.safe_dump({"frames": entries, "out": "out", "ray": ray}))
+    tallies: list[Tally] = []
+
+    def display(tally: Tally) -> nullcontext[Lines]:
+        tallies.append(tally)
+        return nullcontext(Lines(tally))
+
+    outcome = run_job(load_job(config), display)
+    assert (len(outcome.done), len(outcome.failed)) == (len(CASE_NAMES), 0)
+    assert tallies[0].pairs == tallies[0].n_pairs == 491 * len(CASE_NAMES)
+    out = tmp_path / "out"
+    table = read_rd_table(str(out))
+    assert len(table) == 491 * len(CASE_NAMES)
+    if pairs_per_call == 1:  # the longest job: both replicas have started long before its end
+        assert table.replica.nunique() == replicas
+    for frame_id, rows in table.groupby("frame", observed=True):
+        case = load_case(next(name for name in CASE_NAMES if str(frame_id).startswith(name)))
+        assert_conforms(rows.reset_index(drop=True), case.table)
+        encoder, manager = parse_frame_encoder((out / "quantized" / f"{frame_id}.safetensors").read_bytes(), "")
+        assert_quantized(encoder.state_dict(), case)
+        assert manager.lmbda == case.manager.lmbda
+        assert encoder.nn_q_step == {m: case.settled(m).q_step._asdict() for m in MODULES}
+        assert encoder.nn_expgol_cnt == {m: case.settled(m).expgol_cnt._asdict() for m in MODULES}
