@@ -68,7 +68,8 @@ def quantize_model(
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
         InfeasibleModuleError: no pair of a module has a finite loss.
-        ReplicaError: Ray cannot be used.
+        ClusterError: Ray cannot be used.
+        ReplicaError: its replicas die one after the other.
     """
     swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid)
     apply_choices(frame_encoder, swept.choices)

@@ -23,15 +23,15 @@ def argmin(rows: Sequence[RDRow]) -> RDRow:
     Raises:
         InfeasibleModuleError: none has a finite loss; the message says how they failed.
     """
-    best = min(rows, key=lambda row: row.loss)
-    if not math.isfinite(best.loss):
+    finite = [row for row in rows if math.isfinite(row.loss)]
+    if not finite:
         statuses = [row.status for row in rows]
         found = ", ".join(f"{statuses.count(status)} {status}" for status in sorted(set(statuses)))
         raise InfeasibleModuleError(
-            f"module {best.module}: a module needs a pair of quantization steps with a finite loss and no "
+            f"module {rows[0].module}: a module needs a pair of quantization steps with a finite loss and no "
             f"overflow; none of its {len(rows)} pairs has ({found})"
         )
-    return best
+    return min(finite, key=lambda row: row.loss)
 
 
 def near_ties(rows: Sequence[RDRow]) -> list[RDRow]:

@@ -20,8 +20,8 @@ from sweep.config import Job, load_job
 from sweep.job import Outcome, run_job
 from sweep.progress import logging_to, show
 from sweep.report import write_report
-from sweep.results import FRAMES_FILE
-from workers.errors import ConfigError, QsweepError, ReplicaError, ResultsError
+from sweep.results import FRAMES_FILE, Results
+from workers.errors import ClusterError, QsweepError
 
 FAILED, WRONG = 1, 2
 _SHOWN_FRAMES = 20
@@ -83,15 +83,17 @@ def run(
     ] = None,
 ) -> None:
     """Run a job; where it was run before with the same configuration, go on with it."""
-    with _signals(), logging_to(Console(stderr=True)):
+    console = Console(stderr=True)  # one for both, or the lines would run into the bar
+    with _signals(), logging_to(console):
         try:
             job = load_job(config, overrides or (), out)
-            outcome = run_job(job, partial(show, console=Console(stderr=True)))
+            results = Results(job)
         except QsweepError as error:
-            typer.echo(f"qsweep: {error}", err=True)
-            raise typer.Exit(
-                WRONG if isinstance(error, ConfigError | ReplicaError | ResultsError) else FAILED
-            ) from None
+            raise _stop(error, WRONG) from None
+        try:
+            outcome = run_job(job, results, partial(show, console=console))
+        except QsweepError as error:
+            raise _stop(error, WRONG if isinstance(error, ClusterError) else FAILED) from None
     _show_outcome(job, outcome)
     if outcome.failed:
         raise typer.Exit(FAILED)
@@ -107,8 +109,12 @@ def report(
     try:
         typer.echo(write_report(out))
     except QsweepError as error:
-        typer.echo(f"qsweep: {error}", err=True)
-        raise typer.Exit(WRONG) from None
+        raise _stop(error, WRONG) from None
+
+
+def _stop(error: QsweepError, status: int) -> typer.Exit:
+    typer.echo(f"qsweep: {error}", err=True)
+    return typer.Exit(status)
 
 
 @contextmanager

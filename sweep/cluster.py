@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from sweep.config import FitConfig, RayConfig
 from sweep.driver import Progress, perform
 from sweep.schedule import Call, CallDone, CallFailed, Event, Fit, ReplicaLost, ReplicaReady
-from workers.errors import QsweepError, ReplicaError
+from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.fit import FitProgress
 from workers.replica import Replica
 from workers.source import FrameSource
@@ -40,7 +40,7 @@ def connect(config: RayConfig) -> Iterator[None]:
     """Ray, as the configuration asks for it, until the context is left.
 
     Raises:
-        ReplicaError: the cluster cannot be reached, or an embedded one cannot be started.
+        ClusterError: the cluster cannot be reached, or an embedded one cannot be started.
     """
     address = config.address or os.environ.get("RAY_ADDRESS")
     already = ray.is_initialized()
@@ -61,7 +61,7 @@ def connect(config: RayConfig) -> Iterator[None]:
                 )
         except Exception as error:  # Ray raises several unrelated types
             where = address or "an embedded Ray"
-            raise ReplicaError(f"ray.address: {where} cannot be used: {_first_line(error)}") from None
+            raise ClusterError(f"ray.address: {where} cannot be used: {_first_line(error)}") from None
     try:
         yield
     finally:

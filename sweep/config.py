@@ -1,6 +1,7 @@
 """Configuration of a job: read, validated, resolved; unknown keys fail."""
 
 import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,9 +29,13 @@ class FrameEntry(BaseModel):
     frame: str = Field(min_length=1, description="path or glob pattern of a picture or .yuv file")
     encoder: str | None = Field(
         None,
+        min_length=1,
         description="path of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
     )
     lmbda: Lmbda | None = Field(None, description="a number, 0 or more; or null, for the encoder's")
+
+
+_ENTRY = f"a path or glob pattern, or a mapping with {', '.join(FrameEntry.model_fields)}"
 
 
 class FitIterations(BaseModel):
@@ -48,7 +53,7 @@ class FitConfig(BaseModel):
     model_config = _STRICT
     arch: Literal["vlop", "lop", "mop", "hop"] = Field("hop", description=f"one of {', '.join(ARCHITECTURES)}")
     recipe: str = Field("fast", description=f"one of {', '.join(RECIPES)}")
-    seed: int = Field(0, ge=0, lt=2**63, description="an integer, 0 or more")
+    seed: int = Field(0, ge=0, lt=2**63, description="an integer, 0 to 2^63 - 1")
     lmbda: Lmbda = Field(1e-3, description="a number, 0 or more; for entries that give none")
     iterations: FitIterations = Field(
         default_factory=FitIterations, description="a mapping with warmup, phase_1, phase_2; null is the recipe's"
@@ -99,7 +104,7 @@ class JobConfig(BaseModel):
     model_config = _STRICT
     frames: list[Annotated[FrameEntry, BeforeValidator(_expand_bare)]] = Field(
         min_length=1,
-        description="a list, not empty, of paths, glob patterns, or mappings with frame, encoder, lmbda",
+        description=f"a list, not empty; each entry {_ENTRY}",
     )
     out: str = Field(min_length=1, description="path or URI of the folder for the results")
     grid: str | dict[str, dict[str, list[Step]]] = Field(
@@ -180,7 +185,7 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as everyone expects, and a key stands once."""
+    """YAML in which 1e-3 is a number, as everyone expects, and a key is text and stands once."""
 
 
 _Loader.add_implicit_resolver(
@@ -189,11 +194,17 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    keys = Counter(loader.construct_object(key) for key, _ in node.value)
-    if twice := [key for key, times in keys.items() if times > 1]:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"a key stands once; {twice[0]!r} is there twice", node.start_mark
-        )
+    seen = set()
+    for key, _ in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            continue
+        if key.tag != "tag:yaml.org,2002:str":
+            found = repr(key.value) if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
+            raise yaml.constructor.ConstructorError(None, None, f"a key is text; found {found}", key.start_mark)
+        if key.value in seen:
+            rule = f"a key stands once; {key.value!r} is there twice"
+            raise yaml.constructor.ConstructorError(None, None, rule, key.start_mark)
+        seen.add(key.value)
     return loader.construct_mapping(node)
 
 
@@ -201,12 +212,15 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML in which 1e-3 is a number, and a key stands once.
+    """Parse YAML in which 1e-3 is a number, and a key is text and stands once.
 
     Raises:
         yaml.YAMLError: it is no such YAML.
     """
-    return yaml.load(text, _Loader)  # a SafeLoader
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except (ValueError, RecursionError) as error:  # a day that does not exist, lists in lists without end
+        raise yaml.YAMLError(str(error)) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -215,7 +229,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {error}") from None
+        raise ConfigError(f"{path}: not proper YAML: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
     return content
@@ -254,7 +268,9 @@ def _explain(error: ValidationError, content: Mapping[str, Any]) -> Iterable[str
         for part in problem["loc"]:
             if isinstance(part, int):
                 key, at = f"{key}[{part}]", at[part] if isinstance(at, list) else at
-                model = FrameEntry if key.startswith("frames") else None
+                if key.startswith("frames"):
+                    model, accepted = FrameEntry, _ENTRY
+                found = at
             elif model is not None and part in model.model_fields:
                 field = model.model_fields[part]
                 key, accepted = f"{key}.{part}".lstrip("."), field.description or ""
@@ -267,12 +283,16 @@ def _explain(error: ValidationError, content: Mapping[str, Any]) -> Iterable[str
                 key, found = f"{key}.{part}".lstrip("."), None
                 lines[key] = f"{key}: unknown key; accepted: {', '.join(model.model_fields)}"
             elif isinstance(at, Mapping) and part in at:
-                key, at = f"{key}.{part}", at[part]
+                key, found = f"{key}.{part}", at[part]
+                at = found
         if problem["type"] == "missing":
             lines[key] = f"{key}: this key is required; accepted: {accepted}"
         elif problem["type"] != "extra_forbidden":
             lines.setdefault(key, f"{key}: accepted: {accepted}; found {_short(found)}")
-    return lines.values()
+    # Where a mapping is one of several things accepted, what is wrong inside it says more.
+    return [
+        line for key, line in lines.items() if not any(other.startswith((f"{key}.", f"{key}[")) for other in lines)
+    ]
 
 
 def _is_model(kind: object) -> bool:
@@ -285,7 +305,7 @@ def _short(value: object) -> str:
 
 
 def _resolve(base: Path, location: str) -> str:
-    return location if "://" in location else str(base / location)
+    return location if "://" in location else os.path.normpath(base / location)
 
 
 def _grid(config: JobConfig, path: Path) -> Grid:
@@ -304,14 +324,13 @@ def _expand(config: JobConfig, base: Path, path: Path) -> tuple[FrameItem, ...]:
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
     entries: list[tuple[str, FrameEntry]] = []
     for index, entry in enumerate(config.frames):
-        location = _resolve(base, entry.frame)
-        if not glob.has_magic(entry.frame) or Path(location).exists():
+        locations = _locations(base, entry.frame)
+        if not locations:
+            raise ConfigError(f"{path}: frames[{index}].frame: no file matches {_resolve(base, entry.frame)!r}")
+        for location in locations:
+            if not _is_text(location):
+                raise ConfigError(f"{path}: frames[{index}].frame: a path is text in UTF-8; found {location!r}")
             entries.append((location, entry))
-            continue
-        matches = sorted(match for match in glob.glob(location, recursive=True) if Path(match).is_file())
-        if not matches:
-            raise ConfigError(f"{path}: frames[{index}].frame: no file matches {location!r}")
-        entries += [(match, entry) for match in matches]
 
     stems = [Path(location).stem for location, _ in entries]
     items = []
@@ -324,6 +343,23 @@ def _expand(config: JobConfig, base: Path, path: Path) -> tuple[FrameItem, ...]:
             lmbda = config.fit.lmbda
         items.append(FrameItem(frame_id, location, encoder, lmbda))
     return tuple(items)
+
+
+def _locations(base: Path, frame: str) -> list[str]:
+    """Paths that an entry stands for: itself if there is such a file, however it is written, or what matches."""
+    location = _resolve(base, frame)
+    if not glob.has_magic(frame) or Path(location).exists():
+        return [location]
+    pattern = _resolve(Path(glob.escape(str(base))), frame)
+    return sorted(match for match in glob.glob(pattern, recursive=True) if Path(match).is_file())
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes that are no text, smuggled through as surrogates
+        return False
+    return True
 
 
 def _unique(stems: Sequence[str]) -> list[str]:

@@ -60,7 +60,7 @@ class _Recorder:
         self._display.ended(frame)
 
 
-def run_job(job: Job, display: Display) -> Outcome:
+def run_job(job: Job, results: Results, display: Display) -> Outcome:
     """Run a job, or go on with it.
 
     What is finished is kept whatever happens: the tables over all frames are written also when this is
@@ -68,13 +68,14 @@ def run_job(job: Job, display: Display) -> Outcome:
 
     Args:
         job: the resolved configuration.
+        results: where they go.
         display: shows how far the job is.
 
     Raises:
-        ResultsError: the results cannot be written, or the folder holds something else.
-        ReplicaError: the cluster cannot be used.
+        ResultsError: the results cannot be written.
+        ClusterError: the cluster cannot be used; nothing was started.
+        ReplicaError: its replicas die one after the other.
     """
-    results = Results(job)
     try:
         if results.unfinished:
             with connect(job.config.ray):

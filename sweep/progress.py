@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, Measure
+from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, Measure
 from workers.fit import FitProgress
 
 _log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Tally:
         self._measure_seconds = self._fit_seconds = 0.0
         self._pairs_timed = self._iterations_timed = 0
         self._fit_at: dict[str, tuple[float, int]] = {}
+        self._to_fit: set[str] = set()
         self._clock = clock
 
     @property
@@ -59,16 +60,23 @@ class Tally:
         return self._iterations_ended + sum(progress.iteration for progress in self.fits.values())
 
     def called(self, call: Call) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """Note which frames are fitted."""
+        if isinstance(call.work, Fit):
+            self._to_fit.add(call.frame)
 
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
         """Count the pairs of a call; near-ties, measured once more, count once."""
         if isinstance(call.work, Measure) and isinstance(event, CallDone) and not call.work.plain:
             n_pairs = len(call.work.pairs)
-            self.pairs += n_pairs
-            self._of_frame[call.frame] = self._of_frame.get(call.frame, 0) + n_pairs
+            self._count_pairs(call.frame, n_pairs)
             self._measure_seconds += event.seconds
             self._pairs_timed += n_pairs
+
+    def _count_pairs(self, frame: str, n_pairs: int) -> None:
+        """Count pairs of a frame, but no more than it has: a call may be answered after the frame has failed."""
+        before = self._of_frame.get(frame, 0)
+        self._of_frame[frame] = min(before + n_pairs, self._per_frame)
+        self.pairs += self._of_frame[frame] - before
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
         """Note how far a fit is."""
@@ -82,21 +90,22 @@ class Tally:
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:  # noqa: ARG002
         """Count a fit as complete."""
-        self._end_fit(frame, known=True)
+        self._end_fit(frame)
 
     def ended(self, frame: FrameEnded) -> None:
         """Count a frame; one that failed leaves nothing to do either."""
-        self._end_fit(frame.frame, known=frame.frame in self.fits)
-        self.pairs += self._per_frame - self._of_frame.pop(frame.frame, 0)
+        self._end_fit(frame.frame)
+        self._count_pairs(frame.frame, self._per_frame)
         if frame.status == "done":
             self.done += 1
         else:
             self.failed += 1
 
-    def _end_fit(self, frame: str, *, known: bool) -> None:
+    def _end_fit(self, frame: str) -> None:
         self.fits.pop(frame, None)
         self._fit_at.pop(frame, None)
-        if known:
+        if frame in self._to_fit:
+            self._to_fit.remove(frame)
             self._iterations_ended += self._per_fit
 
     def seconds_left(self) -> float | None:
@@ -203,7 +212,7 @@ def show(tally: Tally, console: Console) -> Iterator[Lines]:
     if not console.is_terminal:
         yield Lines(tally)
         return
-    columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+    columns = (BarColumn(bar_width=24), TextColumn("{task.description}", markup=False))
     with RichProgress(*columns, console=console, transient=True) as bar:
         yield Bar(tally, bar)
 

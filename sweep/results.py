@@ -54,9 +54,9 @@ class Results:
         if self.storage.is_file(JOB_FILE):
             try:
                 before = parse_yaml(self.storage.read(JOB_FILE).decode())["job"]
-            except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+                different = [key for key in identity if before.get(key) != identity[key]]
+            except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
                 raise ResultsError(f"{self.storage.describe(JOB_FILE)}: damaged, or not of this program") from None
-            different = [key for key in identity if before.get(key) != identity[key]]
             if different:
                 raise ResultsError(
                     f"{where}: holds the results of another job, which differs in: {', '.join(different)}; "

@@ -28,7 +28,7 @@ class Storage:
             try:
                 self.filesystem, self._root = fs.FileSystem.from_uri(location)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise ResultsError(f"{location}: not a URI that results can be written to: {error}") from None
+                raise ResultsError(f"{location}: not a URI that results can be written to: {_first_line(error)}") from None
         else:
             self.filesystem, self._root = fs.LocalFileSystem(), str(Path(location).absolute())
         self._root = self._root.rstrip("/")
@@ -46,13 +46,18 @@ class Storage:
         return bool(self._info(path).type == fs.FileType.File)
 
     def is_empty(self) -> bool:
-        """Whether nothing is there at all."""
+        """Whether nothing is there, or only hidden files, such as those that a killed program was writing.
+
+        Raises:
+            ResultsError: what is there is no folder.
+        """
         info = self._info("")
         if info.type == fs.FileType.NotFound:
             return True
-        if info.type == fs.FileType.File:
+        if info.type != fs.FileType.Directory:
             raise ResultsError(f"{self._location}: results go into a folder; found a file")
-        return not self.filesystem.get_file_info(fs.FileSelector(self._root))
+        found = self.filesystem.get_file_info(fs.FileSelector(self._root))
+        return all(info.base_name.startswith(".") for info in found)
 
     def files(self, folder: str, name: str) -> list[str]:
         """Paths below ``out`` of the files of this name in the folders of a folder, sorted."""
@@ -88,10 +93,10 @@ class Storage:
         """
         target = self.inner(path)
         local = isinstance(self.filesystem, fs.LocalFileSystem)
-        folder, _, name = target.rpartition("/")
+        folder = target.rpartition("/")[0]
         # Object stores show a file once it is closed; a folder shows what is in it as it grows. A name that
         # begins with a dot is none of the dataset's.
-        partial = f"{folder}/.{name}.{uuid.uuid4().hex}" if local else target
+        partial = f"{folder}/.{uuid.uuid4().hex}" if local else target
         try:
             self.filesystem.create_dir(folder, recursive=True)
             with self.filesystem.open_output_stream(partial) as sink:
@@ -110,3 +115,7 @@ class Storage:
             return self.filesystem.get_file_info(self.inner(path))
         except OSError as error:
             raise ResultsError(f"{self.describe(path)}: cannot be reached: {error}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

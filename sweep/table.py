@@ -1,7 +1,9 @@
 """The tables of a job: their schemas, once, and how rows become Parquet and come back."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 
 from sweep.schedule import FrameEnded
 from sweep.storage import Storage
+from workers.codec import MODULES
 from workers.errors import ResultsError
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -187,12 +190,16 @@ def read_record(storage: Storage, frame: str) -> dict[str, Any] | None:
         with storage.open(path) as source:
             metadata = pq.read_schema(source).metadata or {}
         record: dict[str, Any] = json.loads(metadata[_RECORD])
-    except (pa.ArrowInvalid, KeyError, ValueError) as error:
-        raise ResultsError(
-            f"{storage.describe(path)}: the rows of frame {frame!r} are damaged: {error!r}; "
-            "remove the file to have the frame measured again"
-        ) from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise _damaged(storage, path, error) from None
     return record
+
+
+def _damaged(storage: Storage, path: str, error: Exception) -> ResultsError:
+    return ResultsError(
+        f"{storage.describe(path)}: damaged, or not of this program: {str(error).strip() or error!r}; "
+        "remove the file to have it made anew"
+    )
 
 
 def chosen_rows(storage: Storage, frames: Sequence[str]) -> pa.Table:

@@ -8,10 +8,10 @@ from pathlib import Path
 # that something else also uses take a hundred times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from tests.cases import CASE_NAMES, CASES, Case, load_case  # noqa: E402
+from tests.cases import CASE_NAMES, CASES, Case, load_case
 from tests.ray_cluster import local_ray  # noqa: F401  # a fixture
 
 

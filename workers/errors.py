@@ -10,13 +10,15 @@
     ├── InfeasibleModuleError    no pair of quantization steps of a module can be used
     ├── ConfigError              a key of the configuration, or of the command line
     ├── ResultsError             the output folder: another job's, damaged, not writable
-    └── ReplicaError             the replicas: none could be started, or all were lost
+    ├── ClusterError             a Ray cluster that cannot be reached or started
+    └── ReplicaError             replicas that were lost, too many or too often
 
 A message says the rule that was broken, what was found and where (file, key, frame, module).
 """
 
 __all__ = [
     "CheckpointError",
+    "ClusterError",
     "ConfigError",
     "FrameFileError",
     "InfeasibleModuleError",
@@ -60,5 +62,9 @@ class ResultsError(QsweepError):
     """An output folder that cannot be written, or that holds something else."""
 
 
+class ClusterError(QsweepError):
+    """A Ray cluster that cannot be reached, or a local one that cannot be started."""
+
+
 class ReplicaError(QsweepError):
-    """No replica could be started, or too many were lost."""
+    """Replicas that were lost, one after the other or always with the same frame."""

@@ -13,6 +13,7 @@ from sweep import quantize_model, read_rd_table, sweep_frame
 from sweep.config import load_job
 from sweep.job import run_job
 from sweep.progress import Lines, Tally
+from sweep.results import Results
 from tests.cases import CASE_NAMES, CASES, Case, load_case
 from workers.codec import MODULES, parse_frame_encoder
 
@@ -100,7 +101,8 @@ def test_a_ray_job_over_all_cases_gives_the_reference_tables(
         tallies.append(tally)
         return nullcontext(Lines(tally))
 
-    outcome = run_job(load_job(config), display)
+    job = load_job(config)
+    outcome = run_job(job, Results(job), display)
     assert (len(outcome.done), len(outcome.failed)) == (len(CASE_NAMES), 0)
     assert tallies[0].pairs == tallies[0].n_pairs == 491 * len(CASE_NAMES)
     out = tmp_path / "out"

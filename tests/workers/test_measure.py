@@ -330,6 +330,41 @@ def test_every_module_is_non_finite_while_another_one_gives_no_finite_frame(modu
     assert statuses({"upsampling": 3e38}, module, [QStepPair(2.0**112, 2.0**112)]) == ["non_finite"]
 
 
+def test_a_choice_is_what_its_row_measured() -> None:
+    frame_encoder = make_frame_encoder()
+    pair = QStepPair(2.0**-4, 2.0**-6)
+    before = {"arm": Settled(QStepPair(1.0, 1.0), Counts(0, 0), rate_nn_bit=1000)}
+
+    (row,) = Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure(before, "synthesis", [pair])
+
+    parameters = frame_encoder.get_network_parameters("synthesis")
+    weight, bias = (network_rate(parameters, kind, step) for kind, step in pair._asdict().items())
+    assert weight is not None
+    assert bias is not None
+    counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
+    assert row.settle() == Settled(pair, counts, weight.rate_bit + bias.rate_bit)
+    assert row.measured is not None
+    assert row.measured.rate_nn_bit == 1000 + weight.rate_bit + bias.rate_bit
+
+
+def test_a_candidate_that_was_not_measured_cannot_be_chosen() -> None:
+    frame_encoder = make_frame_encoder()
+    too_fine = QStepPair(2.0**-40, 1.0)
+
+    (row,) = Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure({}, "arm", [too_fine])
+
+    with pytest.raises(ValueError, match=r"arm: a candidate with status 'overflow' cannot be chosen"):
+        row.settle()
+
+
+def test_a_pair_that_overflows_cannot_be_in_force() -> None:
+    frame_encoder = make_frame_encoder()
+    too_fine = {"upsampling": Settled(QStepPair(2.0**-40, 1.0), Counts(0, 0), rate_nn_bit=0)}
+
+    with pytest.raises(ValueError, match=r"upsampling: the pair .* overflows"):
+        Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure(too_fine, "arm", [QStepPair(1.0, 1.0)])
+
+
 def test_a_frame_encoder_for_another_frame_is_refused(smallest_case: Case) -> None:
     with pytest.raises(MismatchError, match=r"96×64 rgb 8 bits; the frame is 17×12 rgb"):
         Measurer(smallest_case.frame_encoder, make_frame(make_frame_encoder()), 1e-3)

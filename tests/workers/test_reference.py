@@ -1,5 +1,3 @@
-import math
-
 import pandas as pd
 import pytest
 import safetensors.torch
@@ -9,7 +7,7 @@ from tests.cases import Case, load_case, to_table
 from tests.making import make_frame, make_frame_encoder
 from workers.codec import MODULES, FrameEncoder, FrameEncoderManager
 from workers.errors import InfeasibleModuleError, MismatchError
-from workers.quantize import QStepPair, Settled
+from workers.quantize import QStepPair
 from workers.reference import ReferenceSweep, measure_plain, reference_sweep
 
 LMBDA = 1e-3
@@ -74,12 +72,9 @@ def sweep(frame_encoder: FrameEncoder, grid: dict[str, list[QStepPair]]) -> Refe
 
 
 def test_the_first_pair_in_grid_order_wins_a_tie() -> None:
-    # A latent of 0 that is expected to be 0 with the smallest scale: biases of the arm's last layer may be coarse.
     frame_encoder = make_frame_encoder()
-    frame_encoder.set_network_parameters(
-        "upsampling",
-        {name: torch.zeros_like(v) for name, v in frame_encoder.get_network_parameters("upsampling").items()},
-    )
+    for parameter in frame_encoder.upsampling.parameters():
+        torch.nn.init.zeros_(parameter)
     tied = [QStepPair(weight, 1.0) for weight in (0.5, 1.0, 0.25)]
 
     outcome = sweep(frame_encoder, few_pairs(upsampling=tied))
@@ -111,17 +106,18 @@ def test_a_module_whose_pairs_all_overflow_is_named(module: str) -> None:
 
 
 def test_a_loss_that_is_not_finite_never_wins() -> None:
-    frame_encoder = make_frame_encoder(",".join(["3-1-linear-none"] * 12))
-    frame = make_frame(frame_encoder)
+    # In full precision, and as multiples of 64, the samples of this synthesis just stay finite.
+    frame_encoder = make_frame_encoder(",".join(["3-1-linear-none"] * 14))
     with torch.no_grad():
         for parameter in frame_encoder.synthesis.parameters():
-            parameter.copy_(65535 * parameter.sign())
-    only_the_last_is_finite = [QStepPair(0.5, 1.0), QStepPair(1.0, 1.0), QStepPair(2.0**18, 2.0**18)]
+            parameter.copy_(260 * parameter.sign())
+    overflow, non_finite, ok = QStepPair(2.0**-10, 1.0), QStepPair(512.0, 1.0), QStepPair(64.0, 1.0)
 
-    rows = list(measure_plain(frame_encoder, frame, LMBDA, {}, "synthesis", only_the_last_is_finite))
+    outcome = sweep(frame_encoder, few_pairs(synthesis=[overflow, non_finite, ok, overflow]))
 
-    assert [row.status for row in rows] == ["overflow", "non_finite", "ok"]
-    assert [math.isfinite(row.loss) for row in rows] == [False, False, True]
+    statuses = [row.status for row in outcome.rows if row.module == "synthesis"]
+    assert statuses == ["overflow", "non_finite", "ok", "overflow"]
+    assert outcome.choices["synthesis"].q_step == ok
 
 
 def test_the_time_of_the_frame_grows_by_that_of_the_sweep() -> None:
@@ -176,34 +172,18 @@ def test_every_pair_quantizes_the_full_precision_and_not_what_the_pair_before_le
     assert after_coarse[:4] == alone[:4]
 
 
-@pytest.mark.usefixtures("threads")
 def test_rows_are_the_same_bits_whatever_the_number_of_threads_which_is_left_as_it_was() -> None:
     case = load_case("chelsea_99x149_hop")
-    threads = torch.get_num_threads()
-    pairs = [case.settled("synthesis").q_step]
-    (expected,) = (row for row in case.rows("synthesis").itertuples() if row.chosen)
-    arm = {"arm": case.settled("arm")}
+    pair = case.settled("synthesis").q_step
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            (row,) = measure_plain(case.frame_encoder, case.frame, case.manager.lmbda, {}, "synthesis", [pair])
+            assert torch.get_num_threads() == threads
+            found[threads] = row.measured
+    finally:
+        torch.set_num_threads(before)
 
-    (row,) = measure_plain(case.frame_encoder, case.frame, case.manager.lmbda, arm, "synthesis", pairs)
-
-    assert torch.get_num_threads() == threads
-    assert row.measured is not None
-    assert row.measured.mse == pytest.approx(expected.mse, rel=1e-6)
-
-
-def test_a_choice_is_what_its_row_measured() -> None:
-    outcome = sweep(make_frame_encoder(), few_pairs())
-
-    for row in outcome.rows[:2]:
-        assert row.measured is not None
-        rate_bit = row.measured.rate_weight_bit + row.measured.rate_bias_bit
-        assert row.settle() == Settled(row.q_step, row.measured.expgol_cnt, rate_bit)
-
-
-def test_a_candidate_that_was_not_measured_cannot_be_chosen() -> None:
-    frame_encoder = make_frame_encoder()
-    frame = make_frame(frame_encoder)
-    (row,) = measure_plain(frame_encoder, frame, LMBDA, {}, "arm", [QStepPair(2.0**-40, 1.0)])
-
-    with pytest.raises(ValueError, match=r"arm: a candidate with status 'overflow' cannot be chosen"):
-        row.settle()
+    assert found[1] == found[2] == found[3]

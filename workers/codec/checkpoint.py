@@ -16,14 +16,14 @@ from workers.errors import CheckpointError, MismatchError
 _PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
 
 
-def read_frame_encoder(path: Path) -> tuple[FrameEncoder, FrameEncoderManager]:
+def read_frame_encoder(path: str | Path) -> tuple[FrameEncoder, FrameEncoderManager]:
     """Read a checkpoint file.
 
     Raises:
         CheckpointError: it cannot be read, or :func:`parse_frame_encoder` cannot use it.
     """
     try:
-        content = path.read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: the frame encoder cannot be read: {error.strerror or error}") from None
     return parse_frame_encoder(content, str(path))
@@ -56,7 +56,7 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
         raise CheckpointError(f"a frame encoder is a safetensors file; {hint}found: {error}") from None
     # The library has validated the header, but gives its metadata only for files on disk.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    metadata: dict[str, str] = header.get("__metadata__", {})
+    metadata: dict[str, str] = header.get("__metadata__") or {}
 
     # Everything is compared before anything is allocated for it.
     param = FrameEncoderParameter.from_metadata(metadata)

@@ -70,14 +70,14 @@ class Frame:
         return self.data.luma_size
 
 
-def read_frame(path: Path) -> Frame:
+def read_frame(path: str | Path) -> Frame:
     """Read a frame file.
 
     Raises:
         FrameFileError: it cannot be read, or :func:`parse_frame` cannot use it.
     """
     try:
-        content = path.read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise FrameFileError(f"{path}: the frame cannot be read: {error.strerror or error}") from None
     return parse_frame(content, str(path))

@@ -189,9 +189,7 @@ class Measurer:
 
     def _plain_error(self, dense: Tensor, synthesis: Parameters) -> float:
         """Mean squared error of one candidate by the codec's own synthesis."""
-        image = torch.func.functional_call(
-            self._synthesis, dict(synthesis), dense.permute(2, 0, 1)[None].contiguous()
-        )
+        image = torch.func.functional_call(self._synthesis, dict(synthesis), dense[None])
         return self._target.mean_squared_error(self._target.squared_error(image, top=0)).item()
 
     def _error(self, synthesis: QStepPair | None, upsampling: QStepPair | None) -> float:
@@ -202,13 +200,13 @@ class Measurer:
         return self._errors[key]
 
     def _dense_latents(self, upsampling: QStepPair | None) -> Tensor:
-        """Input of the synthesis, ``[H, W, L]``; the last one asked for is kept."""
+        """Input of the synthesis, ``[L, H, W]``; the last one asked for is kept."""
         if self._dense is None or self._dense[0] != upsampling:
             self._dense = None  # one at a time: it is the largest tensor here
             parameters = self._parameters("upsampling", upsampling)
             with plain_arithmetic():
                 dense: Tensor = torch.func.functional_call(self._upsampling, dict(parameters), (self._latents,))
-            self._dense = (upsampling, dense[0].permute(1, 2, 0).contiguous())
+            self._dense = (upsampling, dense[0])
         return self._dense[1]
 
 

@@ -66,17 +66,6 @@ def test_the_dense_latents_are_those_of_the_format(
     np.testing.assert_allclose(found[0].numpy(), slow, rtol=0, atol=1e-4)
 
 
-def test_training_filters_by_one_kernel_what_evaluation_filters_by_two() -> None:
-    frame_encoder = make_frame_encoder(img_size=(37, 50), n_grids=4)
-    latents = frame_encoder.decoder_side_latents()
-
-    with torch.inference_mode():
-        evaluated = frame_encoder.upsampling(latents)
-        trained = frame_encoder.upsampling.train()(latents)
-
-    torch.testing.assert_close(trained, evaluated, rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize("ups_k_size", [4, 6, 8, 12])
 def test_a_new_upsampling_interpolates(ups_k_size: int) -> None:
     height, width = 32, 48
