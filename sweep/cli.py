@@ -122,7 +122,8 @@ def _signals() -> Iterator[None]:
     """SIGINT and SIGTERM end the program in order, with the status a shell expects."""
 
     def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # one is enough
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # one is enough
         raise _Interrupted(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,18 +48,19 @@ def connect(config: RayConfig) -> Iterator[None]:
     if not already:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
-            if address and address != "local":
-                ray.init(address=address, **quiet)
-            else:
-                # Left alone, Ray may make a token, and write it to a file that every later cluster must know.
-                os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-                ray.init(
-                    address="local",
-                    num_cpus=_embedded_cpus(config.replicas),
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    **quiet,
-                )
+            with _sigterm_kept():
+                if address and address != "local":
+                    ray.init(address=address, **quiet)
+                else:
+                    # Left alone, Ray may make a token, and write it to a file that every later cluster must know.
+                    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+                    ray.init(
+                        address="local",
+                        num_cpus=_embedded_cpus(config.replicas),
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        **quiet,
+                    )
         except Exception as error:  # Ray raises several unrelated types
             where = address or "an embedded Ray"
             raise ClusterError(f"ray.address: {where} cannot be used: {_first_line(error)}") from None
@@ -67,6 +69,22 @@ def connect(config: RayConfig) -> Iterator[None]:
     finally:
         if not already:
             ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; a handler that was there before goes on to be the one that is called."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as exit_:
+        if exit_.code == signal.SIGTERM and callable(before):  # Ray's handler, while Ray was starting
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        now = signal.getsignal(signal.SIGTERM)
+        if callable(before) and callable(now) and now is not before:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _cpus() -> int:

@@ -183,7 +183,7 @@ class Driver:
             read = self._pool.share(event.answer)
             source = self._sources[call.frame]
             self._sources[call.frame] = replace(source, read_encoder=partial(parse_shared, read, call.frame))
-        if isinstance(event, CallFailed):
+        if isinstance(event, CallFailed) and not event.final:
             _log.warning("frame %s on replica %s: %s", call.frame, call.replica, event.error)
         self._observer.answered(call, event)
 

@@ -28,7 +28,9 @@ class Storage:
             try:
                 self.filesystem, self._root = fs.FileSystem.from_uri(location)
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise ResultsError(f"{location}: not a URI that results can be written to: {_first_line(error)}") from None
+                raise ResultsError(
+                    f"{location}: not a URI that results can be written to: {_first_line(error)}"
+                ) from None
         else:
             self.filesystem, self._root = fs.LocalFileSystem(), str(Path(location).absolute())
         self._root = self._root.rstrip("/")

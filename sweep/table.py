@@ -186,27 +186,31 @@ def read_record(storage: Storage, frame: str) -> dict[str, Any] | None:
     path = rd_path(frame)
     if not storage.is_file(path):
         return None
-    try:
-        with storage.open(path) as source:
-            metadata = pq.read_schema(source).metadata or {}
-        record: dict[str, Any] = json.loads(metadata[_RECORD])
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise _damaged(storage, path, error) from None
+    with _open_table(storage, path) as source:
+        record: dict[str, Any] = json.loads(pq.read_schema(source).metadata[_RECORD])
     return record
 
 
-def _damaged(storage: Storage, path: str, error: Exception) -> ResultsError:
-    return ResultsError(
-        f"{storage.describe(path)}: damaged, or not of this program: {str(error).strip() or error!r}; "
-        "remove the file to have it made anew"
-    )
+@contextmanager
+def _open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
+    """Open one of a job's Parquet files; whatever is wrong with it is a ``ResultsError``."""
+    try:
+        with storage.open(path) as source:
+            yield source
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{_damaged(storage, path, error)}; remove this file to have it made anew") from None
+
+
+def _damaged(storage: Storage, path: str, error: Exception) -> str:
+    reason = str(error).partition("\n")[0] if isinstance(error, pa.ArrowException | OSError) else repr(error)
+    return f"{storage.describe(path)}: damaged, or not of this program: {reason}"
 
 
 def chosen_rows(storage: Storage, frames: Sequence[str]) -> pa.Table:
     """Rows of ``choices.parquet`` for frames whose rows have been written."""
     parts = []
     for frame in frames:
-        with storage.open(rd_path(frame)) as source:
+        with _open_table(storage, rd_path(frame)) as source:
             table = pq.read_table(source, columns=[*CHOICES.names, "chosen"])
         parts.append(table.filter(pc.field("chosen")).select(CHOICES.names).cast(CHOICES))
     return pa.concat_tables(parts) if parts else CHOICES.empty_table()
@@ -224,16 +228,17 @@ def read_table(storage: Storage, path: str) -> pd.DataFrame:
     """Read one of a job's Parquet files.
 
     Raises:
-        ResultsError: there is no such file.
+        ResultsError: there is no such file, or it is damaged.
     """
     if not storage.is_file(path):
         raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
-    with storage.open(path) as source:
-        return pq.read_table(source).to_pandas()
+    with _open_table(storage, path) as source:
+        frame: pd.DataFrame = pq.read_table(source).to_pandas()
+        return frame
 
 
 def read_rd_table(
-    out: str,
+    out: str | os.PathLike[str],
     *,
     frames: Sequence[str] | None = None,
     modules: Sequence[str] | None = None,
@@ -252,24 +257,31 @@ def read_rd_table(
         are nullable integers, null unless the row's ``status`` is ``ok``. Units are in the columns' names.
 
     Raises:
-        ResultsError: there are no results.
+        ResultsError: there are no results, or they are damaged.
+        ValueError: there is no such module or column.
 
     Example:
         >>> table = read_rd_table("out/example")  # doctest: +SKIP
         >>> table[table.chosen][["frame", "module", "q_step_weight", "q_step_bias"]]  # doctest: +SKIP
     """
-    storage = Storage(out)
+    for name, wanted, known in (("modules", modules, MODULES), ("columns", columns, RD_TABLE.names)):
+        if unknown := sorted(set(wanted or ()) - set(known)):
+            raise ValueError(f"{name}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
+    storage = Storage(os.fspath(out))
     files = storage.files(RD_FOLDER, RD_FILE)
     if frames is not None:
-        wanted = {rd_path(frame) for frame in frames}
-        files = [path for path in files if path in wanted]
-        if missing := wanted - set(files):
-            raise ResultsError(f"{storage.describe('')}: no rows for {sorted(missing)}")
+        if missing := [frame for frame in frames if rd_path(frame) not in files]:
+            raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows of frame {', '.join(missing)}")
+        files = [path for path in files if path in {rd_path(frame) for frame in frames}]
     elif not files:
         raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows; is this the folder of a job?")
-    dataset = ds.dataset([storage.inner(path) for path in files], schema=RD_TABLE, filesystem=storage.filesystem)
-    condition = None if modules is None else pc.field("module").isin(list(modules))
-    table = dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
+    paths = [storage.inner(path) for path in files]
+    condition = None if modules is None else pc.field("module").isin(pa.array(modules, pa.string()))
+    try:
+        dataset = ds.dataset(paths, schema=RD_TABLE, filesystem=storage.filesystem)
+        table = dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
+    except (pa.ArrowException, OSError) as error:
+        raise ResultsError(_damaged(storage, RD_FOLDER, error)) from None
     return to_pandas(table)
 
 

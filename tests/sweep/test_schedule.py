@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -305,7 +306,7 @@ def test_a_replica_stays_with_the_frame_it_holds_while_there_are_frames_enough()
     by_replica: dict[str, list[str]] = {}
     for call in calls:
         by_replica.setdefault(call.replica, []).append(call.frame)
-    switches = sum(a != b for frames in by_replica.values() for a, b in zip(frames, frames[1:], strict=False))
+    switches = sum(a != b for frames in by_replica.values() for a, b in pairwise(frames))
     assert switches < 4 * len(by_replica) * 8 / 2
 
 

@@ -347,6 +347,21 @@ def test_a_choice_is_what_its_row_measured() -> None:
     assert row.measured.rate_nn_bit == 1000 + weight.rate_bit + bias.rate_bit
 
 
+def test_a_choice_for_the_module_itself_is_not_in_force() -> None:
+    frame_encoder = make_frame_encoder()
+    frame = make_frame(frame_encoder)
+    pairs = [QStepPair(2.0**-4, 2.0**-6)]
+    own = Settled(QStepPair(1.0, 1.0), Counts(0, 0), rate_nn_bit=1000)
+    for module in MODULES:
+        without, with_own = (
+            Measurer(frame_encoder, frame, 1e-3).measure(choices, module, pairs) for choices in ({}, {module: own})
+        )
+        plain = list(measure_plain(frame_encoder, frame, 1e-3, {module: own}, module, pairs))
+
+        assert_same(with_own, without, tolerance=0)
+        assert_same(with_own, plain)
+
+
 def test_a_candidate_that_was_not_measured_cannot_be_chosen() -> None:
     frame_encoder = make_frame_encoder()
     too_fine = QStepPair(2.0**-40, 1.0)
