@@ -13,7 +13,7 @@ from sweep.cluster import RayPool, connect
 from sweep.config import FitConfig, RayConfig
 from sweep.driver import Driver, LocalPool, Pool, parse_shared
 from sweep.grid import Grid, named_grid
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded
+from sweep.messages import Call, CallDone, CallFailed, FrameEnded
 from sweep.table import rd_table, to_pandas
 from workers.codec import (
     Frame,

@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweep.config import FitConfig, RayConfig
 from sweep.driver import Progress, perform
-from sweep.schedule import Call, CallDone, CallFailed, Event, Fit, ReplicaLost, ReplicaReady
+from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaLost, ReplicaReady
 from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.fit import FitProgress
 from workers.replica import Replica

@@ -4,15 +4,16 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
+from sweep.explain import explain
 from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
+from sweep.yaml_file import override_key, read_yaml
 from workers.codec import ARCHITECTURES
 from workers.errors import ConfigError
 from workers.fit import RECIPES, Recipe
@@ -170,138 +171,19 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
         ConfigError: the file cannot be read, or a key is unknown, missing or ill-typed. The message names the
             file, the key, what was found and what is accepted.
     """
-    content = _read_yaml(path)
+    content = read_yaml(path)
     for override in overrides:
-        _override(content, override)
+        override_key(content, override)
     if out is not None:
         content["out"] = out if "://" in out else str(Path(out).absolute())
     try:
         config = JobConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in _explain(error, content))) from None
+        lines = explain(error, content, JobConfig, {"frames": (FrameEntry, _ENTRY)})
+        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
     base = path.absolute().parent
     config = config.model_copy(update={"out": _resolve(base, config.out)})
     return Job(config, _expand(config, base, path), _grid(config, path))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as everyone expects, and a key is text and stands once."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    seen = set()
-    for key, _ in node.value:
-        if key.tag == "tag:yaml.org,2002:merge":
-            continue
-        if key.tag != "tag:yaml.org,2002:str":
-            found = repr(key.value) if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
-            raise yaml.constructor.ConstructorError(None, None, f"a key is text; found {found}", key.start_mark)
-        if key.value in seen:
-            rule = f"a key stands once; {key.value!r} is there twice"
-            raise yaml.constructor.ConstructorError(None, None, rule, key.start_mark)
-        seen.add(key.value)
-    return loader.construct_mapping(node)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def parse_yaml(text: str) -> Any:
-    """Parse YAML in which 1e-3 is a number, and a key is text and stands once.
-
-    Raises:
-        yaml.YAMLError: it is no such YAML.
-    """
-    try:
-        return yaml.load(text, _Loader)  # a SafeLoader
-    except (ValueError, RecursionError) as error:  # a day that does not exist, lists in lists without end
-        raise yaml.YAMLError(str(error)) from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = parse_yaml(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not proper YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
-    return content
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    parts = key.split(".")
-    if not separator or not all(parts):
-        raise ConfigError(f"--set: written key.path=value; found {override!r}")
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {key}: the value is YAML; found {text!r}") from None
-    at: Any = content
-    try:
-        for part, following in zip(parts, [*parts[1:], None], strict=True):
-            index: Any = int(part) if isinstance(at, list) else part
-            if following is None:
-                at[index] = value
-            else:
-                if isinstance(at, dict) and at.get(index) is None:
-                    at[index] = {}
-                at = at[index]
-    except (IndexError, ValueError, TypeError, KeyError):
-        raise ConfigError(f"--set {key}: there is no such key to set; {part!r} leads nowhere") from None
-
-
-def _explain(error: ValidationError, content: Mapping[str, Any]) -> Iterable[str]:
-    """A line per key: its path, what is accepted, what was found."""
-    lines: dict[str, str] = {}
-    for problem in error.errors():
-        model: type[BaseModel] | None = JobConfig
-        key, accepted, found = "", "a mapping", problem["input"]
-        at: Any = content
-        for part in problem["loc"]:
-            if isinstance(part, int):
-                key, at = f"{key}[{part}]", at[part] if isinstance(at, list) else at
-                if key.startswith("frames"):
-                    model, accepted = FrameEntry, _ENTRY
-                found = at
-            elif model is not None and part in model.model_fields:
-                field = model.model_fields[part]
-                key, accepted = f"{key}.{part}".lstrip("."), field.description or ""
-                at = at.get(part) if isinstance(at, Mapping) else at
-                model = next(
-                    (kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)), None
-                )
-                found = at
-            elif problem["type"] == "extra_forbidden" and model is not None:
-                key, found = f"{key}.{part}".lstrip("."), None
-                lines[key] = f"{key}: unknown key; accepted: {', '.join(model.model_fields)}"
-            elif isinstance(at, Mapping) and part in at:
-                key, found = f"{key}.{part}", at[part]
-                at = found
-        if problem["type"] == "missing":
-            lines[key] = f"{key}: this key is required; accepted: {accepted}"
-        elif problem["type"] != "extra_forbidden":
-            lines.setdefault(key, f"{key}: accepted: {accepted}; found {_short(found)}")
-    # Where a mapping is one of several things accepted, what is wrong inside it says more.
-    return [
-        line for key, line in lines.items() if not any(other.startswith((f"{key}.", f"{key}[")) for other in lines)
-    ]
-
-
-def _is_model(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _resolve(base: Path, location: str) -> str:

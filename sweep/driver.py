@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from sweep.config import FitConfig
 from sweep.grid import Grid
-from sweep.schedule import (
+from sweep.messages import (
     Call,
     CallDone,
     CallFailed,
@@ -20,11 +20,11 @@ from sweep.schedule import (
     Instruction,
     Measure,
     Open,
+    ReplicaLost,
     ReplicaReady,
-    Schedule,
-    Task,
     Work,
 )
+from sweep.schedule import Schedule, Task
 from workers.codec import FrameEncoder, FrameEncoderManager, parse_frame_encoder
 from workers.errors import QsweepError
 from workers.fit import FitProgress
@@ -169,7 +169,9 @@ class Driver:
                 if isinstance(event, Progress):
                     self._observer.fitting(event.frame, event.progress)
                     continue
-                if isinstance(event, CallDone | CallFailed):
+                if isinstance(event, ReplicaLost):  # whatever it still answers is none of this job's
+                    self._calls = {n: call for n, call in self._calls.items() if call.replica != event.replica}
+                elif isinstance(event, CallDone | CallFailed):
                     self._note(self._calls.pop(event.call, None), event)
                 for instruction in self._schedule.handle(event):
                     self._follow(instruction)

@@ -11,7 +11,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, Measure
+from sweep.messages import Call, CallDone, CallFailed, Fit, FrameEnded, Measure
 from workers.fit import FitProgress
 
 _log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from sweep.config import FrameItem, Job, parse_yaml
-from sweep.schedule import FrameEnded
+from sweep.config import FrameItem, Job
+from sweep.messages import FrameEnded
 from sweep.storage import Storage
 from sweep.table import (
     CHOICES,
@@ -20,6 +20,7 @@ from sweep.table import (
     write_rd_table,
     write_table,
 )
+from sweep.yaml_file import parse_yaml
 from workers.errors import ResultsError
 
 JOB_FILE, FRAMES_FILE, CHOICES_FILE = "job.yaml", "frames.parquet", "choices.parquet"

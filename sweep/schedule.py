@@ -13,136 +13,26 @@ from typing import Literal, NamedTuple
 
 from sweep.choose import argmin, near_ties
 from sweep.grid import Grid
+from sweep.messages import (
+    Call,
+    CallDone,
+    CallFailed,
+    Event,
+    Fit,
+    FrameEnded,
+    Instruction,
+    Measure,
+    MeasuredRow,
+    Open,
+    Quantize,
+    ReplicaId,
+    ReplicaLost,
+    ReplicaReady,
+    Work,
+)
 from workers.errors import InfeasibleModuleError, ReplicaError
-from workers.measure import RDRow
 from workers.quantize import QStepPair, Settled
 from workers.source import FrameInfo
-
-ReplicaId = str
-
-# --- work: what a call asks of a replica, the frame aside
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Fit a frame encoder; the answer is its checkpoint, ``bytes``, which stays with whoever made the call."""
-
-
-@dataclass(frozen=True)
-class Open:
-    """Read frame and encoder; the answer is a :class:`~workers.source.FrameInfo`."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Measure some pairs of a module; the answer is their rows.
-
-    Attributes:
-        module: to quantize with each pair.
-        pairs: the candidates.
-        choices: modules that have been settled, with their choices.
-        plain: whether with the plain arithmetic, to decide near-ties.
-    """
-
-    module: str
-    pairs: tuple[QStepPair, ...]
-    choices: tuple[tuple[str, Settled], ...]
-    plain: bool = False
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """Quantize the networks for good; the answer is the checkpoint, ``bytes``."""
-
-    choices: tuple[tuple[str, Settled], ...]
-
-
-Work = Fit | Open | Measure | Quantize
-
-# --- events
-
-
-class ReplicaReady(NamedTuple):
-    """A replica waits for calls."""
-
-    replica: ReplicaId
-
-
-class ReplicaLost(NamedTuple):
-    """A replica is gone, and with it the call it was at, if any."""
-
-    replica: ReplicaId
-    reason: str
-
-
-class CallDone(NamedTuple):
-    """A call was answered."""
-
-    call: int
-    answer: object
-    seconds: float
-
-
-class CallFailed(NamedTuple):
-    """A call ended in an error.
-
-    Attributes:
-        call: which one.
-        error: what went wrong.
-        final: whether it would go wrong everywhere, so that another try is of no use.
-    """
-
-    call: int
-    error: Exception
-    final: bool
-
-
-Event = ReplicaReady | ReplicaLost | CallDone | CallFailed
-
-# --- instructions
-
-
-class Call(NamedTuple):
-    """Ask a replica for some work on a frame."""
-
-    id: int
-    replica: ReplicaId
-    frame: str
-    work: Work
-
-
-class MeasuredRow(NamedTuple):
-    """A row, and the replica that measured it."""
-
-    row: RDRow
-    replica: ReplicaId
-
-
-class FrameEnded(NamedTuple):
-    """A frame is finished, for better or worse.
-
-    Attributes:
-        frame: which one.
-        status: ``done`` or ``failed``.
-        error: why it failed, else ``None``.
-        info: size and format; ``None`` if it was never opened.
-        rows: everything that was measured, in grid order.
-        choices: modules that were settled.
-        checkpoint: the quantized frame encoder, if it is done.
-        seconds: time that replicas spent on it.
-    """
-
-    frame: str
-    status: Literal["done", "failed"]
-    error: Exception | None
-    info: FrameInfo | None
-    rows: tuple[MeasuredRow, ...]
-    choices: dict[str, Settled]
-    checkpoint: bytes | None
-    seconds: float
-
-
-Instruction = Call | FrameEnded
 
 
 @dataclass

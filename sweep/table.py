@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from sweep.schedule import FrameEnded
+from sweep.messages import FrameEnded
 from sweep.storage import Storage
 from workers.codec import MODULES
 from workers.errors import ResultsError

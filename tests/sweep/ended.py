@@ -8,7 +8,7 @@ import yaml
 
 from sweep.config import Job, load_job
 from sweep.grid import make_grid
-from sweep.schedule import FrameEnded, MeasuredRow
+from sweep.messages import FrameEnded, MeasuredRow
 from workers.errors import FrameFileError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair

@@ -13,7 +13,7 @@ from sweep.cluster import RayPool, connect
 from sweep.config import FitConfig, FitIterations, RayConfig
 from sweep.driver import Driver, LocalPool
 from sweep.grid import make_grid
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, Measure
+from sweep.messages import Call, CallDone, CallFailed, FrameEnded, Measure
 from tests.cases import CASES
 from workers.codec import Frame, read_frame, read_frame_encoder
 from workers.errors import FrameFileError, ReplicaError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sweep.messages import FrameEnded, MeasuredRow
 from sweep.report import DETAILED_FRAMES, LEVELS, heat_maps, power, write_report
 from sweep.results import FRAMES_FILE
-from sweep.schedule import FrameEnded, MeasuredRow
 from sweep.storage import Storage
 from sweep.table import FRAMES, frame_record, rd_table, to_pandas, write_rd_table, write_table
 from tests.cases import Case, load_case

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.grid import make_grid
-from sweep.schedule import (
+from sweep.messages import (
     Call,
     CallDone,
     CallFailed,
@@ -21,9 +21,8 @@ from sweep.schedule import (
     Quantize,
     ReplicaLost,
     ReplicaReady,
-    Schedule,
-    Task,
 )
+from sweep.schedule import Schedule, Task
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair, Settled

@@ -80,17 +80,27 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
     frame_encoder.load_state_dict(tensors)
     frame_encoder.eval()
     for module in MODULES:
-        steps = {kind: metadata.get(f"q_step.{module}.{kind}") for kind in KINDS}
-        counts = {kind: metadata.get(f"expgol_cnt.{module}.{kind}") for kind in KINDS}
-        if any(steps.values()) or any(counts.values()):
-            try:
-                frame_encoder.nn_q_step[module] = {k: float(v) for k, v in steps.items() if v is not None}
-                frame_encoder.nn_expgol_cnt[module] = {k: int(v) for k, v in counts.items() if v is not None}
-            except ValueError:
-                raise CheckpointError(
-                    f"metadata of {module}: steps and counts are numbers; found {steps}, {counts}"
-                ) from None
+        keys = [f"{name}.{module}.{kind}" for name in ("q_step", "expgol_cnt") for kind in KINDS]
+        if any(key in metadata for key in keys):
+            steps, counts = _quantization(metadata, keys)
+            frame_encoder.nn_q_step[module] = dict(zip(KINDS, steps, strict=True))
+            frame_encoder.nn_expgol_cnt[module] = dict(zip(KINDS, counts, strict=True))
     return frame_encoder, FrameEncoderManager(lmbda=_lmbda(metadata))
+
+
+def _quantization(metadata: dict[str, str], keys: list[str]) -> tuple[list[float], list[int]]:
+    """Steps and counts of a module that has been quantized."""
+    try:
+        values = [metadata[key] for key in keys]
+        steps, counts = [float(value) for value in values[:2]], [int(value) for value in values[2:]]
+        if not all(0 < step < math.inf for step in steps) or not all(0 <= count < 64 for count in counts):
+            raise ValueError
+    except (KeyError, ValueError):
+        found = {key: metadata.get(key) for key in keys}
+        raise CheckpointError(
+            f"a quantized module has two positive steps and two counts in the metadata; found {found}"
+        ) from None
+    return steps, counts
 
 
 def _few(names: list[str]) -> str:

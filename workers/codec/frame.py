@@ -3,9 +3,10 @@
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -105,7 +106,11 @@ def _parse_picture(content: bytes, name: str) -> Frame:
             # Large pictures are what this is for; Pillow still refuses the absurd ones with an error.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture: Image.Image = Image.open(io.BytesIO(content))
+            # Pillow cuts deeper samples to 8 bits in silence, and forgets once it has loaded them.
+            is_deep = any(map(_is_deep, getattr(picture, "tile", []))) or _png_bits(content) > 8
             picture.load()
+    except Image.DecompressionBombError as error:
+        raise FrameFileError(f"{name}: the picture is too large to be a picture: {error}") from None
     except UnidentifiedImageError:
         raise FrameFileError(f"{name}: not a picture, or of a format that is not supported") from None
     except Exception as error:  # the decoders raise several unrelated types
@@ -118,11 +123,21 @@ def _parse_picture(content: bytes, name: str) -> Frame:
         if np.array(picture.convert("RGBA"))[..., 3].min() < 255:
             raise FrameFileError(f"{name}: transparency is not supported")
         picture = picture.convert("RGBA")
-    if content[:8] == b"\x89PNG\r\n\x1a\n" and content[24] > 8:
-        raise FrameFileError(f"{name}: 8-bit samples are supported; found a PNG of {content[24]} bits")
+    if is_deep:
+        raise FrameFileError(f"{name}: 8-bit samples are supported; found a {picture.format} of deeper ones")
     samples = np.array(picture.convert("RGB"), dtype=np.uint8)  # [H, W, 3]
     image = torch.from_numpy(samples).permute(2, 0, 1)[None].to(torch.float32) / 255
     return Frame(Planes((image.contiguous(),)), "rgb", 8)
+
+
+def _png_bits(content: bytes) -> int:
+    return content[24] if content.startswith(b"\x89PNG\r\n\x1a\n") and len(content) > 24 else 0
+
+
+def _is_deep(tile: Sequence[Any]) -> bool:
+    """Whether a tile of a picture, as Pillow describes it before it is loaded, has more than 8 bits a sample."""
+    codec, *_, arguments = tile
+    return ";16" in str(arguments) or (codec in ("ppm", "ppm_plain") and arguments[-1] > 255)
 
 
 def _parse_yuv(content: bytes, name: str) -> Frame:

@@ -32,6 +32,32 @@ def png_of_16_bits(height: int, width: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+def ppm_of_16_bits(height: int, width: int) -> bytes:
+    return b"P6 %d %d 65535\n" % (width, height) + bytes(6 * height * width)
+
+
+def tiff_of_16_bits(height: int, width: int) -> bytes:
+    """An uncompressed little-endian RGB TIFF of two bytes a sample, which Pillow cannot write either."""
+    short, long = 3, 4
+    n_bytes = 6 * height * width
+    tags = [  # ascending: number, type, count, value or offset
+        (256, short, 1, width),
+        (257, short, 1, height),
+        (258, short, 3, 0),  # bits of a sample, for each channel, elsewhere
+        (259, short, 1, 1),  # uncompressed
+        (262, short, 1, 2),  # RGB
+        (273, long, 1, 0),  # where the samples are
+        (277, short, 1, 3),
+        (278, short, 1, height),
+        (279, long, 1, n_bytes),
+    ]
+    end = 8 + 2 + 12 * len(tags) + 4
+    offsets = {258: end, 273: end + 6}
+    directory = b"".join(struct.pack("<HHII", tag, *rest, offsets.get(tag, value)) for tag, *rest, value in tags)
+    header = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    return header + directory + bytes(4) + struct.pack("<3H", 16, 16, 16) + bytes(n_bytes)
+
+
 def picture(mode: str) -> Image.Image:
     rgb = Image.fromarray(RGB)
     if mode == "P":
@@ -75,7 +101,9 @@ def translucent() -> Image.Image:
         (encoded(picture("P"), transparency=int(np.array(picture("P"))[0, 0])), "transparency is not supported"),
         (encoded(picture("L"), transparency=int(np.array(picture("L"))[0, 0])), "transparency is not supported"),
         (encoded(Image.fromarray(np.zeros((4, 4), np.uint16))), "8-bit .* found I;16"),
-        (png_of_16_bits(4, 4), "8-bit .* found a PNG of 16 bits"),
+        (png_of_16_bits(4, 4), "8-bit .* found a PNG"),
+        (ppm_of_16_bits(4, 4), "8-bit"),
+        (tiff_of_16_bits(4, 4), "8-bit"),
         (
             encoded(picture("RGB"), save_all=True, append_images=[picture("L").convert("RGB")]),
             "one picture; found 2",
@@ -84,7 +112,19 @@ def translucent() -> Image.Image:
         (b"no picture at all", "not a picture"),
         (b"", "empty"),
     ],
-    ids=["alpha", "palette", "colour key", "grey 16", "rgb 16", "animation", "truncated", "text", "empty"],
+    ids=[
+        "alpha",
+        "palette",
+        "colour key",
+        "grey 16",
+        "rgb 16",
+        "ppm 16",
+        "tiff 16",
+        "animation",
+        "truncated",
+        "text",
+        "empty",
+    ],
 )
 def test_a_picture_that_is_not_supported_is_refused_with_its_name_and_the_cause(content: bytes, cause: str) -> None:
     with pytest.raises(FrameFileError, match=rf"^some/frame\.png: .*{cause}"):

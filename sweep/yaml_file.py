@@ -1,0 +1,93 @@
+"""YAML files that people write: read strictly, and changed from the command line."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workers.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as everyone expects, and a key is text and stands once."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
+    seen = set()
+    for key, _ in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            continue
+        if key.tag != "tag:yaml.org,2002:str":
+            found = repr(key.value) if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
+            raise yaml.constructor.ConstructorError(None, None, f"a key is text; found {found}", key.start_mark)
+        if key.value in seen:
+            rule = f"a key stands once; {key.value!r} is there twice"
+            raise yaml.constructor.ConstructorError(None, None, rule, key.start_mark)
+        seen.add(key.value)
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML in which 1e-3 is a number, and a key is text and stands once.
+
+    Raises:
+        yaml.YAMLError: it is no such YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except (ValueError, RecursionError) as error:  # a day that does not exist, lists in lists without end
+        raise yaml.YAMLError(str(error)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a file that holds a mapping.
+
+    Raises:
+        ConfigError: it cannot be read, or it holds something else.
+    """
+    try:
+        content = parse_yaml(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not proper YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
+    return content
+
+
+def override_key(content: dict[str, Any], override: str) -> None:
+    """Set one key, given as ``key.path=value`` with the value in YAML, in place.
+
+    Raises:
+        ConfigError: it is not written so, or the path leads nowhere.
+    """
+    key, separator, text = override.partition("=")
+    parts = key.split(".")
+    if not separator or not all(parts):
+        raise ConfigError(f"--set: written key.path=value; found {override!r}")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: the value is YAML; found {text!r}") from None
+    at: Any = content
+    try:
+        for part, following in zip(parts, [*parts[1:], None], strict=True):
+            index: Any = int(part) if isinstance(at, list) else part
+            if following is None:
+                at[index] = value
+            else:
+                if isinstance(at, dict) and at.get(index) is None:
+                    at[index] = {}
+                at = at[index]
+    except (IndexError, ValueError, TypeError, KeyError):
+        raise ConfigError(f"--set {key}: there is no such key to set; {part!r} leads nowhere") from None

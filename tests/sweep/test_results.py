@@ -1,0 +1,230 @@
+"""The folder of a job: whose it is, what is finished in it, and the tables that sum it up."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from sweep import read_rd_table
+from sweep.config import Job
+from sweep.results import Results
+from tests.sweep.ended import N_PAIRS, STEPS, done, failed, failed_after_arm, make_job
+from workers.errors import ResultsError
+
+
+def out(job: Job) -> Path:
+    return Path(job.config.out)
+
+
+def unfinished(job: Job) -> list[str]:
+    return [item.id for item in Results(job).unfinished]
+
+
+# --- whose folder it is
+
+
+def test_a_folder_may_be_missing_or_empty_or_hold_hidden_files(tmp_path: Path) -> None:
+    for name, hidden in (("missing", None), ("empty", ""), ("killed", ".0f")):
+        job = make_job(tmp_path / name, ["a", "b"])
+        if hidden is not None:
+            out(job).mkdir()
+        if hidden:
+            (out(job) / hidden).touch()
+        assert unfinished(job) == ["a", "b"]
+        assert (out(job) / "job.yaml").is_file()
+
+
+def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"], fit={"seed": 5, "lmbda": 1e-7})
+    Results(job)
+    content = yaml.safe_load((out(job) / "job.yaml").read_text())
+    assert content["configuration"]["out"] == str(tmp_path / "out")
+    assert content["configuration"]["ray"] == {"address": None, "replicas": "auto", "pairs_per_call": "auto"}
+    assert content["job"] == {
+        "frames": [{"id": "a", "frame": str(tmp_path / "a.png"), "encoder": None, "lmbda": 1e-7}],
+        "grid": STEPS,
+        "fit": {
+            "arch": "hop",
+            "recipe": "fast",
+            "seed": 5,
+            "lmbda": 1e-7,
+            "iterations": {"warmup": None, "phase_1": None, "phase_2": None},
+        },
+    }
+    assert content["versions"].keys() >= {"qsweep", "python", "torch", "ray", "pyarrow"}
+
+
+def test_the_same_job_goes_on_whatever_it_runs_on(tmp_path: Path) -> None:
+    Results(make_job(tmp_path, ["a"])).write_frame(done("a"))
+    before = (tmp_path / "out" / "job.yaml").read_bytes()
+    assert unfinished(make_job(tmp_path, ["a"], ray={"replicas": 7}, out="./out/")) == []
+    assert (tmp_path / "out" / "job.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "different"),
+    [
+        ({"frames": ["b.png"]}, "frames"),
+        ({"frames": [{"frame": "a.png", "lmbda": 2.0}]}, "frames"),
+        ({"grid": STEPS | {"upsampling": {"weight": [0.5], "bias": [1.0]}}}, "grid"),
+        ({"fit": {"arch": "lop"}}, "fit"),
+        ({"frames": [{"frame": "a.png", "encoder": "e"}], "grid": "coolchic-3.4"}, "frames, grid, fit"),
+    ],
+)
+def test_another_job_is_refused_with_what_differs_and_nothing_is_touched(
+    tmp_path: Path, changes: dict[str, Any], different: str
+) -> None:
+    Results(make_job(tmp_path, ["a"])).write_frame(done("a"))
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with pytest.raises(
+        ResultsError, match=f"^{tmp_path}/out: holds the .* another job, .* in: {different}; choose"
+    ):
+        Results(make_job(tmp_path, ["a"], **changes))
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    out(job).mkdir()
+    (out(job) / "thesis.tex").touch()
+    with pytest.raises(ResultsError, match=f"^{out(job)}: is not empty, .*job.yaml is missing"):
+        Results(job)
+    assert [path.name for path in out(job).iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("content", [b"", b"job: [", b"\xff\xfe", b"frames: []", b"job: []", b"job: 3", b"[]"])
+def test_a_job_yaml_that_is_damaged_or_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    job = make_job(tmp_path, ["a"])
+    out(job).mkdir()
+    (out(job) / "job.yaml").write_bytes(content)
+    with pytest.raises(ResultsError, match=f"^{out(job)}/job.yaml: damaged, or not of this program"):
+        Results(job)
+
+
+# --- what is finished
+
+
+def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b", "c", "d"])
+    results = Results(job)
+    for ended in (failed("d"), done("b"), failed_after_arm("c")):
+        results.write_frame(ended)
+    assert [item.id for item in results.unfinished] == ["a", "c", "d"]
+    assert unfinished(job) == ["a", "c", "d"]
+
+
+def test_a_frame_that_fails_and_is_then_done_is_done_with_each_row_once(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    Results(job).write_frame(failed_after_arm("a"))
+    assert len(read_rd_table(job.config.out)) == 4
+    again = Results(job)
+    again.write_frame(done("a"))
+    again.write_summary()
+    assert unfinished(job) == []
+    assert len(read_rd_table(job.config.out)) == N_PAIRS
+    assert pd.read_parquet(out(job) / "frames.parquet").status.tolist() == ["done"]
+
+
+def test_a_frame_whose_encoder_is_written_but_not_its_rows_is_unfinished(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    (out(job) / "rd_table").touch()  # in the way of the rows
+    with pytest.raises(ResultsError, match=r"rd_table/frame=a/part-0.parquet: cannot be written"):
+        results.write_frame(done("a"))
+    assert (out(job) / "quantized" / "a.safetensors").is_file()
+    (out(job) / "rd_table").unlink()
+    assert results.records == []
+    assert unfinished(job) == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "other"])
+def test_rows_that_are_damaged_are_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    Results(job).write_frame(done("a"))
+    path = out(job) / "rd_table" / "frame=a" / "part-0.parquet"
+    if damage == "other":
+        pd.DataFrame({"frame": ["a"]}).to_parquet(path)
+    else:
+        path.write_bytes({"empty": b"", "text": b"not a table", "cut": path.read_bytes()[:-50]}[damage])
+    with pytest.raises(ResultsError, match=f"^{path}: damaged, or not of this program: .*; remove this file"):
+        Results(job)
+    path.unlink()
+    assert unfinished(job) == ["a", "b"]
+
+
+def test_rows_that_are_garbled_inside_are_named_when_they_are_summed_up(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    Results(job).write_frame(done("a"))
+    path = out(job) / "rd_table" / "frame=a" / "part-0.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(600) + content[604:])
+    with pytest.raises(ResultsError, match=f"^{path}: damaged, or not of this program: .*; remove this file"):
+        Results(job).write_summary()
+
+
+def test_an_encoder_that_was_fitted_is_kept_and_found_again(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    assert results.read_fitted("a") is None
+    results.write_fitted("a", b"fitted")
+    assert Results(job).read_fitted("a") == b"fitted"
+    assert results.write_frame(done("a"))["encoder"] == str(out(job) / "fitted" / "a.safetensors")
+
+
+# --- the tables over all frames
+
+
+def test_the_tables_over_all_frames_say_what_the_rows_say(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["c", "b", "a"], frames=["c.png", "b.png", {"frame": "a.png", "encoder": "e"}])
+    results = Results(job)
+    for ended in (done("a"), failed_after_arm("b"), done("c")):
+        results.write_frame(ended)
+    results.write_summary()
+
+    rows = read_rd_table(job.config.out)
+    frames = pd.read_parquet(out(job) / "frames.parquet").set_index("frame")
+    assert frames.index.tolist() == ["c", "b", "a"], "in the order of the configuration"
+    assert frames.status.tolist() == ["done", "failed", "done"]
+    assert frames.error.dropna().to_dict() == {"b": "no more"}
+    assert frames.path.tolist() == [str(tmp_path / f"{name}.png") for name in ("c", "b", "a")]
+    assert frames.encoder.dropna().to_dict() == {"a": str(tmp_path / "e")}
+    assert frames.seconds.tolist() == [4.5] * 3
+    final = rows[rows.chosen & (rows.module == "upsampling")].set_index("frame")
+    for column in ("loss", "mse", "psnr_db", "lmbda"):
+        assert frames[column][["a", "c"]].tolist() == final[column][["a", "c"]].tolist()
+    pixels = frames.width * frames.height
+    for kind in ("latent", "nn"):
+        bits = (frames[f"rate_{kind}_bpp"] * pixels)[["a", "c"]].tolist()
+        assert bits == pytest.approx(final[f"rate_{kind}_bit"][["a", "c"]].astype(float).tolist())
+    assert frames.loc["b", ["loss", "mse", "psnr_db", "rate_latent_bpp", "rate_nn_bpp"]].isna().all()
+
+    choices = pd.read_parquet(out(job) / "choices.parquet")
+    assert choices.frame.tolist() == ["c"] * 3 + ["a"] * 3
+    chosen = rows[rows.chosen & (rows.frame != "b")].sort_values("frame", ascending=False, kind="stable")
+    for column in choices.columns:
+        assert choices[column].tolist() == chosen[column].tolist(), column
+    assert set(choices.columns) >= {"q_step_weight", "q_step_bias", "expgol_cnt_weight", "expgol_cnt_bias", "loss"}
+
+    assert sorted(path.name for path in (out(job) / "quantized").iterdir()) == ["a.safetensors", "c.safetensors"]
+    assert (out(job) / "quantized" / "a.safetensors").read_bytes() == b"quantized a"
+
+
+def test_a_job_that_goes_on_sums_up_what_was_done_before_too(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    Results(job).write_frame(done("b"))
+    again = Results(job)
+    again.write_frame(done("a"))
+    again.write_summary()
+    assert pd.read_parquet(out(job) / "frames.parquet").frame.tolist() == ["a", "b"]
+    assert pd.read_parquet(out(job) / "choices.parquet").frame.tolist() == ["a"] * 3 + ["b"] * 3
+
+
+def test_the_tables_of_a_job_without_any_result_are_there_and_empty(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    Results(job).write_summary()
+    for name in ("frames", "choices"):
+        table = pd.read_parquet(out(job) / f"{name}.parquet")
+        assert table.empty
+        assert "loss" in table.columns
