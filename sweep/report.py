@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -15,7 +16,7 @@ from sweep.table import rd_path, read_rd_table, read_table
 REPORT_FILE = "report.html"
 
 DETAILED_FRAMES = 50
-"""Frames whose pairs are drawn, the first ones: the file stays small enough to open."""
+"""Frames whose pairs are drawn, the first that have any: the file stays small enough to open."""
 
 LEVELS = 8
 """Shades of the heat maps."""
@@ -89,10 +90,11 @@ def write_report(out: str) -> str:
     storage = Storage(out)
     frames = read_table(storage, FRAMES_FILE).to_dict("records")
     frames.sort(key=lambda frame: frame["status"] != "failed")  # failures first
+    # Cut after the frames without rows are left out: fifty that failed early would otherwise be all there is.
+    with_rows = (frame for frame in frames if storage.is_file(rd_path(frame["frame"])))
     detailed = [
         {"record": frame, "maps": heat_maps(read_rd_table(out, frames=[frame["frame"]]))}
-        for frame in frames[:DETAILED_FRAMES]
-        if storage.is_file(rd_path(frame["frame"]))
+        for frame in islice(with_rows, DETAILED_FRAMES)
     ]
     environment = Environment(
         loader=PackageLoader("sweep"),

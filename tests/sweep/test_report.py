@@ -132,6 +132,31 @@ def test_a_module_without_a_feasible_pair_is_drawn_with_what_was_measured(tmp_pa
     assert page.count('class="cell overflow"') == page.count('class="cell non_finite"') == 1
 
 
+def test_near_ties_and_pairs_without_a_loss_differ_in_shape_not_only_in_colour(tmp_path: Path) -> None:
+    measured = Measured(Counts(1, 1), 10, 10, 20, 100.0, 0.01, 0.5)
+    near_tie, best = RDRow("arm", QStepPair(0.25, 1.0), "ok", measured, "plain"), measured._replace(loss=0.49999)
+    chosen = RDRow("arm", QStepPair(0.5, 1.0), "ok", best, "plain")
+    others = [
+        RDRow("arm", QStepPair(step, 1.0), status) for step, status in ((1.0, "overflow"), (2.0, "non_finite"))
+    ]
+    rows = tuple(MeasuredRow(row, "r0") for row in (near_tie, chosen, *others))
+    info = FrameInfo(64, 96, 0.001, "rgb", 8)
+    failure = InfeasibleModuleError("of the next module")
+    frame = FrameEnded("x", "failed", failure, info, rows, {"arm": chosen.settle()}, None, 1.0)
+    page = write(tmp_path / "out", frame)
+    cells = {
+        title.partition(",")[0]: set(re.findall(r'class="(ring|diamond|cross)"', shapes)) | set(strokes)
+        for title, shapes in re.findall(r"<g><title>(.*?)</title>(.*?)</g>", page)
+        for strokes in [re.findall(r"l6 6(?:m0 -6l-6 6)?", shapes)]
+    }
+    assert cells == {
+        "weight 2⁻²": {"diamond"},
+        "weight 2⁻¹": {"ring"},
+        "weight 2⁰": {"cross", "l6 6"},
+        "weight 2¹": {"cross", "l6 6m0 -6l-6 6"},
+    }
+
+
 def test_a_job_without_ended_frames_has_a_report(tmp_path: Path) -> None:
     assert "No frame has ended yet" in write(tmp_path / "out")
 
@@ -145,6 +170,40 @@ def test_many_frames_are_listed_and_the_first_ones_drawn(tmp_path: Path) -> None
     assert page.count("<summary>") == DETAILED_FRAMES
     assert page.count('<td class="text">f') == n_frames
     assert f"{DETAILED_FRAMES} of {n_frames} frames are drawn" in page
+
+
+def test_failures_without_rows_do_not_crowd_out_the_frames_that_have_some(
+    tmp_path: Path, smallest_case: Case
+) -> None:
+    failures = [failed(f"f{n:03}", FrameFileError("empty")) for n in range(DETAILED_FRAMES + 1)]
+    page = write(tmp_path / "out", *failures, ended("good", smallest_case))
+    assert page.count("<summary>") == 1
+    assert "<summary>good</summary>" in page
+
+
+def test_what_was_chosen_is_a_table(tmp_path: Path, smallest_case: Case) -> None:
+    page = write(tmp_path / "out", ended("astronaut", smallest_case))
+    assert page.count('<table class="choices">') == 1
+    for module in MODULES:
+        (row,) = smallest_case.rows(module)[lambda rows: rows.chosen].to_dict("records")
+        texts = [
+            text
+            for kind in ("weight", "bias")
+            for text in (
+                power(row[f"q_step_{kind}"]),
+                int(row[f"expgol_cnt_{kind}"]),
+                int(row[f"rate_{kind}_bit"]),
+            )
+        ]
+        cells = "".join(f"<td>{text}</td>" for text in [*texts, f"{row['loss']:.8g}"])
+        assert f'<tr><td class="text">{module}</td>{cells}</tr>' in page
+
+
+def test_a_frame_without_choices_has_no_table_of_them(tmp_path: Path) -> None:
+    rows = (MeasuredRow(RDRow("arm", QStepPair(1.0, 1.0), "overflow"), "r0"),)
+    info = FrameInfo(64, 96, 0.001, "rgb", 8)
+    frame = FrameEnded("x", "failed", InfeasibleModuleError("none"), info, rows, {}, None, 1.0)
+    assert '<table class="choices">' not in write(tmp_path / "out", frame)
 
 
 def test_a_folder_that_is_no_job_is_an_error(tmp_path: Path) -> None:

@@ -116,15 +116,15 @@ def test_a_folder_may_be_given_as_text_path_or_uri(tmp_path: Path) -> None:
 
 def test_frames_that_have_no_rows_are_named(tmp_path: Path) -> None:
     out = write(tmp_path, "a")
-    with pytest.raises(ResultsError, match="no rows of frame b, c$"):
+    with pytest.raises(ResultsError, match=r"no rows of frame b, c$"):
         read_rd_table(out, frames=["b", "a", "c"])
 
 
 def test_modules_and_columns_that_do_not_exist_are_named(tmp_path: Path) -> None:
     out = write(tmp_path, "a")
-    with pytest.raises(ValueError, match="^modules: accepted: arm, synthesis, upsampling; found ram$"):
+    with pytest.raises(ValueError, match=r"^modules: accepted: arm, synthesis, upsampling; found ram$"):
         read_rd_table(out, modules=["arm", "ram"])
-    with pytest.raises(ValueError, match="^columns: accepted: frame, lmbda, .*; found bpp$"):
+    with pytest.raises(ValueError, match=r"^columns: accepted: frame, lmbda, .*; found bpp$"):
         read_rd_table(out, columns=["bpp"])
 
 

@@ -80,16 +80,16 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
     frame_encoder.load_state_dict(tensors)
     frame_encoder.eval()
     for module in MODULES:
-        keys = [f"{name}.{module}.{kind}" for name in ("q_step", "expgol_cnt") for kind in KINDS]
-        if any(key in metadata for key in keys):
-            steps, counts = _quantization(metadata, keys)
+        if any(key.startswith((f"q_step.{module}.", f"expgol_cnt.{module}.")) for key in metadata):
+            steps, counts = _quantization(metadata, module)
             frame_encoder.nn_q_step[module] = dict(zip(KINDS, steps, strict=True))
             frame_encoder.nn_expgol_cnt[module] = dict(zip(KINDS, counts, strict=True))
     return frame_encoder, FrameEncoderManager(lmbda=_lmbda(metadata))
 
 
-def _quantization(metadata: dict[str, str], keys: list[str]) -> tuple[list[float], list[int]]:
+def _quantization(metadata: dict[str, str], module: str) -> tuple[list[float], list[int]]:
     """Steps and counts of a module that has been quantized."""
+    keys = [f"{name}.{module}.{kind}" for name in ("q_step", "expgol_cnt") for kind in KINDS]
     try:
         values = [metadata[key] for key in keys]
         steps, counts = [float(value) for value in values[:2]], [int(value) for value in values[2:]]
@@ -98,7 +98,7 @@ def _quantization(metadata: dict[str, str], keys: list[str]) -> tuple[list[float
     except (KeyError, ValueError):
         found = {key: metadata.get(key) for key in keys}
         raise CheckpointError(
-            f"a quantized module has two positive steps and two counts in the metadata; found {found}"
+            f"metadata of {module}: once quantized, two positive steps and two counts; found {found}"
         ) from None
     return steps, counts
 

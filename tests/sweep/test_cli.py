@@ -1,0 +1,268 @@
+"""The command line: what it says, what it leaves behind, and the status it ends with."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+import yaml
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from sweep import job as job_module
+from sweep import read_rd_table
+from sweep.cli import app
+from sweep.results import Results
+from tests.cases import CASES
+from tests.sweep.ended import N_PAIRS, done, failed, make_job
+from workers.codec import read_frame_encoder
+
+QSWEEP = Path(sys.executable).with_name("qsweep")
+FOLDER = CASES / "astronaut_64x96_lop"
+GRID = {
+    "arm": {"weight": [0.125], "bias": ["2^-4", "2^-3"]},
+    "synthesis": {"weight": ["2^-7"], "bias": ["2^-7"]},
+    "upsampling": {"weight": ["2^-7"], "bias": [1]},
+}
+N_OF_GRID = 2 + 1 + 1
+
+
+def qsweep(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write_config(folder: Path, frames: list[object], **more: Any) -> Path:
+    config = folder / "job.yaml"
+    content = {"frames": frames, "out": "out", "grid": GRID, "ray": {"replicas": 1}} | more
+    config.write_text(yaml.safe_dump(content))
+    return config
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray must not be started, nor connected to."""
+
+    def forbidden(_: object) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(job_module, "connect", forbidden)
+
+
+# --- without a job
+
+
+def test_the_command_is_installed_and_gives_its_version() -> None:
+    done = subprocess.run([QSWEEP, "--version"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"qsweep {version('qsweep')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["run", "report", "--version", "130", "143"]),
+        (["run"], ["CONFIG.yaml", "--set", "KEY.PATH=VALUE", "--out"]),
+        (["report"], ["OUT", "report.html"]),
+    ],
+)
+def test_every_level_has_help(arguments: list[str], words: list[str]) -> None:
+    result = qsweep(*arguments, "--help")
+    assert result.exit_code == 0
+    for word in words:
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Usage"),
+        (["sweep"], "No such command 'sweep'"),
+        (["run"], "Missing argument 'CONFIG.yaml'"),
+        (["run", "a.yaml", "b.yaml"], "unexpected extra argument"),
+        (["run", "a.yaml", "--outt", "x"], "No such option: --outt"),
+        (["report"], "Missing argument 'OUT'"),
+    ],
+)
+def test_a_wrong_command_line_is_status_2(arguments: list[str], message: str) -> None:
+    result = qsweep(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+# --- what is wrong before anything starts
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(
+    ("frames", "arguments", "message"),
+    [
+        (["*.jpg"], [], "frames[0].frame: no file matches"),
+        ([{"frame": "a.png", "lmda": 1}], [], "frames[0].lmda: unknown key; accepted: frame, encoder, lmbda"),
+        (["a.png"], ["--set", "fit.arch=xop"], "fit.arch: accepted: one of vlop, lop, mop, hop; found 'xop'"),
+        (["a.png"], ["--set", "fit.arch"], "--set: written key.path=value"),
+        (["a.png"], ["--out", "nonsense://x"], "nonsense://x: not a URI"),
+        (["a.png"], ["--out", "/proc/nothing"], "/proc/nothing/job.yaml: cannot be written"),
+        (["a.png"], ["--out", __file__], f"{__file__}: results go into a folder; found a file"),
+        (["a.png"], ["--out", os.path.dirname(__file__)], "is not empty"),  # noqa: PTH120
+    ],
+)
+def test_a_wrong_configuration_is_status_2_and_nothing_is_started(
+    tmp_path: Path, frames: list[object], arguments: list[str], message: str
+) -> None:
+    result = qsweep("run", write_config(tmp_path, frames), *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("qsweep: ")
+    assert message in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["job.yaml"]
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_another_jobs_folder_is_status_2(tmp_path: Path) -> None:
+    Results(make_job(tmp_path, ["a"])).write_frame(done("a"))
+    result = qsweep("run", tmp_path / "job.yaml", "--set", "fit.seed=1")
+    assert result.exit_code == 2
+    assert "another job, which differs in: fit" in result.stderr
+
+
+def test_a_cluster_that_is_not_there_is_status_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_cluster(**_: object) -> None:
+        raise ConnectionError("nobody answers\nat length")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", no_cluster)
+    result = qsweep("run", write_config(tmp_path, ["a.png"]), "--set", "ray.address=nowhere:1")
+    assert result.exit_code == 2
+    assert "qsweep: ray.address: nowhere:1 cannot be used: nobody answers\n" in result.stderr
+
+
+# --- a job that is done
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_job_that_is_done_starts_nothing_and_shows_its_results(tmp_path: Path) -> None:
+    (tmp_path / "[b].png").touch()
+    job = make_job(tmp_path, ["[b]", "c"])
+    results = Results(job)
+    for name in ("[b]", "c"):
+        results.write_frame(done(name))
+    result = qsweep("run", tmp_path / "job.yaml")
+    assert result.exit_code == 0
+    assert "every frame is done already" in result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["frame", "bpp", "networks", "bpp", "PSNR", "dB", "loss"]
+    record = results.records[0]
+    networks = record["rate_nn_bpp"]
+    numbers = [f"{record['rate_latent_bpp'] + networks:.4f}", f"{networks:.4f}", f"{record['psnr_db']:.3f}"]
+    assert lines[1] == ["[b]", *numbers, f"{record['loss']:.6g}"]
+    assert result.stdout.splitlines()[-1] == f"2 done, 0 failed; results in {job.config.out}"
+
+
+def test_the_report_is_written_anew(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_frame(failed("b"))
+    results.write_summary()
+    result = qsweep("report", job.config.out)
+    assert (result.exit_code, result.stdout.strip()) == (0, f"{job.config.out}/report.html")
+    assert "b.png: empty" in Path(job.config.out, "report.html").read_text("utf-8")
+    assert len(read_rd_table(job.config.out)) == N_PAIRS
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "file"])
+def test_a_report_of_what_is_no_job_is_status_2(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    result = qsweep("report", tmp_path / name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.match(f"qsweep: {tmp_path / name}.*: there is no such file", result.stderr)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# --- a job on Ray
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_failed_frame_is_status_1_the_others_are_complete_and_the_same_command_tries_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(FOLDER / "frame.png", tmp_path / "good.png")
+    encoder = {"encoder": str(FOLDER / "encoder.safetensors")}
+    config = write_config(tmp_path, [{"frame": "good.png"} | encoder, {"frame": "bad.png"} | encoder])
+    out = tmp_path / "out"
+
+    first = qsweep("run", config)
+    assert first.exit_code == 1, first.output
+    reason = f"{tmp_path}/bad.png: the frame cannot be read: No such file or directory"
+    assert first.stdout.splitlines()[-2:] == [f"bad failed: {reason}", f"1 done, 1 failed; results in {out}"]
+    assert re.search("frame good: done in", first.stderr)
+    frames = pd.read_parquet(out / "frames.parquet").set_index("frame")
+    assert frames.status.to_dict() == {"good": "done", "bad": "failed"}
+    assert frames.error["bad"] == reason
+    assert read_rd_table(out).groupby("frame", observed=True).size().to_dict() == {"good": N_OF_GRID}
+    quantized, _ = read_frame_encoder(out / "quantized" / "good.safetensors")
+    (arm,) = pd.read_parquet(out / "choices.parquet").query("module == 'arm'").itertuples()
+    assert quantized.nn_q_step["arm"] == {"weight": arm.q_step_weight, "bias": arm.q_step_bias}
+    assert (out / "report.html").is_file()
+
+    shutil.copy(FOLDER / "frame.png", tmp_path / "bad.png")
+    second = qsweep("run", config)
+    assert second.exit_code == 0, second.output
+    assert "frame bad: done in" in second.stderr
+    assert "frame good" not in second.stderr
+    assert read_rd_table(out).groupby("frame", observed=True).size().to_dict() == dict.fromkeys(
+        ("good", "bad"), N_OF_GRID
+    )
+
+    monkeypatch.chdir("/")
+    third = qsweep("run", config)
+    assert (third.exit_code, third.stdout) == (0, second.stdout)
+    assert "every frame is done already" in third.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_job_that_is_interrupted_in_a_fit_keeps_what_is_finished_and_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (16, 24, 3), dtype=np.uint8)
+    for name in ("a", "b"):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    fit = {"arch": "vlop", "recipe": "example", "iterations": {"warmup": 1, "phase_1": 300, "phase_2": 1}}
+    config = write_config(tmp_path, ["*.png"], fit=fit)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    if number == signal.SIGINT:  # on a cluster that others use; else on a Ray of its own
+        environment["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+
+    command = [QSWEEP, "run", config]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "frame a: done" in line:  # the only replica is at the fit of b now
+                process.send_signal(number)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 128 + number, rest
+    assert rest.splitlines()[-1] == "qsweep: interrupted; the same command goes on from here"
+    out = tmp_path / "out"
+    assert pd.read_parquet(out / "frames.parquet").frame.tolist() == ["a"]
+    kept = {path: path.read_bytes() for path in (out / "quantized").iterdir()}
+    assert [path.name for path in kept] == ["a.safetensors"]
+
+    finished = qsweep("run", config)
+    assert finished.exit_code == 0, finished.output
+    assert "frame b: done" in finished.stderr
+    assert "frame a" not in finished.stderr
+    assert pd.read_parquet(out / "frames.parquet").status.tolist() == ["done", "done"]
+    assert {path: path.read_bytes() for path in kept} == kept
