@@ -1,6 +1,5 @@
 """Frames that have ended, and the jobs they are of, made up: what is written about them needs no measurement."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair
 from workers.source import FrameInfo
 
-STEPS: Mapping[str, Mapping[str, list[float]]] = {
+STEPS: dict[str, dict[str, list[float]]] = {
     "arm": {"weight": [0.25, 0.5], "bias": [0.125, 0.25]},
     "synthesis": {"weight": [0.5], "bias": [0.25, 1.0]},
     "upsampling": {"weight": [0.25], "bias": [1.0]},

@@ -230,39 +230,44 @@ def test_a_failed_frame_is_status_1_the_others_are_complete_and_the_same_command
     assert "every frame is done already" in third.stderr
 
 
-@pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_job_that_is_interrupted_in_a_fit_keeps_what_is_finished_and_goes_on(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def interrupt(folder: Path, number: signal.Signals, **environment: str) -> Path:
+    """Send a signal to a job that is at its second fit; gives its configuration."""
     picture = np.random.default_rng(0).integers(0, 255, (16, 24, 3), dtype=np.uint8)
     for name in ("a", "b"):
-        Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    fit = {"arch": "vlop", "recipe": "example", "iterations": {"warmup": 1, "phase_1": 300, "phase_2": 1}}
-    config = write_config(tmp_path, ["*.png"], fit=fit)
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    if number == signal.SIGINT:  # on a cluster that others use; else on a Ray of its own
-        environment["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        Image.fromarray(picture).save(folder / f"{name}.png")
+    fit = {"arch": "vlop", "recipe": "example", "iterations": {"warmup": 1, "phase_1": 60, "phase_2": 1}}
+    config = write_config(folder, ["*.png"], fit=fit)
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
-    command = [QSWEEP, "run", config]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    command = [str(QSWEEP), "run", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=inherited | environment) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "frame a: done" in line:  # the only replica is at the fit of b now
+            if "frame a: done" in line:  # the only replica goes on to the fit of b
                 process.send_signal(number)
                 break
         rest = process.stderr.read()
     assert process.returncode == 128 + number, rest
     assert rest.splitlines()[-1] == "qsweep: interrupted; the same command goes on from here"
-    out = tmp_path / "out"
-    assert pd.read_parquet(out / "frames.parquet").frame.tolist() == ["a"]
-    kept = {path: path.read_bytes() for path in (out / "quantized").iterdir()}
-    assert [path.name for path in kept] == ["a.safetensors"]
+    assert pd.read_parquet(folder / "out" / "frames.parquet").frame.tolist() == ["a"]
+    assert [path.name for path in (folder / "out" / "quantized").iterdir()] == ["a.safetensors"]
+    return config
+
+
+@pytest.mark.ray
+def test_a_job_that_is_terminated_keeps_what_is_finished(tmp_path: Path) -> None:
+    interrupt(tmp_path, signal.SIGTERM)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_job_that_is_interrupted_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    config = interrupt(tmp_path, signal.SIGINT, RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+    kept = (tmp_path / "out" / "quantized" / "a.safetensors").read_bytes()
 
     finished = qsweep("run", config)
     assert finished.exit_code == 0, finished.output
     assert "frame b: done" in finished.stderr
     assert "frame a" not in finished.stderr
-    assert pd.read_parquet(out / "frames.parquet").status.tolist() == ["done", "done"]
-    assert {path: path.read_bytes() for path in kept} == kept
+    assert pd.read_parquet(tmp_path / "out" / "frames.parquet").status.tolist() == ["done", "done"]
+    assert (tmp_path / "out" / "quantized" / "a.safetensors").read_bytes() == kept

@@ -163,9 +163,9 @@ def test_stems_that_collide_are_numbered_around_those_that_are_taken(
 
 def test_lmbda_is_the_entrys_or_else_the_encoders_or_else_the_fits(folder: Path) -> None:
     encoder = "encoder: e.safetensors"
-    frames = f"[{{frame: a, lmbda: 3}}, {{frame: b, {encoder}, lmbda: 0}}, {{frame: c, {encoder}}}, d]"
+    frames = f"[{{frame: a, lmbda: 0}}, {{frame: b, {encoder}, lmbda: 3}}, {{frame: c, {encoder}}}, d]"
     job = load(folder, f"frames: {frames}\nout: o\nfit: {{lmbda: 2}}")
-    assert [item.lmbda for item in job.frames] == [3.0, 0.0, None, 2.0]
+    assert [item.lmbda for item in job.frames] == [0.0, 3.0, None, 2.0]
 
 
 @pytest.mark.parametrize("number", ["1e-3", "1E-3", "+1.e-3", "0.001"])

@@ -16,7 +16,7 @@ from PIL import Image
 from sweep.config import FitConfig, FitIterations
 from sweep.driver import Driver, LocalPool, Pool, Progress
 from sweep.grid import Grid, make_grid
-from sweep.schedule import (
+from sweep.messages import (
     Call,
     CallDone,
     CallFailed,
@@ -122,6 +122,7 @@ def test_a_frame_goes_from_its_files_to_its_quantized_encoder(smallest_case: Cas
 
     frame = witness.frames["a"]
     assert (frame.status, frame.error, len(frame.rows)) == ("done", None, N_PAIRS)
+    assert {row.arithmetic for row, _ in frame.rows} == {"staged"}
     expected = smallest_case.table.set_index(["module", "q_step_weight", "q_step_bias"]).loss
     of_arm = {row.q_step: row.loss for row, _ in frame.rows if row.module == "arm"}
     for pair, loss in of_arm.items():
@@ -185,12 +186,12 @@ def with_encoder(content: bytes) -> Callable[[Path], FrameSource]:
     return make
 
 
-def encoder_with(metadata: dict[str, str] | None = None, **tensors: torch.Tensor) -> bytes:
-    """The good encoder, changed."""
+def changed_encoder(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> bytes:
+    """The good encoder, but for some metadata and tensors."""
     content = ENCODER.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     before = safetensors.torch.load(content)
-    return safetensors.torch.save(before | tensors, header["__metadata__"] | (metadata or {}))
+    return safetensors.torch.save(before | tensors, header["__metadata__"] | metadata)
 
 
 def transparent(folder: Path) -> FrameSource:
@@ -198,8 +199,8 @@ def transparent(folder: Path) -> FrameSource:
     return source("bad", frame=folder / "frame.png")
 
 
-NOT_FINITE = encoder_with(**{"arm.mlp.0.bias": torch.full((8,), torch.nan)})
-TOO_COARSE = encoder_with(**{"arm.mlp.0.bias": torch.full((8,), 1e9)})
+NOT_FINITE = changed_encoder({}, {"arm.mlp.0.bias": torch.full((8,), torch.nan)})
+TOO_LARGE = changed_encoder({}, {"arm.mlp.0.bias": torch.full((8,), 1e9)})
 
 BAD: dict[str, tuple[Callable[[Path], FrameSource], type[Exception], str]] = {
     "missing": (lambda folder: source("bad", frame=folder / "no.png"), FrameFileError, "no.png: .* No such file"),
@@ -218,9 +219,13 @@ BAD: dict[str, tuple[Callable[[Path], FrameSource], type[Exception], str]] = {
         "is for a frame of 17×12 rgb 8 bits; the frame is 96×64 rgb 8 bits",
     ),
     "NaN": (with_encoder(NOT_FINITE), CheckpointError, r"'arm\.mlp\.0\.bias' has values that are NaN"),
-    "n_ft_per_res": (with_encoder(encoder_with({"n_ft_per_res": "1,2"})), CheckpointError, "n_ft_per_res.*1,2"),
-    "format": (with_encoder(encoder_with({"format": "coolchic-9"})), CheckpointError, "format.*coolchic-9"),
-    "overflow": (with_encoder(TOO_COARSE), InfeasibleModuleError, "frame bad, module arm: .*4 overflow"),
+    "n_ft_per_res": (
+        with_encoder(changed_encoder({"n_ft_per_res": "1,2"}, {})),
+        CheckpointError,
+        "n_ft_per_res.*1,2",
+    ),
+    "format": (with_encoder(changed_encoder({"format": "coolchic-9"}, {})), CheckpointError, "format.*coolchic-9"),
+    "overflow": (with_encoder(TOO_LARGE), InfeasibleModuleError, "frame bad, module arm: .*4 overflow"),
     "unfit": (
         lambda folder: FrameSource("bad", partial(read_frame, folder / "no.png"), None, 0.001),
         FrameFileError,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from sweep import progress
 from sweep.messages import Call, CallDone, CallFailed, Fit, FrameEnded, Measure, Open
 from sweep.progress import Bar, Lines, Tally, logging_to, show
 from tests.sweep.ended import done, failed
@@ -46,9 +45,9 @@ def test_pairs_and_frames_are_counted() -> None:
 
 def test_near_ties_that_are_measured_again_count_once() -> None:
     tally = Tally(n_frames=1, n_pairs=10)
-    measure(tally, "a", 10)
+    measure(tally, "a", 5)
     measure(tally, "a", 2, plain=True)
-    assert tally.pairs == 10
+    assert tally.pairs == 5
 
 
 def test_calls_that_fail_and_calls_of_another_kind_count_nothing() -> None:
@@ -165,7 +164,7 @@ def test_a_line_every_so_often_says_how_far_the_job_is(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", clock)
+    monkeypatch.setattr("time.monotonic", clock)
     caplog.set_level(logging.INFO, "sweep")
     shown = Lines(Tally(3, 10, 1, 100, clock=clock))
     shown.called(Call(0, "r0", "b", Fit()))

@@ -112,7 +112,9 @@ def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(
     for ended in (failed("d"), done("b"), failed_after_arm("c")):
         results.write_frame(ended)
     assert [item.id for item in results.unfinished] == ["a", "c", "d"]
-    assert unfinished(job) == ["a", "c", "d"]
+    again = Results(job)
+    assert [item.id for item in again.unfinished] == ["a", "c", "d"]
+    assert [record["frame"] for record in again.records] == ["b"]
 
 
 def test_a_frame_that_fails_and_is_then_done_is_done_with_each_row_once(tmp_path: Path) -> None:
