@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ def connect(config: RayConfig) -> Iterator[None]:
         try:
             with _sigterm_kept():
                 if address and address != "local":
+                    _knock(address)
                     ray.init(address=address, **quiet)
                 else:
                     # Left alone, Ray may make a token, and write it to a file that every later cluster must know.
@@ -69,6 +71,13 @@ def connect(config: RayConfig) -> Iterator[None]:
     finally:
         if not already:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise ``OSError`` if nobody listens at ``host:port``: Ray itself tries that for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_SECONDS).close()
 
 
 @contextmanager

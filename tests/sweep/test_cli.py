@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -132,15 +133,22 @@ def test_another_jobs_folder_is_status_2(tmp_path: Path) -> None:
     assert "another job, which differs in: fit" in result.stderr
 
 
-def test_a_cluster_that_is_not_there_is_status_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["named", "host and port", "client"])
+def test_a_cluster_that_is_not_there_is_status_2_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     def no_cluster(**_: object) -> None:
         raise ConnectionError("nobody answers\nat length")
 
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # where nobody listens from here on
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", no_cluster)
-    result = qsweep("run", write_config(tmp_path, ["a.png"]), "--set", "ray.address=nowhere:1")
+    address = {"named": "auto", "host and port": f"127.0.0.1:{port}", "client": f"ray://127.0.0.1:{port}"}[kind]
+    result = qsweep("run", write_config(tmp_path, ["a.png"]), "--set", f"ray.address={address}")
     assert result.exit_code == 2
-    assert "qsweep: ray.address: nowhere:1 cannot be used: nobody answers\n" in result.stderr
+    reason = "nobody answers" if kind == "named" else ".*Connection refused"
+    assert re.search(f"^qsweep: ray.address: {address} cannot be used: {reason}$", result.stderr, re.MULTILINE)
 
 
 # --- a job that is done
