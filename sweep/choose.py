@@ -4,14 +4,7 @@ import math
 from collections.abc import Sequence
 
 from workers.errors import InfeasibleModuleError
-from workers.measure import RDRow
-
-NEAR_TIE = 1e-4
-"""Candidates whose losses lie within this fraction of the best are measured again with the plain arithmetic.
-
-Correct implementations differ by up to about 1e-5 in the mean squared error, where a last-digit difference makes
-a sample round to another step, so nothing farther away than this can change places with the best.
-"""
+from workers.measure import NEAR_TIE, RDRow
 
 
 def argmin(rows: Sequence[RDRow]) -> RDRow:

@@ -7,46 +7,66 @@ Of the forward pass (§2 of the format) a candidate of
 - ``upsampling`` changes the decoded frame alone.
 
 Network rates need no forward pass. Candidates that share their weight step are evaluated as a block: the first
-matrix product is theirs together, in tiles that stay in the cache.
+matrix product is theirs together, in tiles that stay in the cache. Pairs that give the same parameters are one
+candidate.
 """
 
 import math
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from workers.codec import Frame, FrameEncoder, check_match
-from workers.measure.arm_rate import rate_latent_bit
+from workers.errors import ReplicaError
+from workers.measure.arm_rate import ArmRate
+from workers.measure.contest import Candidate, Contest
+from workers.measure.cost import Cost, Parameters, Tile
+from workers.measure.parallel import Threads
 from workers.measure.row import Measured, RDRow
-from workers.measure.synthesis_error import Target, mean_squared_errors
-from workers.plain import plain_arithmetic
+from workers.measure.synthesis_error import SynthesisError, Target
+from workers.plain import Precision, in_precision, plain_arithmetic
 from workers.quantize import (
     Choices,
     Counts,
     NetworkRate,
     QStepPair,
+    kind_of,
     network_rate,
     quantize_parameters,
 )
 
-TILE = 4096
-"""Latents, or pixels, that are evaluated together: with them a block's buffers stay in a core's cache."""
+_CACHE_TILE = 4096
+"""Latents, or pixels, in a tile on a CPU: with them a block's buffers stay in a core's cache."""
 
-SMALL_FRAME = 1 << 15
-"""Up to so many samples the synthesis is evaluated plainly, candidate by candidate: it costs no more there, and
-one sample that falls to the other side of a rounding, for want of the same order of operations, weighs more."""
+_LEAST_TILE = 256
+_KEPT_SUMS = 8
 
-Parameters = Mapping[str, Tensor]
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How candidates are measured. A choice depends on none of it, but for ``tf32``.
+
+    Attributes:
+        precision: ``float32``; or ``tf32`` for what GPUs offer in place of it, with 10 bits of mantissa.
+        workspace_bytes: for the buffers of all threads together, beside the frame and what is kept of it.
+        compiled: whether to use the compiled kernel, if there is one.
+        tile: latents, or pixels, that are evaluated together; ``None`` for as many as is good.
+    """
+
+    precision: Precision = "float32"
+    workspace_bytes: int = 1 << 30
+    compiled: bool = True
+    tile: int | None = None
 
 
 class Measurer:
     """Measures candidates for one frame.
 
-    It keeps what it computed for the settled choices it was last asked about, and nothing else: a call gives the
+    It keeps what it computed for the settled choices it was last asked about, and little else: a call gives the
     same rows whatever was asked before.
 
     Args:
@@ -54,7 +74,8 @@ class Measurer:
         frame: the frame it was fitted for.
         lmbda: weight of the rate.
         device: where to compute.
-        tile: latents, or pixels, that are evaluated together.
+        threads: tiles that are evaluated at a time, on a CPU.
+        options: see there.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
@@ -67,7 +88,8 @@ class Measurer:
         lmbda: float,
         *,
         device: torch.device | str = "cpu",
-        tile: int = TILE,
+        threads: int = 1,
+        options: EngineOptions = EngineOptions(),
     ) -> None:
         check_match(frame, frame_encoder)
         self._device = torch.device(device)
@@ -78,72 +100,139 @@ class Measurer:
         self._upsampling = frame_encoder.upsampling
         self._synthesis = frame_encoder.synthesis
         self._lmbda = lmbda
-        self._tile = tile
+        self._options = options
+        self._threads = Threads(threads if self._device.type == "cpu" else 1)
         with torch.inference_mode():
             self._latents = [grid.to(self._device) for grid in frame_encoder.decoder_side_latents()]
             self._target = Target(frame, self._device)
-        self._dense: tuple[QStepPair | None, Tensor] | None = None
-        self._rates: dict[QStepPair | None, float] = {}
-        self._errors: dict[tuple[QStepPair | None, QStepPair | None], float] = {}
         self._network_rates: dict[tuple[str, str, float], NetworkRate | None] = {}
+        self._cut_into_tiles(options.tile or self._good_tile(threads))
 
-    def measure(self, choices: Choices, module: str, pairs: Sequence[QStepPair]) -> list[RDRow]:
+    def _good_tile(self, threads: int) -> int:
+        widest = max(self._param.dim_arm, *(layer.out_channels for layer in self._param.layers_synthesis))
+        # Two layers of one candidate in torch; or, with the compiled kernel, a few numbers of each of many.
+        bytes_per_pixel = 4 * (2 * widest + 8 * 32)
+        affordable = self._options.workspace_bytes // (bytes_per_pixel * threads)
+        return max(_LEAST_TILE, min(affordable, _CACHE_TILE) if self._device.type == "cpu" else affordable)
+
+    def _cut_into_tiles(self, tile: int) -> None:
+        """Begin anew with tiles of so many latents, or pixels."""
+        self._tile = tile
+        param = self._param
+        self._arm_rate = ArmRate(
+            self._latents, param.dim_arm, param.n_hidden_layers_arm, tile, compiled=self._options.compiled
+        )
+        self._error_of: tuple[QStepPair | None, SynthesisError] | None = None
+        self._sums: dict[tuple[object, ...], list[float]] = {}
+
+    def measure(
+        self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None = None
+    ) -> list[RDRow]:
         """Rows of some candidates of a module.
 
         Args:
             choices: modules that have been settled, and so are quantized; the others are in full precision.
             module: the module to quantize with each pair.
             pairs: the candidates.
+            best: ``None`` to measure every pair in full; else the best loss of the module that is known already,
+                infinity if none is: then pairs that cannot win, beside it or beside each other, are pruned.
 
         Returns:
             One row per pair, in the order given.
+
+        Raises:
+            ReplicaError: the device's memory does not suffice for the smallest tiles.
         """
-        rows: dict[QStepPair, RDRow] = {}
-        feasible = []
-        for pair in dict.fromkeys(pairs):
-            if self._network_rate(module, pair) is None:
-                rows[pair] = RDRow(module, pair, "overflow")
-            else:
-                feasible.append(pair)
-        with torch.inference_mode(), _full_precision():
-            for _, group in groupby(feasible, key=lambda pair: pair.weight):
-                block = list(group)
-                start = time.perf_counter()
-                numbers = self._measure_block(choices, module, block)
-                seconds = (time.perf_counter() - start) / len(block)
-                for pair, (rate, mse) in zip(block, numbers, strict=True):
-                    rows[pair] = self._row(choices, module, pair, rate, mse, seconds)
-        return [rows[pair] for pair in pairs]
+        while True:
+            try:
+                with torch.inference_mode(), in_precision(self._options.precision):
+                    return self._measure(choices, module, pairs, best)
+            except torch.OutOfMemoryError as error:
+                if self._tile <= _LEAST_TILE:
+                    message = f"the memory of {self._device} does not suffice for tiles of {self._tile} pixels"
+                    raise ReplicaError(f"{message}: {str(error).splitlines()[0]}") from None
+            self._cut_into_tiles(self._tile // 2)
+            torch.cuda.empty_cache()
 
-    def _measure_block(
-        self, choices: Choices, module: str, block: Sequence[QStepPair]
-    ) -> Iterable[tuple[float, float]]:
-        """Bits of the latents and mean squared error for candidates that share their weight step."""
-        settled = {name: choice.q_step for name, choice in choices.items()}
-        arm, synthesis, upsampling = (settled.get(name) for name in ("arm", "synthesis", "upsampling"))
-        if module == "arm":
-            return ((rate, self._error(synthesis, upsampling)) for rate in self._arm_rates(block))
-        if module == "synthesis":
-            errors = self._synthesis_errors(block, upsampling)
+    def _measure(
+        self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None
+    ) -> list[RDRow]:
+        account = self._account(choices, module)
+        groups = self._candidates(module, pairs, account.settled_bit)
+        if module == "upsampling":
+            self._run_upsampling(groups, choices, account, best)
         else:
-            errors = [self._synthesis_errors([synthesis], pair)[0] for pair in block]
-        return ((self._rate(arm), error) for error in errors)
+            upsampling = _step(choices, "upsampling")
+            cost: Cost[Any] = self._arm_rate if module == "arm" else self._synthesis_error(upsampling)
+            contest = Contest[Any](cost, groups, account.loss, self._threads)
+            if best is None:
+                contest.complete()
+            else:
+                expected = self._rate_parts(None) if module == "arm" else self._error_parts(None, upsampling)
+                contest.decide(best, expected)
+        rows = {
+            pair: self._row(module, pair, candidate, account)
+            for group in groups
+            for candidate in group
+            for pair in candidate.pairs
+        }
+        return [rows[pair] if pair in rows else RDRow(module, pair, "overflow") for pair in pairs]
 
-    def _row(
-        self, choices: Choices, module: str, pair: QStepPair, rate: float, mse: float, seconds: float
-    ) -> RDRow:
-        network = self._network_rate(module, pair)
-        assert network is not None  # overflows never come here
-        weight, bias = network
+    def _run_upsampling(
+        self, groups: Sequence[Sequence[Candidate]], choices: Choices, account: "_Account", best: float | None
+    ) -> None:
+        """Candidates of the upsampling, one after the other: each has a dense input of its own."""
+        synthesis = _step(choices, "synthesis")
+        expected = None if best is None else self._error_parts(synthesis, None)
+        for candidate in chain.from_iterable(groups):
+            candidate.parameters = self._parameters("synthesis", synthesis)
+            cost = self._synthesis_error(candidate.pairs[0])
+            contest = Contest(cost, [[candidate]], account.loss, self._threads)
+            if best is None or expected is None:
+                contest.complete()
+            else:
+                best = contest.decide(best, expected)
+
+    def _account(self, choices: Choices, module: str) -> "_Account":
         settled_bit = sum(choice.rate_nn_bit for name, choice in choices.items() if name != module)
-        rate_nn_bit = settled_bit + weight.rate_bit + bias.rate_bit
+        rate = error = None
+        if module == "arm":
+            error = sum(self._error_parts(_step(choices, "synthesis"), _step(choices, "upsampling")))
+        else:
+            rate = sum(self._rate_parts(_step(choices, "arm")))
         height, width = self._param.img_size
-        loss = mse + self._lmbda * (rate + rate_nn_bit) / (height * width)
+        return _Account(self._target, self._lmbda / (height * width), settled_bit, rate, error)
+
+    def _candidates(self, module: str, pairs: Sequence[QStepPair], settled_bit: int) -> list[list[Candidate]]:
+        """Candidates that are no overflow, those that share their weights together."""
+        groups: dict[float, dict[bytes, Candidate]] = {}
+        for pair in dict.fromkeys(pairs):
+            rates = self._network_rate(module, pair)
+            if rates is None:
+                continue
+            parameters = self._parameters(module, pair)
+            group = groups.setdefault(pair.weight, {})
+            biases = (value for name, value in sorted(parameters.items()) if kind_of(name) == "bias")
+            # Pairs that give the same parameters are one candidate; the upsampling's biases are never used.
+            key = b"" if module == "upsampling" else b"".join(value.cpu().numpy().tobytes() for value in biases)
+            candidate = group.setdefault(key, Candidate(parameters))
+            candidate.add(pair, settled_bit + sum(rate.rate_bit for rate in rates))
+        return [list(group.values()) for group in groups.values()]
+
+    def _row(self, module: str, pair: QStepPair, candidate: Candidate, account: "_Account") -> RDRow:
+        rates = self._network_rate(module, pair)
+        assert rates is not None  # no candidate overflows
+        weight, bias = rates
+        rate_nn_bit = account.settled_bit + weight.rate_bit + bias.rate_bit
+        loss = account.loss(candidate.total, rate_nn_bit)
+        if not candidate.complete:
+            return RDRow(module, pair, "pruned", loss_lower_bound=loss, seconds=candidate.seconds)
         if not math.isfinite(loss):
-            return RDRow(module, pair, "non_finite", seconds=seconds)
+            return RDRow(module, pair, "non_finite", seconds=candidate.seconds)
         counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
+        rate, mse = account.numbers(candidate.total)
         measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss)
-        return RDRow(module, pair, "ok", measured, seconds=seconds)
+        return RDRow(module, pair, "ok", measured, seconds=candidate.seconds)
 
     def _network_rate(self, module: str, pair: QStepPair) -> tuple[NetworkRate, NetworkRate] | None:
         rates = []
@@ -164,59 +253,77 @@ class Measurer:
             raise ValueError(f"{module}: the pair {pair} overflows, it cannot be settled")
         return {name: value.to(self._device) for name, value in parameters.items()}
 
-    def _arm_rates(self, block: Sequence[QStepPair | None]) -> list[float]:
-        candidates = [self._parameters("arm", pair) for pair in block]
-        n_hidden = self._param.n_hidden_layers_arm
-        rates: list[float] = rate_latent_bit(self._latents, candidates, n_hidden, self._tile).tolist()
-        return rates
+    # --- what is settled, and kept
 
-    def _rate(self, arm: QStepPair | None) -> float:
-        """Bits of the latents with a settled arm."""
-        if arm not in self._rates:
-            self._rates = {arm: self._arm_rates([arm])[0]}
-        return self._rates[arm]
+    def _rate_parts(self, arm: QStepPair | None) -> list[float]:
+        """Bits of each tile of latents with a settled arm."""
+        key = ("arm", arm)
+        if key not in self._sums:
+            self._keep(key, self._parts(self._arm_rate, self._parameters("arm", arm)))
+        return self._sums[key]
 
-    def _synthesis_errors(self, block: Sequence[QStepPair | None], upsampling: QStepPair | None) -> list[float]:
-        dense = self._dense_latents(upsampling)
-        candidates = [self._parameters("synthesis", pair) for pair in block]
-        if self._target.n_samples <= SMALL_FRAME:
+    def _error_parts(self, synthesis: QStepPair | None, upsampling: QStepPair | None) -> list[float]:
+        """Squared error of each tile of the frame with a settled synthesis and upsampling."""
+        key = ("synthesis", synthesis, upsampling)
+        if key not in self._sums:
+            cost = self._synthesis_error(upsampling)
+            self._keep(key, self._parts(cost, self._parameters("synthesis", synthesis)))
+        return self._sums[key]
+
+    def _parts(self, cost: Cost[Tile], parameters: Parameters) -> list[float]:
+        evaluate = cost.evaluator([parameters])
+        parts = self._threads.map(evaluate, cost.tiles, parallel=cost.parallel)
+        return [part.item() for part in parts]
+
+    def _keep(self, key: tuple[object, ...], parts: list[float]) -> None:
+        if len(self._sums) >= _KEPT_SUMS:
+            self._sums.clear()
+        self._sums[key] = parts
+
+    def _synthesis_error(self, upsampling: QStepPair | None) -> SynthesisError:
+        """Cost of the synthesis with a settled upsampling; the last one asked for is kept."""
+        if self._error_of is None or self._error_of[0] != upsampling:
+            self._error_of = None  # one at a time: its dense input is the largest tensor here
+            parameters = dict(self._parameters("upsampling", upsampling))
             with plain_arithmetic():
-                return [self._plain_error(dense, candidate) for candidate in candidates]
-        errors: list[float] = mean_squared_errors(
-            dense, candidates, self._param.layers_synthesis, self._target, self._tile
-        ).tolist()
-        return errors
-
-    def _plain_error(self, dense: Tensor, synthesis: Parameters) -> float:
-        """Mean squared error of one candidate by the codec's own synthesis."""
-        image = torch.func.functional_call(self._synthesis, dict(synthesis), dense[None])
-        return self._target.mean_squared_error(self._target.squared_error(image, top=0)).item()
-
-    def _error(self, synthesis: QStepPair | None, upsampling: QStepPair | None) -> float:
-        """Mean squared error with a settled synthesis and upsampling."""
-        key = (synthesis, upsampling)
-        if key not in self._errors:
-            self._errors = {key: self._synthesis_errors([synthesis], upsampling)[0]}
-        return self._errors[key]
-
-    def _dense_latents(self, upsampling: QStepPair | None) -> Tensor:
-        """Input of the synthesis, ``[L, H, W]``; the last one asked for is kept."""
-        if self._dense is None or self._dense[0] != upsampling:
-            self._dense = None  # one at a time: it is the largest tensor here
-            parameters = self._parameters("upsampling", upsampling)
-            with plain_arithmetic():
-                dense: Tensor = torch.func.functional_call(self._upsampling, dict(parameters), (self._latents,))
-            self._dense = (upsampling, dense[0])
-        return self._dense[1]
+                dense: Tensor = torch.func.functional_call(self._upsampling, parameters, (self._latents,))
+            layers, options = self._param.layers_synthesis, self._options
+            cost = SynthesisError(
+                dense[0], self._synthesis, layers, self._target, self._tile, compiled=options.compiled
+            )
+            self._error_of = (upsampling, cost)
+        return self._error_of[1]
 
 
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """No TF32 or other shortcuts, whatever the process was set to."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+@dataclass(frozen=True)
+class _Account:
+    """What the loss of a candidate is made of beside its sum over the tiles, which is the module's own part.
+
+    Attributes:
+        target: the original frame.
+        bit_price: loss of a bit.
+        settled_bit: of the networks that are settled.
+        rate: bits of the latents, unless the sum gives them.
+        squared_error: of the frame, unless the sum gives it.
+    """
+
+    target: Target
+    bit_price: float
+    settled_bit: int
+    rate: float | None
+    squared_error: float | None
+
+    def numbers(self, total: float) -> tuple[float, float]:
+        """Bits of the latents and mean squared error, for a sum over the tiles."""
+        rate = total if self.rate is None else self.rate
+        error = total if self.squared_error is None else self.squared_error
+        return rate, self.target.mean_squared_error(error)
+
+    def loss(self, total: float, rate_nn_bit: float) -> float:
+        """The loss, for a sum over the tiles; it never falls where the sum or the bits grow."""
+        rate, mse = self.numbers(total)
+        return mse + self.bit_price * (rate + rate_nn_bit)
+
+
+def _step(choices: Choices, module: str) -> QStepPair | None:
+    return choices[module].q_step if module in choices else None

@@ -6,10 +6,18 @@ from typing import Literal, NamedTuple
 from workers.codec import psnr_db
 from workers.quantize import Counts, QStepPair, Settled
 
-Status = Literal["ok", "overflow", "non_finite"]
+Status = Literal["ok", "overflow", "non_finite", "pruned"]
 
 Arithmetic = Literal["staged", "plain"]
 """How a row was measured: by the engine, or by a full forward pass of the plain reference arithmetic."""
+
+
+NEAR_TIE = 1e-4
+"""Candidates whose losses lie within this fraction of the best are measured again with the plain arithmetic.
+
+Correct implementations differ by up to about 1e-5 in the mean squared error, where a last-digit difference makes
+a sample round to another step, so nothing farther away than this can change places with the best.
+"""
 
 
 class Measured(NamedTuple):
@@ -45,16 +53,19 @@ class RDRow(NamedTuple):
     Attributes:
         module: the module that was quantized.
         q_step: the pair of steps it was quantized with.
-        status: ``ok``; ``overflow`` if a parameter cannot be sent; ``non_finite`` if the loss is NaN or infinite.
+        status: ``ok``; ``overflow`` if a parameter cannot be sent; ``non_finite`` if the loss is NaN or infinite;
+            ``pruned`` if it was cut, for it cannot win.
         measured: the numbers, if the status is ``ok``.
+        loss_lower_bound: if the status is ``pruned``, what the loss would not have been less than.
         arithmetic: how it was measured.
-        seconds: time it took, its share where a block of candidates was measured together.
+        seconds: time of one core, or of the GPU, its share where candidates were measured together.
     """
 
     module: str
     q_step: QStepPair
     status: Status
     measured: Measured | None = None
+    loss_lower_bound: float | None = None
     arithmetic: Arithmetic = "staged"
     seconds: float = 0.0
 

@@ -1,23 +1,38 @@
 """Squared error of the decoded frame under many candidates of the synthesis at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from workers.codec import Frame, SynthesisLayer
+from workers.codec.synthesis import Synthesis
+from workers.measure import kernel
+from workers.measure.cost import Parameters, Workspace, stack
+from workers.plain import plain_arithmetic
 
-Parameters = Mapping[str, Tensor]
+_PLAIN_SAMPLES = {True: 20480, False: 1 << 15}
+"""Frames of at most so many samples (height · width · 3) are decoded by the codec's own synthesis, candidate by
+candidate: with the compiled kernel, which cannot give torch's bits below that, for there torch takes another
+convolution; without. One sample that falls to the other side of a rounding weighs too much in them."""
+
+_SHARE_SAMPLES = 1 << 17
+"""Frames of more samples share their first product among the biases of a weight step."""
+
+_GRID = 64
+"""With its margins a tile is a multiple of so many pixels wide: the kernel computes that many at a time."""
 
 
 class Target:
-    """The original frame, as the integers that its samples are, a sample's channels side by side.
+    """The original frame, as the integers that its samples are.
 
     Attributes:
-        samples: ``[H, W, 3]`` in 0…M; for yuv420 chroma stands where it is sampled, and 0 elsewhere.
+        samples: ``[3, H, W]`` in 0…M; for yuv420 chroma stands where it is sampled, and 0 elsewhere.
         maximum: ``M = 2^bitdepth − 1``.
         n_samples: number of samples of all planes.
+        subsampled: whether chroma counts in every second row and column alone.
     """
 
     def __init__(self, frame: Frame, device: torch.device) -> None:
@@ -32,7 +47,7 @@ class Target:
                 dense[channel, ::2, ::2] = planes[channel][0, 0]
         else:
             dense = planes[0][0]
-        self.samples = dense.permute(1, 2, 0).contiguous().to(device)
+        self.samples = dense.contiguous().to(device)
 
     def _integers(self, plane: Tensor) -> Tensor:
         scaled = plane * self.maximum
@@ -40,146 +55,187 @@ class Target:
         # A frame made in memory may hold values between those of its bit depth; those stay as they are.
         return torch.where((scaled - nearest).abs() < 1e-3, nearest, scaled)
 
-    def squared_error(self, decoded: Tensor, top: int) -> Tensor:
-        """Sum of squared errors of some rows, in units of ``1/M²``.
+    def squared_error(self, decoded: Tensor, tile: "FrameTile") -> Tensor:
+        """Sum of squared errors of a tile, in units of ``1/M²``.
 
         Args:
-            decoded: output of the synthesis, ``[n_candidates, 3, rows, W]``; overwritten.
-            top: first of the rows, even.
+            decoded: output of the synthesis, ``[n_candidates, 3, rows, columns]``; overwritten.
+            tile: where it lies.
 
         Returns:
             ``[n_candidates]`` float64.
         """
-        rows = self.samples[top : top + decoded.shape[-2]]
-        pixels = decoded.permute(0, 2, 3, 1)  # [n_candidates, rows, W, 3], contiguous
-        error = pixels.mul_(self.maximum).round_().clamp_(0, self.maximum).sub_(rows)
+        original = self.samples[:, tile.top : tile.top + tile.rows, tile.left : tile.left + tile.columns]
+        error = decoded.mul_(self.maximum).round_().clamp_(0, self.maximum).sub_(original)
         if self.subsampled:
-            error[:, 1::2, :, 1:] = 0
-            error[:, :, 1::2, 1:] = 0
+            error[:, 1:, 1::2] = 0
+            error[:, 1:, :, 1::2] = 0
         return error.square_().sum(dim=(1, 2, 3), dtype=torch.float64)
 
-    def mean_squared_error(self, squared_error: Tensor) -> Tensor:
+    def mean_squared_error(self, squared_error: float) -> float:
         """Mean over all samples, each in [0, 1], of a sum that :meth:`squared_error` gave for the whole frame."""
-        return squared_error.div(self.maximum**2 * self.n_samples)
+        samples: int = self.maximum**2 * self.n_samples
+        return squared_error / samples
 
 
-class _Convolution:
-    """One layer for candidates that share its weights."""
+class FrameTile(NamedTuple):
+    """A rectangle of the frame, whose first row and column are even."""
 
-    def __init__(self, layer: SynthesisLayer, index: int, candidates: Sequence[Parameters]) -> None:
-        self.relu = layer.relu
-        self.residual = layer.residual
-        self.pad = layer.kernel_size // 2
-        self.weight = candidates[0][f"layers.{2 * index}.weight"]  # [out, in, k, k]
-        self.biases = torch.stack([c[f"layers.{2 * index}.bias"] for c in candidates])  # [n_candidates, out]
-        self.matrix = self.weight[:, :, self.pad, self.pad].contiguous()  # [out, in], of a pointwise layer
-        self.weight = self.weight.contiguous(memory_format=torch.channels_last)
+    top: int
+    left: int
+    rows: int
+    columns: int
 
+    @property
+    def bottom(self) -> int:
+        """The row after the last one."""
+        return self.top + self.rows
 
-def _pointwise(dense: Tensor, layers: Sequence[_Convolution], out: Tensor) -> None:
-    """The leading 1×1 layers of some pixels, for every candidate.
+    @property
+    def right(self) -> int:
+        """The column after the last one."""
+        return self.left + self.columns
 
-    Args:
-        dense: ``[L, T]``; channels are rows, for the products are faster so than with pixels as rows.
-        layers: at least one.
-        out: ``[n_candidates, channels, T]``, written.
-    """
-    first, *others = layers
-    shared = first.matrix @ dense  # [out, T]
-    if first.residual:
-        shared += dense
-    hidden = torch.empty_like(shared) if others else None
-    for k in range(len(out)):
-        x = torch.add(shared, first.biases[k, :, None], out=out[k] if hidden is None else hidden)
-        if first.relu:
-            x.relu_()
-        for layer in others:
-            y = out[k] if layer is others[-1] else x.new_empty(len(layer.matrix), x.shape[1])
-            torch.addmm(layer.biases[k, :, None], layer.matrix, x, out=y)
-            if layer.residual:
-                y += x
-            x = y.relu_() if layer.relu else y
+    def grown(self, reach: int, height: int, width: int) -> "FrameTile":
+        """With so many pixels more on every side, as far as the frame reaches."""
+        top, left = max(0, self.top - reach), max(0, self.left - reach)
+        bottom, right = min(height, self.bottom + reach), min(width, self.right + reach)
+        return FrameTile(top, left, bottom - top, right - left)
 
 
-def _spatial(x: Tensor, layers: Sequence[_Convolution], top: int, bottom: int, height: int) -> Tensor:
-    """The layers from the first larger kernel on, over a band of rows.
+class SynthesisError:
+    """Squared error of the decoded frame, in units of ``1/M²``; see :class:`~workers.measure.cost.Cost`.
 
     Args:
-        x: rows that start as many before ``top``, and end as many after ``bottom``, as the kernels reach, or
-            at the frame's border: ``[n_candidates, channels, rows, W]``.
-        layers: in order.
-        top: first row wanted.
-        bottom: the row after the last one wanted.
-        height: of the frame; the frame's border is replicated, the band's is not.
-
-    Returns:
-        Rows ``top`` to ``bottom``.
-    """
-    reach = sum(layer.pad for layer in layers)
-    low, high = max(0, top - reach), min(height, bottom + reach)
-    x = x.contiguous(memory_format=torch.channels_last)  # with few channels, twice as fast
-    for layer in layers:
-        p = layer.pad
-        above, below = (p if low == 0 else 0), (p if high == height else 0)
-        y = F.conv2d(F.pad(x, (p, p, above, below), mode="replicate") if p else x, layer.weight)
-        y += layer.biases[:, :, None, None]
-        if layer.residual:
-            y += x[:, :, p - above : x.shape[2] - (p - below)]
-        x = y.relu_() if layer.relu else y
-        low, high = low + p - above, high - p + below
-    return x[:, :, top - low : bottom - low]
-
-
-def mean_squared_errors(
-    dense: Tensor,
-    candidates: Sequence[Parameters],
-    layers: Sequence[SynthesisLayer],
-    target: Target,
-    tile: int,
-) -> Tensor:
-    """Mean squared error of the decoded frame for each candidate synthesis.
-
-    Args:
-        dense: its input, ``[L, H, W]``.
-        candidates: parameters of syntheses whose weights are all the same; their biases differ.
+        dense: input of the synthesis, ``[L, H, W]``.
+        synthesis: gives the layers.
         layers: of the synthesis.
         target: the original frame.
-        tile: pixels that go through the 1×1 layers together, at least a row.
-
-    Returns:
-        ``[n_candidates]`` float64, on the CPU.
+        tile: pixels that are evaluated together, about.
+        compiled: whether to use the compiled kernel, if there is one.
     """
-    channels, height, width = dense.shape
-    convolutions = [_Convolution(layer, index, candidates) for index, layer in enumerate(layers)]
-    n_pointwise = next((i for i, layer in enumerate(layers) if layer.kernel_size > 1), len(layers))
-    pointwise, spatial = convolutions[:n_pointwise], convolutions[n_pointwise:]
-    reach = sum(layer.pad for layer in spatial)
-    if pointwise:
-        channels = layers[n_pointwise - 1].out_channels
 
-    tile_rows = max(1, tile // width)
-    # Even, for chroma; several times what neighbouring bands share.
-    band_rows = min(height + height % 2, 2 * max(tile_rows, 4 * reach))
-    band = dense.new_empty(len(candidates), channels, band_rows + 2 * reach, width)
-    first_row = filled_to = 0  # the rows of the frame that the band holds
-    total = torch.zeros(len(candidates), dtype=torch.float64, device=dense.device)
-    for top in range(0, height, band_rows):
-        bottom = min(top + band_rows, height)
-        needed_from, needed_to = max(0, top - reach), min(height, bottom + reach)
-        kept = filled_to - needed_from
-        band[:, :, :kept] = band[:, :, needed_from - first_row : filled_to - first_row].clone()
-        first_row = needed_from
-        for row in range(filled_to, needed_to, tile_rows):
-            end = min(row + tile_rows, needed_to)
-            pixels = dense[:, row:end].flatten(1)
-            # The rows of one channel lie side by side in memory, so this is a view.
-            part = band[:, :, row - first_row : end - first_row].flatten(2)
-            if pointwise:
-                _pointwise(pixels, pointwise, part)
-            else:
-                part.copy_(pixels)
-        filled_to = needed_to
-        x = band[:, :, : filled_to - first_row]
-        decoded = _spatial(x, spatial, top, bottom, height) if spatial else x
-        total += target.squared_error(decoded, top)
-    return target.mean_squared_error(total).cpu()
+    def __init__(
+        self,
+        dense: Tensor,
+        synthesis: Synthesis,
+        layers: Sequence[SynthesisLayer],
+        target: Target,
+        tile: int,
+        *,
+        compiled: bool = True,
+    ) -> None:
+        _, height, width = dense.shape
+        on_cpu = dense.device.type == "cpu"
+        self._dense = dense.contiguous()
+        self._synthesis = synthesis
+        self._layers = layers
+        self._target = target
+        self._tile = tile
+        self._kernel = kernel.load() if compiled and on_cpu and kernel.supports(layers) else None
+        self._workspace = Workspace(dense.device)
+        self._share = target.samples.numel() > _SHARE_SAMPLES
+        self._plain = target.samples.numel() <= _PLAIN_SAMPLES[self._kernel is not None]
+        self.parallel = on_cpu and not self._plain
+        if self._plain:
+            self.tiles = [FrameTile(0, 0, height, width)]
+        else:
+            margin = 2 * sum(layer.kernel_size // 2 for layer in layers)
+            self.tiles = list(_tiles(height, width, margin, tile))
+
+    def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[FrameTile], Tensor]:
+        """Squared error of a tile for every candidate."""
+        if self._plain:
+            return lambda tile: torch.stack([self._decode_plainly(candidate, tile) for candidate in candidates])
+        names = [f"layers.{2 * i}" for i in range(len(self._layers))]
+        weights = [candidates[0][f"{name}.weight"] for name in names]
+        biases = [stack(candidates, f"{name}.bias") for name in names]  # [n_candidates, out] each
+        if self._kernel is None:
+            return lambda tile: self._squared_errors(tile, weights, biases)
+        block = kernel.SynthesisBlock(self._kernel, self._layers, weights, biases, share=self._share)
+        return lambda tile: self._squared_errors_compiled(tile, block)
+
+    def _decode_plainly(self, candidate: Parameters, tile: FrameTile) -> Tensor:
+        with plain_arithmetic():
+            image = torch.func.functional_call(self._synthesis, dict(candidate), self._dense[None])
+            return self._target.squared_error(image, tile)[0]
+
+    def _squared_errors_compiled(self, tile: FrameTile, block: kernel.SynthesisBlock) -> Tensor:
+        target = self._target
+        workspace = self._workspace.floats("planes", block.workspace_floats(tile.rows, tile.columns))
+        return block.squared_errors(
+            self._dense, target.samples, target.maximum, target.subsampled, tile, workspace
+        )
+
+    def _squared_errors(self, tile: FrameTile, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+        """In torch: as many candidates at a time as make a tile's worth of pixels, one at least."""
+        n_pointwise = kernel.n_pointwise(self._layers)
+        height, width = self._dense.shape[-2:]
+        reach = sum(layer.kernel_size // 2 for layer in self._layers)
+        window = tile.grown(reach, height, width)
+        pixels = self._dense[:, window.top : window.bottom, window.left : window.right].flatten(1)  # [L, P]
+        shared = weights[0].flatten(1) @ pixels if n_pointwise else pixels  # [out, P]
+        at_once = max(1, self._tile // pixels.shape[1])
+        parts = []
+        for k in range(0, len(biases[0]), at_once):
+            some = [bias[k : k + at_once, :, None] for bias in biases]
+            x = shared.expand(len(some[0]), -1, -1)
+            if n_pointwise:
+                x = self._pointwise(shared, pixels, weights[:n_pointwise], some)
+            x = x.view(*x.shape[:2], window.rows, window.columns)
+            before, remaining = window, reach
+            for layer, weight, bias in list(zip(self._layers, weights, some, strict=True))[n_pointwise:]:
+                remaining -= layer.kernel_size // 2
+                after = tile.grown(remaining, height, width)
+                x = _convolution(x, layer, weight, bias[..., None], before, after)
+                before = after
+            parts.append(self._target.squared_error(x, tile))
+        return torch.cat(parts)
+
+    def _pointwise(
+        self, shared: Tensor, pixels: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    ) -> Tensor:
+        """The leading 1×1 layers of some pixels, for some candidates.
+
+        Args:
+            shared: product of the first layer, ``[out, P]``.
+            pixels: its input, ``[L, P]``.
+            weights: ``[out, in, 1, 1]`` of each of these layers.
+            biases: ``[n_candidates, out, 1]`` of each layer.
+
+        Returns:
+            ``[n_candidates, out, P]``.
+        """
+        x, product = pixels, shared
+        for i, (weight, layer) in enumerate(zip(weights, self._layers, strict=False)):
+            out = self._workspace.floats(f"layer {i}", len(biases[i]), len(weight), shared.shape[1])
+            if i:
+                product = torch.matmul(weight.flatten(1), x, out=out)
+            torch.add(product, biases[i], out=out)
+            if layer.residual:
+                out += x
+            x = out.relu_() if layer.relu else out
+        return x
+
+
+def _convolution(
+    x: Tensor, layer: SynthesisLayer, weight: Tensor, bias: Tensor, before: FrameTile, after: FrameTile
+) -> Tensor:
+    """A larger layer, with the frame's border replicated: channels ``in`` to ``out``."""
+    pad = layer.kernel_size // 2
+    top, left = after.top - before.top, after.left - before.left
+    bottom, right = before.bottom - after.bottom, before.right - after.right
+    padded = F.pad(x, (pad - left, pad - right, pad - top, pad - bottom), mode="replicate")
+    y = F.conv2d(padded, weight) + bias
+    if layer.residual:
+        y += x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
+    return y.relu_() if layer.relu else y
+
+
+def _tiles(height: int, width: int, margin: int, tile: int) -> Iterator[FrameTile]:
+    columns = max(_GRID, round(tile**0.5) // _GRID * _GRID) - margin % _GRID
+    columns = max(2, columns - columns % 2)
+    rows = max(2, tile // (columns + margin) // 2 * 2)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield FrameTile(top, left, min(rows, height - top), min(columns, width - left))

@@ -1,0 +1,349 @@
+/* The compiled kernel of the engine: many candidates of a tile at a time, without a temporary that leaves the cache.
+
+   Plain C for GCC and Clang. It is built once per instruction set (see pyproject.toml), and called through
+   kernel.py, which says what the arguments are. Pixels, or latents, that lie side by side are the lanes of a vector;
+   every one of them goes through the same operations in the same order, whatever the tile and wherever it lies in
+   it. That order is the one in which torch's own convolutions and matrix products add up on a CPU:
+
+   - 1x1 convolutions start with the bias and add channel by channel;
+   - larger convolutions add row by row of the kernel, in it tap by tap, in it channel by channel; then the bias;
+   - the arm's matrix products add input by input; then the bias, then the residual.
+
+   Comparisons are written so that NaN stays NaN. */
+
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define VECTORS 4 /* of pixels, and */
+#define OUTPUTS 3 /* channels that are computed together: their sums stay in registers */
+#define CHUNK (VECTORS * LANES)
+#define MAX_CHANNELS 64
+#define MAX_DIM 32
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int mask __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef double dvec __attribute__((vector_size(8 * LANES)));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const float *p) { return *(const vec *)p; }
+INLINE void store(float *p, vec v) { *(vec *)p = v; }
+INLINE vec all(float x) { return (vec){0} + x; }
+INLINE vec select_(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
+INLINE vec relu(vec x) { return select_(x < all(0), all(0), x); }
+INLINE vec clamp(vec x, float low, float high)
+{
+    x = select_(x < all(low), all(low), x);
+    return select_(x > all(high), all(high), x);
+}
+INLINE long smaller(long a, long b) { return a < b ? a : b; }
+INLINE long larger(long a, long b) { return a > b ? a : b; }
+
+/* --- the arm */
+
+typedef struct {
+    long dim, n_hidden, n_candidates;
+    const long *offsets;  /* [dim] of each neighbour, from a latent, in its padded grid */
+    const float *weights; /* layer after layer, [out][in] each: the candidates share them */
+    const float *biases;  /* [n_candidates][n_hidden * dim + 2] */
+} arm_block;
+
+INLINE vec product(const float *row, const vec *x, int n)
+{
+    vec sum = row[0] * x[0];
+    for (int i = 1; i < n; i++)
+        sum += row[i] * x[i];
+    return sum;
+}
+
+/* dim is a constant wherever this is called: that unrolls the products. */
+INLINE void arm_rows(const arm_block *block, const int dim, const float *padded, long stride, long rows, long width,
+                     float *out)
+{
+    const long n_latents = rows * width, n_biases = block->n_hidden * dim + 2;
+    for (long row = 0; row < rows; row++)
+        for (long left = 0; left < width; left += LANES) {
+            const float *latent = padded + row * stride + left;
+            const size_t bytes = sizeof(float) * (size_t)smaller(LANES, width - left);
+            vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
+            for (int c = 0; c < dim; c++)
+                context[c] = load(latent + block->offsets[c]);
+            if (block->n_hidden)
+                for (int o = 0; o < dim; o++)
+                    shared[o] = product(block->weights + o * dim, context, dim);
+            for (long k = 0; k < block->n_candidates; k++) {
+                const float *weights = block->weights, *bias = block->biases + k * n_biases;
+                for (int c = 0; c < dim; c++)
+                    h[c] = context[c];
+                for (long layer = 0; layer < block->n_hidden; layer++) {
+                    for (int o = 0; o < dim; o++) {
+                        vec sum = layer ? product(weights + o * dim, h, dim) : shared[o];
+                        next[o] = relu(sum + bias[o] + h[o]);
+                    }
+                    for (int o = 0; o < dim; o++)
+                        h[o] = next[o];
+                    weights += dim * dim;
+                    bias += dim;
+                }
+                for (int o = 0; o < 2; o++) {
+                    vec sum = product(weights + o * dim, h, dim) + bias[o];
+                    memcpy(out + (o * block->n_candidates + k) * n_latents + row * width + left, &sum, bytes);
+                }
+            }
+        }
+}
+
+/* Outputs of the arm, [2][n_candidates][rows * width], for some rows of one grid. `padded` points at the first latent
+   of the first row; a load may reach LANES - 1 floats beyond the last row. */
+void qsweep_arm(const arm_block *block, const float *padded, long stride, long rows, long width, float *out)
+{
+    switch (block->dim) {
+    case 8: arm_rows(block, 8, padded, stride, rows, width, out); break;
+    case 16: arm_rows(block, 16, padded, stride, rows, width, out); break;
+    case 24: arm_rows(block, 24, padded, stride, rows, width, out); break;
+    case 32: arm_rows(block, 32, padded, stride, rows, width, out); break;
+    }
+}
+
+/* --- the synthesis */
+
+typedef struct {
+    long n_in, n_out, size, residual, relu;
+} layer_shape;
+
+typedef struct {
+    long n_layers, n_pointwise, n_candidates, n_biases; /* n_pointwise layers come first, one at least */
+    const layer_shape *layers;
+    const float *weights; /* layer after layer, [out][in] of a pointwise one, else [ky][kx][in][out] */
+    const float *biases;  /* [n_candidates][n_biases], layer after layer */
+    long share;           /* whether the first product is computed once for all candidates, its bias added last */
+} synthesis_block;
+
+typedef struct {
+    const float *samples; /* [3][height][width], integers 0 to maximum */
+    long height, width;
+    float maximum;
+    long subsampled; /* whether chroma counts in every second row and column alone */
+} frame_target;
+
+typedef struct {
+    long top, left, rows, columns;
+} rectangle;
+
+INLINE vec finish(vec sum, const layer_shape *layer, const float *residual)
+{
+    if (layer->residual)
+        sum += load(residual);
+    return layer->relu ? relu(sum) : sum;
+}
+
+/* n channels of a 1x1 layer; x and out are [channels][CHUNK]. Without biases the sum alone. */
+INLINE void pointwise_channels(const layer_shape *layer, const int n, long o, const float *weights, const float *bias,
+                               const float *x, float *out)
+{
+    vec sum[OUTPUTS][VECTORS];
+    for (int j = 0; j < n; j++)
+        for (int v = 0; v < VECTORS; v++)
+            sum[j][v] = bias ? all(bias[o + j]) : all(0);
+    for (long i = 0; i < layer->n_in; i++)
+        for (int v = 0; v < VECTORS; v++) {
+            const vec xi = load(x + i * CHUNK + v * LANES);
+            for (int j = 0; j < n; j++)
+                sum[j][v] += weights[(o + j) * layer->n_in + i] * xi;
+        }
+    for (int j = 0; j < n; j++)
+        for (int v = 0; v < VECTORS; v++) {
+            const long at = (o + j) * CHUNK + v * LANES;
+            store(out + at, bias ? finish(sum[j][v], layer, x + at) : sum[j][v]);
+        }
+}
+
+INLINE void pointwise(const layer_shape *layer, const float *weights, const float *bias, const float *x, float *out)
+{
+    long o = 0;
+    for (; o + OUTPUTS <= layer->n_out; o += OUTPUTS)
+        pointwise_channels(layer, OUTPUTS, o, weights, bias, x, out);
+    for (; o < layer->n_out; o++)
+        pointwise_channels(layer, 1, o, weights, bias, x, out);
+}
+
+/* The pointwise layers of some pixels of a row for every candidate, into out[candidate][channel]. */
+INLINE void pointwise_layers(const synthesis_block *block, const float *x, long n, float *out, long candidate_stride,
+                             long channel_stride)
+{
+    float buffers[2][MAX_CHANNELS * CHUNK], shared[MAX_CHANNELS * CHUNK];
+    const layer_shape *first = block->layers;
+    if (block->share)
+        pointwise(first, block->weights, NULL, x, shared);
+    for (long k = 0; k < block->n_candidates; k++) {
+        const float *weights = block->weights, *bias = block->biases + k * block->n_biases, *in = x;
+        float *result = buffers[0];
+        for (long l = 0; l < block->n_pointwise; l++) {
+            const layer_shape *layer = first + l;
+            result = buffers[l % 2];
+            if (l || !block->share)
+                pointwise(layer, weights, bias, in, result);
+            else
+                for (long c = 0; c < layer->n_out; c++)
+                    for (long p = c * CHUNK; p < (c + 1) * CHUNK; p += LANES)
+                        store(result + p, finish(load(shared + p) + bias[c], layer, in + p));
+            weights += layer->n_out * layer->n_in;
+            bias += layer->n_out;
+            in = result;
+        }
+        for (long c = 0; c < first[block->n_pointwise - 1].n_out; c++)
+            memcpy(out + k * candidate_stride + c * channel_stride, result + c * CHUNK, sizeof(float) * (size_t)n);
+    }
+}
+
+/* n channels of a larger layer, CHUNK pixels of a row; x and out point at the first of them. */
+INLINE void conv_channels(const layer_shape *layer, const int n, long o, const float *weights, const float *bias,
+                          const float *x, float *out, long stride, long plane)
+{
+    vec sum[OUTPUTS][VECTORS];
+    const long pad = layer->size / 2;
+    for (int j = 0; j < n; j++)
+        for (int v = 0; v < VECTORS; v++)
+            sum[j][v] = all(0);
+    for (long dy = -pad; dy <= pad; dy++)
+        for (long dx = -pad; dx <= pad; dx++)
+            for (long i = 0; i < layer->n_in; i++, weights += layer->n_out)
+                for (int v = 0; v < VECTORS; v++) {
+                    const vec xi = load(x + i * plane + dy * stride + dx + v * LANES);
+                    for (int j = 0; j < n; j++)
+                        sum[j][v] += weights[o + j] * xi;
+                }
+    for (int j = 0; j < n; j++)
+        for (int v = 0; v < VECTORS; v++) {
+            const long at = (o + j) * plane + v * LANES;
+            store(out + at, finish(sum[j][v] + bias[o + j], layer, x + at));
+        }
+}
+
+/* What lies outside the frame repeats its border. `x` stands at the frame's row `from.top` and column `from.left`. */
+INLINE void replicate(float *x, long n_channels, long stride, long plane, rectangle from, const frame_target *frame)
+{
+    const long above = larger(0, -from.top), left = larger(0, -from.left);
+    const long bottom = smaller(from.rows, frame->height - from.top);
+    const long right = smaller(from.columns, frame->width - from.left);
+    for (long c = 0; c < n_channels; c++, x += plane) {
+        for (long y = above; y < bottom; y++) {
+            for (long column = 0; column < left; column++)
+                x[y * stride + column] = x[y * stride + left];
+            for (long column = right; column < from.columns; column++)
+                x[y * stride + column] = x[y * stride + right - 1];
+        }
+        for (long y = 0; y < above; y++)
+            memcpy(x + y * stride, x + above * stride, sizeof(float) * (size_t)from.columns);
+        for (long y = bottom; y < from.rows; y++)
+            memcpy(x + y * stride, x + (bottom - 1) * stride, sizeof(float) * (size_t)from.columns);
+    }
+}
+
+INLINE double squared_error(const frame_target *frame, rectangle tile, const float *decoded, long stride, long plane)
+{
+    /* To add it and take it away again rounds to the nearest integer, ties to even. */
+    const float round = 12582912.0f; /* 1.5 * 2^23 */
+    vec odd_columns = all(1);
+    dvec total = {0};
+    if (frame->subsampled)
+        for (int l = 1; l < LANES; l += 2)
+            odd_columns[l] = 0;
+    for (long c = 0; c < 3; c++)
+        for (long y = 0; y < tile.rows; y++) {
+            const int chroma = c && frame->subsampled;
+            const float *target = frame->samples + (c * frame->height + tile.top + y) * frame->width + tile.left;
+            const float *x = decoded + c * plane + y * stride;
+            vec sum = {0}; /* of as many integers as float32 holds exactly */
+            if (chroma && (tile.top + y) % 2)
+                continue;
+            for (long column = 0; column < tile.columns; column += LANES) {
+                const size_t bytes = sizeof(float) * (size_t)smaller(LANES, tile.columns - column);
+                vec ours = {0}, theirs = {0};
+                memcpy(&ours, x + column, bytes);
+                memcpy(&theirs, target + column, bytes);
+                vec error = (clamp(ours * frame->maximum, 0, frame->maximum) + round) - round - theirs;
+                if (chroma)
+                    error *= odd_columns;
+                sum += error * error;
+                if (column % CHUNK == CHUNK - LANES) {
+                    total += __builtin_convertvector(sum, dvec);
+                    sum = all(0);
+                }
+            }
+            total += __builtin_convertvector(sum, dvec);
+        }
+    double result = 0;
+    for (int l = 0; l < LANES; l++)
+        result += total[l];
+    return result;
+}
+
+/* Sum of squared errors, in units of 1 / maximum^2, of a tile of the frame, into sums[n_candidates].
+
+   `dense` is [n_in][height][width]; the tile's first row and column are even. The workspace holds, for every candidate
+   and once more, MAX_CHANNELS at most planes of the tile with its margins, rows a multiple of CHUNK wide. */
+void qsweep_synthesis(const synthesis_block *block, const frame_target *frame, const float *dense, rectangle tile,
+                      long n_channels, float *workspace, double *sums)
+{
+    long reach = 0;
+    for (long l = block->n_pointwise; l < block->n_layers; l++)
+        reach += block->layers[l].size / 2;
+    const long n_in = block->layers[0].n_in, n_out = block->layers[block->n_pointwise - 1].n_out;
+    const long rows = tile.rows + 2 * reach, columns = tile.columns + 2 * reach;
+    const long stride = (columns + CHUNK - 1) / CHUNK * CHUNK, plane = rows * stride + CHUNK;
+    const long candidate_stride = n_channels * plane;
+    const rectangle all_of_it = {tile.top - reach, tile.left - reach, rows, columns};
+
+    const long left = larger(0, all_of_it.left), right = smaller(frame->width, all_of_it.left + columns);
+    const long bottom = smaller(frame->height, all_of_it.top + rows);
+    for (long y = larger(0, all_of_it.top); y < bottom; y++)
+        for (long x = left; x < right; x += CHUNK) {
+            float pixels[MAX_CHANNELS * CHUNK] = {0};
+            const long n = smaller(CHUNK, right - x);
+            for (long i = 0; i < n_in; i++)
+                memcpy(pixels + i * CHUNK, dense + (i * frame->height + y) * frame->width + x, sizeof(float) * (size_t)n);
+            pointwise_layers(block, pixels, n, workspace + (y - all_of_it.top) * stride + x - all_of_it.left,
+                             candidate_stride, plane);
+        }
+
+    float *const spare = workspace + block->n_candidates * candidate_stride;
+    for (long k = 0; k < block->n_candidates; k++) {
+        const float *weights = block->weights, *bias = block->biases + k * block->n_biases;
+        float *x = workspace + k * candidate_stride, *out = spare;
+        rectangle region = all_of_it;
+        for (long l = 0; l < block->n_pointwise; l++) {
+            weights += block->layers[l].n_out * block->layers[l].n_in;
+            bias += block->layers[l].n_out;
+        }
+        replicate(x, n_out, stride, plane, region, frame);
+        for (long l = block->n_pointwise; l < block->n_layers; l++) {
+            const layer_shape *layer = block->layers + l;
+            const long pad = layer->size / 2;
+            region = (rectangle){region.top + pad, region.left + pad, region.rows - 2 * pad, region.columns - 2 * pad};
+            for (long y = 0; y < region.rows; y++)
+                for (long column = 0; column < region.columns; column += CHUNK) {
+                    const float *from = x + (y + pad) * stride + column + pad;
+                    float *to = out + y * stride + column;
+                    long o = 0;
+                    for (; o + OUTPUTS <= layer->n_out; o += OUTPUTS)
+                        conv_channels(layer, OUTPUTS, o, weights, bias, from, to, stride, plane);
+                    for (; o < layer->n_out; o++)
+                        conv_channels(layer, 1, o, weights, bias, from, to, stride, plane);
+                }
+            replicate(out, layer->n_out, stride, plane, region, frame);
+            weights += layer->size * layer->size * layer->n_in * layer->n_out;
+            bias += layer->n_out;
+            float *swapped = x;
+            x = out;
+            out = swapped;
+        }
+        sums[k] = squared_error(frame, tile, x, stride, plane);
+    }
+}
