@@ -17,7 +17,6 @@ class SynthesisConv2d(nn.Module):
         super().__init__()
         k = layer.kernel_size
         self.residual = layer.residual
-        self.pad = k // 2
         self.weight = nn.Parameter(torch.empty(layer.out_channels, in_channels, k, k))
         self.bias = nn.Parameter(torch.empty(layer.out_channels))
         self.reset_parameters()
@@ -34,9 +33,24 @@ class SynthesisConv2d(nn.Module):
                 self.weight.uniform_(-bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        p = self.pad
-        y = F.conv2d(F.pad(x, (p, p, p, p), mode="replicate"), self.weight, self.bias)
-        return y + x if self.residual else y
+        return convolve(x, self.weight, self.bias, residual=self.residual)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor, *, residual: bool) -> Tensor:
+    """Convolution with replicate padding, plus its own input if it is residual.
+
+    Args:
+        x: ``[B, in, H, W]``.
+        weight: ``[out, in, k, k]``.
+        bias: ``[out]``.
+        residual: whether the input is added; it then has ``out`` channels.
+
+    Returns:
+        ``[B, out, H, W]``.
+    """
+    p = weight.shape[-1] // 2
+    y = F.conv2d(F.pad(x, (p, p, p, p), mode="replicate"), weight, bias)
+    return y + x if residual else y
 
 
 class Synthesis(nn.Module):

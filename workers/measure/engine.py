@@ -98,7 +98,6 @@ class Measurer:
             module: frame_encoder.get_network_parameters(module) for module in ("arm", "synthesis", "upsampling")
         }
         self._upsampling = frame_encoder.upsampling
-        self._synthesis = frame_encoder.synthesis
         self._lmbda = lmbda
         self._options = options
         self._threads = Threads(threads if self._device.type == "cpu" else 1)
@@ -288,9 +287,7 @@ class Measurer:
             with plain_arithmetic():
                 dense: Tensor = torch.func.functional_call(self._upsampling, parameters, (self._latents,))
             layers, options = self._param.layers_synthesis, self._options
-            cost = SynthesisError(
-                dense[0], self._synthesis, layers, self._target, self._tile, compiled=options.compiled
-            )
+            cost = SynthesisError(dense[0], layers, self._target, self._tile, compiled=options.compiled)
             self._error_of = (upsampling, cost)
         return self._error_of[1]
 

@@ -34,6 +34,13 @@ typedef double dvec __attribute__((vector_size(8 * LANES)));
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec v) { *(vec *)p = v; }
+INLINE void store_first(float *p, vec v, long n)
+{
+    if (n >= LANES)
+        store(p, v);
+    else
+        memcpy(p, &v, sizeof(float) * (size_t)n);
+}
 INLINE vec all(float x) { return (vec){0} + x; }
 INLINE vec select_(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
 INLINE vec relu(vec x) { return select_(x < all(0), all(0), x); }
@@ -70,7 +77,6 @@ INLINE void arm_rows(const arm_block *block, const int dim, const float *padded,
     for (long row = 0; row < rows; row++)
         for (long left = 0; left < width; left += LANES) {
             const float *latent = padded + row * stride + left;
-            const size_t bytes = sizeof(float) * (size_t)smaller(LANES, width - left);
             vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
             for (int c = 0; c < dim; c++)
                 context[c] = load(latent + block->offsets[c]);
@@ -93,7 +99,7 @@ INLINE void arm_rows(const arm_block *block, const int dim, const float *padded,
                 }
                 for (int o = 0; o < 2; o++) {
                     vec sum = product(weights + o * dim, h, dim) + bias[o];
-                    memcpy(out + (o * block->n_candidates + k) * n_latents + row * width + left, &sum, bytes);
+                    store_first(out + (o * block->n_candidates + k) * n_latents + row * width + left, sum, width - left);
                 }
             }
         }
@@ -126,7 +132,7 @@ typedef struct {
 } synthesis_block;
 
 typedef struct {
-    const float *samples; /* [3][height][width], integers 0 to maximum */
+    const float *samples; /* [3][height][width], integers 0 to maximum; a load may reach LANES - 1 beyond them */
     long height, width;
     float maximum;
     long subsampled; /* whether chroma counts in every second row and column alone */
@@ -173,12 +179,14 @@ INLINE void pointwise(const layer_shape *layer, const float *weights, const floa
         pointwise_channels(layer, 1, o, weights, bias, x, out);
 }
 
-/* The pointwise layers of some pixels of a row for every candidate, into out[candidate][channel]. */
-INLINE void pointwise_layers(const synthesis_block *block, const float *x, long n, float *out, long candidate_stride,
-                             long channel_stride)
+/* The pointwise layers of n pixels side by side, at most CHUNK, for every candidate: into out[candidate][channel]. */
+INLINE void pointwise_of(const synthesis_block *block, const float *dense, long dense_plane, long n, float *out,
+                         long candidate_stride, long plane)
 {
-    float buffers[2][MAX_CHANNELS * CHUNK], shared[MAX_CHANNELS * CHUNK];
+    float x[MAX_CHANNELS * CHUNK] = {0}, buffers[2][MAX_CHANNELS * CHUNK], shared[MAX_CHANNELS * CHUNK];
     const layer_shape *first = block->layers;
+    for (long i = 0; i < first->n_in; i++)
+        memcpy(x + i * CHUNK, dense + i * dense_plane, sizeof(float) * (size_t)n);
     if (block->share)
         pointwise(first, block->weights, NULL, x, shared);
     for (long k = 0; k < block->n_candidates; k++) {
@@ -198,13 +206,21 @@ INLINE void pointwise_layers(const synthesis_block *block, const float *x, long 
             in = result;
         }
         for (long c = 0; c < first[block->n_pointwise - 1].n_out; c++)
-            memcpy(out + k * candidate_stride + c * channel_stride, result + c * CHUNK, sizeof(float) * (size_t)n);
+            memcpy(out + k * candidate_stride + c * plane, result + c * CHUNK, sizeof(float) * (size_t)n);
     }
 }
 
+/* The pointwise layers of a whole frame, `dense` [n_in][n_pixels], into out[n_candidates][n_out][n_pixels]. */
+void qsweep_pointwise(const synthesis_block *block, const float *dense, long n_pixels, float *out)
+{
+    const long n_out = block->layers[block->n_pointwise - 1].n_out;
+    for (long at = 0; at < n_pixels; at += CHUNK)
+        pointwise_of(block, dense + at, n_pixels, smaller(CHUNK, n_pixels - at), out + at, n_out * n_pixels, n_pixels);
+}
+
 /* n channels of a larger layer, CHUNK pixels of a row; x and out point at the first of them. */
-INLINE void conv_channels(const layer_shape *layer, const int n, long o, const float *weights, const float *bias,
-                          const float *x, float *out, long stride, long plane)
+INLINE void conv_channels(const layer_shape *layer, const int n, long o,
+                          const float *weights, const float *bias, const float *x, float *out, long stride, long plane)
 {
     vec sum[OUTPUTS][VECTORS];
     const long pad = layer->size / 2;
@@ -224,6 +240,16 @@ INLINE void conv_channels(const layer_shape *layer, const int n, long o, const f
             const long at = (o + j) * plane + v * LANES;
             store(out + at, finish(sum[j][v] + bias[o + j], layer, x + at));
         }
+}
+
+INLINE void convolution(const layer_shape *layer, const float *weights, const float *bias, const float *x, float *out,
+                        long stride, long plane)
+{
+    long o = 0;
+    for (; o + OUTPUTS <= layer->n_out; o += OUTPUTS)
+        conv_channels(layer, OUTPUTS, o, weights, bias, x, out, stride, plane);
+    for (; o < layer->n_out; o++)
+        conv_channels(layer, 1, o, weights, bias, x, out, stride, plane);
 }
 
 /* What lies outside the frame repeats its border. `x` stands at the frame's row `from.top` and column `from.left`. */
@@ -250,11 +276,13 @@ INLINE double squared_error(const frame_target *frame, rectangle tile, const flo
 {
     /* To add it and take it away again rounds to the nearest integer, ties to even. */
     const float round = 12582912.0f; /* 1.5 * 2^23 */
-    vec odd_columns = all(1);
+    vec lane, even_columns = all(1);
     dvec total = {0};
-    if (frame->subsampled)
-        for (int l = 1; l < LANES; l += 2)
-            odd_columns[l] = 0;
+    for (int l = 0; l < LANES; l++) {
+        lane[l] = l;
+        if (l % 2)
+            even_columns[l] = 0;
+    }
     for (long c = 0; c < 3; c++)
         for (long y = 0; y < tile.rows; y++) {
             const int chroma = c && frame->subsampled;
@@ -264,13 +292,12 @@ INLINE double squared_error(const frame_target *frame, rectangle tile, const flo
             if (chroma && (tile.top + y) % 2)
                 continue;
             for (long column = 0; column < tile.columns; column += LANES) {
-                const size_t bytes = sizeof(float) * (size_t)smaller(LANES, tile.columns - column);
-                vec ours = {0}, theirs = {0};
-                memcpy(&ours, x + column, bytes);
-                memcpy(&theirs, target + column, bytes);
-                vec error = (clamp(ours * frame->maximum, 0, frame->maximum) + round) - round - theirs;
+                vec error = (clamp(load(x + column) * frame->maximum, 0, frame->maximum) + round) - round;
+                error -= load(target + column);
                 if (chroma)
-                    error *= odd_columns;
+                    error *= even_columns;
+                if (column + LANES > tile.columns)
+                    error = select_(lane < all(tile.columns - column), error, all(0));
                 sum += error * error;
                 if (column % CHUNK == CHUNK - LANES) {
                     total += __builtin_convertvector(sum, dvec);
@@ -295,7 +322,7 @@ void qsweep_synthesis(const synthesis_block *block, const frame_target *frame, c
     long reach = 0;
     for (long l = block->n_pointwise; l < block->n_layers; l++)
         reach += block->layers[l].size / 2;
-    const long n_in = block->layers[0].n_in, n_out = block->layers[block->n_pointwise - 1].n_out;
+    const long n_out = block->layers[block->n_pointwise - 1].n_out;
     const long rows = tile.rows + 2 * reach, columns = tile.columns + 2 * reach;
     const long stride = (columns + CHUNK - 1) / CHUNK * CHUNK, plane = rows * stride + CHUNK;
     const long candidate_stride = n_channels * plane;
@@ -304,14 +331,9 @@ void qsweep_synthesis(const synthesis_block *block, const frame_target *frame, c
     const long left = larger(0, all_of_it.left), right = smaller(frame->width, all_of_it.left + columns);
     const long bottom = smaller(frame->height, all_of_it.top + rows);
     for (long y = larger(0, all_of_it.top); y < bottom; y++)
-        for (long x = left; x < right; x += CHUNK) {
-            float pixels[MAX_CHANNELS * CHUNK] = {0};
-            const long n = smaller(CHUNK, right - x);
-            for (long i = 0; i < n_in; i++)
-                memcpy(pixels + i * CHUNK, dense + (i * frame->height + y) * frame->width + x, sizeof(float) * (size_t)n);
-            pointwise_layers(block, pixels, n, workspace + (y - all_of_it.top) * stride + x - all_of_it.left,
-                             candidate_stride, plane);
-        }
+        for (long x = left; x < right; x += CHUNK)
+            pointwise_of(block, dense + y * frame->width + x, frame->height * frame->width, smaller(CHUNK, right - x),
+                         workspace + (y - all_of_it.top) * stride + x - all_of_it.left, candidate_stride, plane);
 
     float *const spare = workspace + block->n_candidates * candidate_stride;
     for (long k = 0; k < block->n_candidates; k++) {
@@ -330,12 +352,7 @@ void qsweep_synthesis(const synthesis_block *block, const frame_target *frame, c
             for (long y = 0; y < region.rows; y++)
                 for (long column = 0; column < region.columns; column += CHUNK) {
                     const float *from = x + (y + pad) * stride + column + pad;
-                    float *to = out + y * stride + column;
-                    long o = 0;
-                    for (; o + OUTPUTS <= layer->n_out; o += OUTPUTS)
-                        conv_channels(layer, OUTPUTS, o, weights, bias, from, to, stride, plane);
-                    for (; o < layer->n_out; o++)
-                        conv_channels(layer, 1, o, weights, bias, from, to, stride, plane);
+                    convolution(layer, weights, bias, from, out + y * stride + column, stride, plane);
                 }
             replicate(out, layer->n_out, stride, plane, region, frame);
             weights += layer->size * layer->size * layer->n_in * layer->n_out;

@@ -1,8 +1,8 @@
 """The compiled kernel (``kernel.c``), where it was built: the same measurements as in torch, fused.
 
 It is built when qsweep is installed, once per instruction set of x86, and once without any. Where there is no C
-compiler it is not, and the engine measures with torch alone. On frames of more than :data:`PLAIN_SAMPLES` samples
-it gives the bits of torch's own convolutions.
+compiler it is not, and the engine measures with torch alone. It gives the bits of torch's own convolutions, as they
+are on the CPUs it was compared on, but where it shares a product.
 """
 
 import ctypes
@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 
 MAX_CHANNELS = 64
 """Of any layer of a synthesis that the kernel can evaluate."""
+
+SMALL_INPUT = 20480
+"""Torch convolves inputs of at most so many numbers in another way, whose bits the kernel does not give."""
 
 _ALIGN = 64
 """Rows of the kernel's buffers are a multiple of so many pixels wide, or of a divisor of it."""
@@ -160,6 +163,33 @@ class SynthesisBlock:
         plane = (rows + 2 * self._reach) * stride + _ALIGN
         return (len(self._biases) + 1) * self._n_channels * plane + _ALIGN
 
+    def pointwise(self, dense: Tensor) -> Tensor:
+        """Output of the leading 1×1 layers, for every candidate.
+
+        Args:
+            dense: input of the synthesis, ``[L, H, W]``, contiguous.
+
+        Returns:
+            ``[n_candidates, channels, H, W]``.
+        """
+        _, height, width = dense.shape
+        out = torch.empty(len(self._biases), self._layers[self._n_pointwise - 1].n_out, height, width)
+        block = self._block()
+        self._library.qsweep_pointwise(ctypes.byref(block), dense.data_ptr(), height * width, out.data_ptr())
+        return out
+
+    def _block(self) -> _SynthesisBlock:
+        return _SynthesisBlock(
+            len(self._layers),
+            self._n_pointwise,
+            len(self._biases),
+            self._biases.shape[1],
+            ctypes.addressof(self._layers),
+            self._weights.data_ptr(),
+            self._biases.data_ptr(),
+            self._share,
+        )
+
     def squared_errors(
         self,
         dense: Tensor,
@@ -182,16 +212,7 @@ class SynthesisBlock:
         Returns:
             ``[n_candidates]`` float64.
         """
-        block = _SynthesisBlock(
-            len(self._layers),
-            self._n_pointwise,
-            len(self._biases),
-            self._biases.shape[1],
-            ctypes.addressof(self._layers),
-            self._weights.data_ptr(),
-            self._biases.data_ptr(),
-            self._share,
-        )
+        block = self._block()
         height, width = samples.shape[-2:]
         target = _FrameTarget(samples.data_ptr(), height, width, maximum, subsampled)
         sums = torch.empty(len(self._biases), dtype=torch.float64)
@@ -226,6 +247,8 @@ def load() -> ctypes.CDLL | None:
             library = ctypes.CDLL(spec.origin)
             library.qsweep_arm.argtypes = (_pointer, _pointer, _long, _long, _long, _pointer)
             library.qsweep_arm.restype = None
+            library.qsweep_pointwise.argtypes = (_pointer, _pointer, _long, _pointer)
+            library.qsweep_pointwise.restype = None
             library.qsweep_synthesis.argtypes = (
                 _pointer,
                 _pointer,

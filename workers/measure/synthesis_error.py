@@ -1,6 +1,7 @@
 """Squared error of the decoded frame under many candidates of the synthesis at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -8,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.codec import Frame, SynthesisLayer
-from workers.codec.synthesis import Synthesis
+from workers.codec.synthesis import convolve
 from workers.measure import kernel
 from workers.measure.cost import Parameters, Workspace, stack
 from workers.plain import plain_arithmetic
 
-_PLAIN_SAMPLES = {True: 20480, False: 1 << 15}
-"""Frames of at most so many samples (height · width · 3) are decoded by the codec's own synthesis, candidate by
-candidate: with the compiled kernel, which cannot give torch's bits below that, for there torch takes another
-convolution; without. One sample that falls to the other side of a rounding weighs too much in them."""
+_SMALL_FRAME = 1 << 15
+"""Frames of at most so many samples are decoded as the codec does it, bit for bit, candidate by candidate: one
+sample that falls to the other side of a rounding, for want of the same order of operations, weighs too much there."""
 
 _SHARE_SAMPLES = 1 << 17
-"""Frames of more samples share their first product among the biases of a weight step."""
+"""Frames of more samples share their first product among the biases of a weight step, with the compiled kernel too,
+which could do without for the bits of the codec."""
 
 _GRID = 64
 """With its margins a tile is a multiple of so many pixels wide: the kernel computes that many at a time."""
@@ -47,7 +48,8 @@ class Target:
                 dense[channel, ::2, ::2] = planes[channel][0, 0]
         else:
             dense = planes[0][0]
-        self.samples = dense.contiguous().to(device)
+        # The kernel's last load may reach beyond the samples.
+        self.samples = F.pad(dense.flatten(), (0, 16)).to(device)[:-16].view(dense.shape)
 
     def _integers(self, plane: Tensor) -> Tensor:
         scaled = plane * self.maximum
@@ -108,7 +110,6 @@ class SynthesisError:
 
     Args:
         dense: input of the synthesis, ``[L, H, W]``.
-        synthesis: gives the layers.
         layers: of the synthesis.
         target: the original frame.
         tile: pixels that are evaluated together, about.
@@ -118,7 +119,6 @@ class SynthesisError:
     def __init__(
         self,
         dense: Tensor,
-        synthesis: Synthesis,
         layers: Sequence[SynthesisLayer],
         target: Target,
         tile: int,
@@ -128,16 +128,18 @@ class SynthesisError:
         _, height, width = dense.shape
         on_cpu = dense.device.type == "cpu"
         self._dense = dense.contiguous()
-        self._synthesis = synthesis
         self._layers = layers
         self._target = target
         self._tile = tile
         self._kernel = kernel.load() if compiled and on_cpu and kernel.supports(layers) else None
         self._workspace = Workspace(dense.device)
         self._share = target.samples.numel() > _SHARE_SAMPLES
-        self._plain = target.samples.numel() <= _PLAIN_SAMPLES[self._kernel is not None]
-        self.parallel = on_cpu and not self._plain
-        if self._plain:
+        inputs = [len(dense), *(layer.out_channels for layer in layers)][: len(layers)]
+        n_exact = next((i for i, n in enumerate(inputs) if n * height * width <= kernel.SMALL_INPUT), len(layers))
+        self._whole = target.samples.numel() <= _SMALL_FRAME and (self._kernel is None or n_exact < len(layers))
+        self._pointwise_compiled = self._kernel is not None and n_exact >= kernel.n_pointwise(layers)
+        self.parallel = on_cpu and (self._pointwise_compiled or not self._whole)
+        if self._whole:
             self.tiles = [FrameTile(0, 0, height, width)]
         else:
             margin = 2 * sum(layer.kernel_size // 2 for layer in layers)
@@ -145,20 +147,38 @@ class SynthesisError:
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[FrameTile], Tensor]:
         """Squared error of a tile for every candidate."""
-        if self._plain:
-            return lambda tile: torch.stack([self._decode_plainly(candidate, tile) for candidate in candidates])
         names = [f"layers.{2 * i}" for i in range(len(self._layers))]
         weights = [candidates[0][f"{name}.weight"] for name in names]
         biases = [stack(candidates, f"{name}.bias") for name in names]  # [n_candidates, out] each
-        if self._kernel is None:
+        block = None
+        if self._kernel is not None and (self._pointwise_compiled or not self._whole):
+            block = kernel.SynthesisBlock(self._kernel, self._layers, weights, biases, share=self._share)
+        if self._whole:
+            return lambda tile: self._squared_errors_as_codec(tile, weights, biases, block)
+        if block is None:
             return lambda tile: self._squared_errors(tile, weights, biases)
-        block = kernel.SynthesisBlock(self._kernel, self._layers, weights, biases, share=self._share)
         return lambda tile: self._squared_errors_compiled(tile, block)
 
-    def _decode_plainly(self, candidate: Parameters, tile: FrameTile) -> Tensor:
-        with plain_arithmetic():
-            image = torch.func.functional_call(self._synthesis, dict(candidate), self._dense[None])
-            return self._target.squared_error(image, tile)[0]
+    def _squared_errors_as_codec(
+        self,
+        tile: FrameTile,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        block: kernel.SynthesisBlock | None,
+    ) -> Tensor:
+        """The whole frame, layer by layer as the codec does it."""
+        n_done = 0 if block is None else kernel.n_pointwise(self._layers)
+        # Beyond the 1×1 layers, inputs this small give the same bits with any number of threads.
+        conditions = plain_arithmetic() if block is None else nullcontext()
+        inputs = self._dense.expand(len(biases[0]), -1, -1, -1) if block is None else block.pointwise(self._dense)
+        images = []
+        with conditions:
+            for k, x in enumerate(inputs[:, None]):
+                for layer, weight, bias in list(zip(self._layers, weights, biases, strict=True))[n_done:]:
+                    x = convolve(x, weight, bias[k], residual=layer.residual)
+                    x = x.relu() if layer.relu else x
+                images.append(x)
+        return self._target.squared_error(torch.cat(images), tile)
 
     def _squared_errors_compiled(self, tile: FrameTile, block: kernel.SynthesisBlock) -> Tensor:
         target = self._target
