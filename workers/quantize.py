@@ -1,6 +1,6 @@
 """Quantization of a network's parameters: steps, overflow, and their exp-Golomb rate."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -77,34 +77,48 @@ def quantize_parameters(parameters: Mapping[str, Tensor], q_step: QStepPair) -> 
     Returns:
         The same names and shapes, or ``None`` if any parameter overflows.
     """
+    weights = quantize_kind(parameters, "weight", q_step.weight)
+    biases = quantize_kind(parameters, "bias", q_step.bias)
+    if weights is None or biases is None:
+        return None
+    return {name: weights[name] if name in weights else biases[name] for name in parameters}
+
+
+def quantize_kind(parameters: Mapping[str, Tensor], kind: str, q_step: float) -> dict[str, Tensor] | None:
+    """Like :func:`quantize_parameters`, but the parameters of one kind alone."""
     result = {}
     for name, value in parameters.items():
-        step = q_step.weight if kind_of(name) == "weight" else q_step.bias
-        quantized = quantize(value, step)
-        if quantized is None:
-            return None
-        result[name] = quantized * step
+        if kind_of(name) == kind:
+            quantized = quantize(value, q_step)
+            if quantized is None:
+                return None
+            result[name] = quantized * q_step
     return result
 
 
-def exp_golomb_bit(quantized: Tensor, count: int) -> int:
-    """Bits of integers in an exp-Golomb code of the given count, exactly.
+def exp_golomb_bit(quantized: Tensor, counts: Sequence[int]) -> list[int]:
+    """Bits of integers in exp-Golomb codes of the given counts, exactly.
 
     ``2⌊log2(|q| / 2^k + 1)⌋ + k + 1 + [q ≠ 0]`` for each: prefix and suffix of |q|, then a sign.
 
     Args:
         quantized: integers of any shape, of magnitude at most 65535.
-        count: ``k``.
+        counts: ``k`` each.
+
+    Returns:
+        Bits of all the integers together, with each count.
     """
-    magnitude = quantized.abs().to(torch.float64)
+    magnitude = quantized.abs().to(torch.float64).reshape(-1)
+    k = torch.tensor(counts)[:, None]
     # |q|/2^k + 1 is exact in double precision, and so is the exponent that frexp gives: x = m · 2^e, m in [½, 1).
-    exponent = torch.frexp(magnitude / 2**count + 1).exponent.to(torch.int64) - 1
-    return int((2 * exponent + (magnitude != 0)).sum()) + magnitude.numel() * (count + 1)
+    exponent = torch.frexp(magnitude / 2**k + 1).exponent.to(torch.int64) - 1
+    bits: list[int] = (2 * exponent + (magnitude != 0) + k + 1).sum(dim=1).tolist()
+    return bits
 
 
 def best_count(quantized: Tensor) -> tuple[int, int]:
     """Cheapest exp-Golomb count of some integers, the smallest one on a tie, and its bits."""
-    bits = [exp_golomb_bit(quantized, count) for count in EXPGOL_COUNTS]
+    bits = exp_golomb_bit(quantized, EXPGOL_COUNTS)
     cheapest = min(range(len(bits)), key=bits.__getitem__)
     return EXPGOL_COUNTS[cheapest], bits[cheapest]
 

@@ -23,6 +23,7 @@ class Threads:
     """
 
     def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
         self._pool = None
         if n_threads > 1:
             self._pool = ThreadPoolExecutor(n_threads, "qsweep", initializer=_use_one_thread)
@@ -38,7 +39,7 @@ class Threads:
 
         if self._pool is None or not parallel:
             return [inferred(item) for item in items]
-        with _one_thread():
+        with one_thread():
             return list(self._pool.map(inferred, items))
 
 
@@ -47,7 +48,8 @@ def _use_one_thread() -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Torch with one thread, for everything in this thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

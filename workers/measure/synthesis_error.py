@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from workers.plain import plain_arithmetic
 
 _SMALL_FRAME = 1 << 15
 """Frames of at most so many samples are decoded as the codec does it, bit for bit, candidate by candidate: one
-sample that falls to the other side of a rounding, for want of the same order of operations, weighs too much there."""
+sample that falls to the other side of a rounding, for want of the same order of sums, weighs too much there."""
 
 _SHARE_SAMPLES = 1 << 17
 """Frames of more samples share their first product among the biases of a weight step, with the compiled kernel too,
@@ -109,7 +110,7 @@ class SynthesisError:
     """Squared error of the decoded frame, in units of ``1/M²``; see :class:`~workers.measure.cost.Cost`.
 
     Args:
-        dense: input of the synthesis, ``[L, H, W]``.
+        n_grids: channels ``L`` of the input of the synthesis; :meth:`behind` gives it.
         layers: of the synthesis.
         target: the original frame.
         tile: pixels that are evaluated together, about.
@@ -118,23 +119,23 @@ class SynthesisError:
 
     def __init__(
         self,
-        dense: Tensor,
+        n_grids: int,
         layers: Sequence[SynthesisLayer],
         target: Target,
         tile: int,
         *,
         compiled: bool = True,
     ) -> None:
-        _, height, width = dense.shape
-        on_cpu = dense.device.type == "cpu"
-        self._dense = dense.contiguous()
+        height, width = target.samples.shape[-2:]
+        on_cpu = target.samples.device.type == "cpu"
+        self._dense = target.samples.new_empty(n_grids, 0, 0)
         self._layers = layers
         self._target = target
         self._tile = tile
         self._kernel = kernel.load() if compiled and on_cpu and kernel.supports(layers) else None
-        self._workspace = Workspace(dense.device)
+        self._workspace = Workspace(target.samples.device)
         self._share = target.samples.numel() > _SHARE_SAMPLES
-        inputs = [len(dense), *(layer.out_channels for layer in layers)][: len(layers)]
+        inputs = [n_grids, *(layer.out_channels for layer in layers)][: len(layers)]
         n_exact = next((i for i, n in enumerate(inputs) if n * height * width <= kernel.SMALL_INPUT), len(layers))
         self._whole = target.samples.numel() <= _SMALL_FRAME and (self._kernel is None or n_exact < len(layers))
         self._pointwise_compiled = self._kernel is not None and n_exact >= kernel.n_pointwise(layers)
@@ -144,6 +145,12 @@ class SynthesisError:
         else:
             margin = 2 * sum(layer.kernel_size // 2 for layer in layers)
             self.tiles = list(_tiles(height, width, margin, tile))
+
+    def behind(self, dense: Tensor) -> "SynthesisError":
+        """The same with an input of the synthesis, ``[L, H, W]``; buffers are shared."""
+        other = copy(self)
+        other._dense = dense.contiguous()
+        return other
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[FrameTile], Tensor]:
         """Squared error of a tile for every candidate."""
@@ -183,9 +190,7 @@ class SynthesisError:
     def _squared_errors_compiled(self, tile: FrameTile, block: kernel.SynthesisBlock) -> Tensor:
         target = self._target
         workspace = self._workspace.floats("planes", block.workspace_floats(tile.rows, tile.columns))
-        return block.squared_errors(
-            self._dense, target.samples, target.maximum, target.subsampled, tile, workspace
-        )
+        return block.squared_errors(self._dense, target.samples, target.maximum, target.subsampled, tile, workspace)
 
     def _squared_errors(self, tile: FrameTile, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
         """In torch: as many candidates at a time as make a tile's worth of pixels, one at least."""

@@ -1,0 +1,154 @@
+"""The stages of a frame's forward pass, each kept for as long as the candidates do not change it."""
+
+from copy import deepcopy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from workers.codec import MODULES, Frame, FrameEncoder
+from workers.measure.arm_rate import ArmRate
+from workers.measure.cost import Cost, Parameters, Tile
+from workers.measure.options import EngineOptions
+from workers.measure.parallel import Threads, one_thread
+from workers.measure.synthesis_error import SynthesisError, Target
+from workers.quantize import NetworkRate, QStepPair, network_rate, quantize_kind
+
+_KEPT_SUMS = 8
+
+
+class _Quantized(NamedTuple):
+    """A module's parameters of one kind, quantized with one step."""
+
+    parameters: Parameters
+    rate: NetworkRate
+
+
+class Stages:
+    """What a frame encoder computes, module by module, each with a pair of steps or in full precision.
+
+    Args:
+        frame_encoder: with its networks in full precision; it is not modified.
+        frame: the frame it was fitted for.
+        device: where to compute.
+        threads: tiles that are evaluated at a time.
+        options: see there.
+
+    Attributes:
+        threads: that evaluate the tiles.
+        target: the original frame.
+        arm_rate: bits of the latents.
+    """
+
+    def __init__(
+        self,
+        frame_encoder: FrameEncoder,
+        frame: Frame,
+        device: torch.device,
+        threads: int,
+        options: EngineOptions,
+    ) -> None:
+        self._device = device
+        self._param = frame_encoder.param
+        self._options = options
+        self._full_precision = {module: frame_encoder.get_network_parameters(module) for module in MODULES}
+        self._upsampling = deepcopy(frame_encoder.upsampling).to(device)
+        self._quantized: dict[tuple[str, str, float], _Quantized | None] = {}
+        self.threads = Threads(threads)
+        with torch.inference_mode():
+            self._latents = [grid.to(device) for grid in frame_encoder.decoder_side_latents()]
+            self.target = Target(frame, device)
+        self.cut_into_tiles(options.tile_for(self._param, device, threads))
+
+    def cut_into_tiles(self, tile: int) -> None:
+        """Begin anew with tiles of so many latents, or pixels."""
+        param, compiled = self._param, self._options.compiled
+        self.tile = tile
+        self.arm_rate = ArmRate(self._latents, param.dim_arm, param.n_hidden_layers_arm, tile, compiled=compiled)
+        self._synthesis_error = SynthesisError(
+            param.n_grids, param.layers_synthesis, self.target, tile, compiled=compiled
+        )
+        self._kept: tuple[QStepPair | None, SynthesisError] | None = None
+        self._sums: dict[tuple[object, ...], list[float]] = {}
+
+    # --- parameters
+
+    def parameters(self, module: str, pair: QStepPair | None) -> Parameters:
+        """A module's parameters, quantized or, without a pair, in full precision.
+
+        Raises:
+            ValueError: they overflow.
+        """
+        if pair is None:
+            return {name: value.to(self._device) for name, value in self._full_precision[module].items()}
+        weight, bias = (self._of_kind(module, kind, step) for kind, step in pair._asdict().items())
+        if weight is None or bias is None:
+            raise ValueError(f"{module}: the pair {pair} overflows, it cannot be settled")
+        return {**weight.parameters, **bias.parameters}
+
+    def network_rate(self, module: str, pair: QStepPair) -> tuple[NetworkRate, NetworkRate] | None:
+        """Rates of a module's weights and biases; ``None`` on an overflow."""
+        weight, bias = (self._of_kind(module, kind, step) for kind, step in pair._asdict().items())
+        return None if weight is None or bias is None else (weight.rate, bias.rate)
+
+    def _of_kind(self, module: str, kind: str, step: float) -> _Quantized | None:
+        key = (module, kind, step)
+        if key not in self._quantized:
+            own = self._full_precision[module]
+            values, rate = quantize_kind(own, kind, step), network_rate(own, kind, step)
+            self._quantized[key] = None
+            if values is not None and rate is not None:
+                on_device = {name: value.to(self._device) for name, value in values.items()}
+                self._quantized[key] = _Quantized(on_device, rate)
+        return self._quantized[key]
+
+    # --- the upsampling, and what follows it
+
+    def synthesis_error(self, upsampling: QStepPair | None) -> SynthesisError:
+        """Squared error of the frame, behind an upsampling; the last one asked for is kept."""
+        if self._kept is None or self._kept[0] != upsampling:
+            self._kept = None  # one at a time: its dense input is the largest tensor here
+            self._kept = (upsampling, self.new_synthesis_error(upsampling))
+        return self._kept[1]
+
+    def new_synthesis_error(self, upsampling: QStepPair | None) -> SynthesisError:
+        """The same, not kept; in any thread."""
+        own = deepcopy(self._upsampling)  # to call one module with other parameters is not for several threads
+        own.load_state_dict(self.parameters("upsampling", upsampling))
+        with one_thread():  # gives the bits of two, unlike more
+            dense: Tensor = own(self._latents)
+        return self._synthesis_error.behind(dense[0])
+
+    @property
+    def dense_at_a_time(self) -> int:
+        """Dense inputs of the synthesis that may be computed, and used, in threads side by side."""
+        height, width = self._param.img_size
+        affordable = self._options.workspace_bytes // (4 * self._param.n_grids * height * width)
+        return max(1, min(self.threads.n_threads, affordable)) if self._synthesis_error.parallel else 1
+
+    # --- sums over tiles, of what is settled
+
+    def rate_parts(self, arm: QStepPair | None) -> list[float]:
+        """Bits of each tile of the latents."""
+        key = ("arm", arm)
+        if key not in self._sums:
+            self._keep(key, self._parts(self.arm_rate, self.parameters("arm", arm)))
+        return self._sums[key]
+
+    def error_parts(self, synthesis: QStepPair | None, upsampling: QStepPair | None) -> list[float]:
+        """Squared error of each tile of the frame."""
+        key = ("synthesis", synthesis, upsampling)
+        if key not in self._sums:
+            cost = self.synthesis_error(upsampling)
+            self._keep(key, self._parts(cost, self.parameters("synthesis", synthesis)))
+        return self._sums[key]
+
+    def _parts(self, cost: Cost[Tile], parameters: Parameters) -> list[float]:
+        evaluate = cost.evaluator([parameters])
+        parts = self.threads.map(evaluate, cost.tiles, parallel=cost.parallel)
+        return [part.item() for part in parts]
+
+    def _keep(self, key: tuple[object, ...], parts: list[float]) -> None:
+        if len(self._sums) >= _KEPT_SUMS:
+            self._sums.clear()
+        self._sums[key] = parts
