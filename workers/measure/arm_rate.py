@@ -59,16 +59,25 @@ class ArmRate:
         biases = [stack(candidates, f"{name}.bias") for name in self._names]  # [n_candidates, out] each
         if self._kernel is not None:
             block = kernel.ArmBlock(self._kernel, weights, biases, self._offsets)
-            return lambda tile: self._bits(tile, self._outputs_compiled(tile, block, len(candidates)))
+            return lambda tile: self._bits_compiled(tile, block, len(candidates))
         eye = torch.eye(len(self._offsets), device=weights[0].device)
         weights = [weight + eye for weight in weights[:-1]] + weights[-1:]  # the residual is folded in
         return lambda tile: self._bits(tile, self._outputs(tile, weights, biases))
 
-    def _outputs_compiled(self, tile: LatentTile, block: kernel.ArmBlock, n_candidates: int) -> Tensor:
-        width = self._latents[tile.grid].shape[1]
-        out = self._workspace.floats("outputs", 2, n_candidates, tile.rows * width)
-        block.outputs(self._padded[tile.grid], tile.top, tile.rows, width, PAD, out)
-        return out
+    def _bits_compiled(self, tile: LatentTile, block: kernel.ArmBlock, n_candidates: int) -> Tensor:
+        latents = self._of_tile(tile)
+        width, n_latents = self._latents[tile.grid].shape[1], len(latents)
+        outputs = self._workspace.floats("outputs", 2, n_candidates, n_latents)
+        block.outputs(self._padded[tile.grid], tile.top, tile.rows, width, PAD, outputs)
+        mu, scale = outputs[0], outputs[1].exp_()
+        expm1 = self._workspace.floats("expm1", 2, n_candidates, n_latents)
+        block.arguments(latents, mu, scale, expm1)
+        products = self._workspace.floats("products", n_candidates, -(-n_latents // 4))
+        block.products(latents, mu, expm1.expm1_(), products)
+        return products.log2_().sum(dim=1, dtype=torch.float64).neg_()
+
+    def _of_tile(self, tile: LatentTile) -> Tensor:
+        return self._latents[tile.grid][tile.top : tile.top + tile.rows].reshape(-1)
 
     def _outputs(self, tile: LatentTile, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
         """``μ`` and ``s`` for every candidate, ``[2, n_candidates, T]``."""
@@ -96,7 +105,7 @@ class ArmRate:
 
     def _bits(self, tile: LatentTile, outputs: Tensor) -> Tensor:
         """Bits of a tile for every candidate, from the outputs of the arm, which are overwritten."""
-        latent = self._latents[tile.grid][tile.top : tile.top + tile.rows].reshape(-1)
+        latent = self._of_tile(tile)
         mu, log_scale = outputs
         scale = log_scale.sub_(4).clamp_(-4.6, 5.0).exp_()
         upper = torch.sub(latent + 0.5, mu, out=self._workspace.floats("upper", *mu.shape))

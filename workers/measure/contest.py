@@ -13,7 +13,7 @@ from workers.measure.parallel import Threads
 from workers.measure.row import NEAR_TIE
 from workers.quantize import QStepPair
 
-_ROUNDS = 8
+_ROUNDS = 16
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
 
 

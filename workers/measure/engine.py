@@ -24,7 +24,6 @@ from workers.errors import ReplicaError
 from workers.measure.contest import Candidate, Contest
 from workers.measure.cost import Cost
 from workers.measure.options import LEAST_TILE, EngineOptions
-from workers.measure.parallel import Threads
 from workers.measure.row import Measured, RDRow
 from workers.measure.stages import Stages
 from workers.measure.synthesis_error import Target
@@ -163,25 +162,17 @@ class Measurer:
     def _run_upsampling(
         self, candidates: Sequence[Candidate], choices: Choices, account: "_Account", best: float | None
     ) -> None:
-        """Candidates of the upsampling, each with a dense input of its own, a few side by side."""
+        """Candidates of the upsampling, one after the other: each has a dense input of its own."""
         stages, synthesis = self._stages, _step(choices, "synthesis")
-        parameters = stages.parameters("synthesis", synthesis)
         expected = None if best is None else stages.error_parts(synthesis, None)
-        at_a_time = stages.dense_at_a_time
-        threads = stages.threads if at_a_time == 1 else Threads(1)
-
-        def run(candidate: Candidate) -> float | None:
-            candidate.parameters = parameters
-            cost = stages.new_synthesis_error(candidate.pairs[0])
-            contest = Contest(cost, [[candidate]], account.loss, threads)
+        for candidate in candidates:
+            candidate.parameters = stages.parameters("synthesis", synthesis)
+            cost = stages.synthesis_error(candidate.pairs[0])
+            contest = Contest(cost, [[candidate]], account.loss, stages.threads)
             if best is None or expected is None:
                 contest.complete()
-                return None
-            return contest.decide(best, expected)
-
-        for i in range(0, len(candidates), at_a_time):
-            found = stages.threads.map(run, candidates[i : i + at_a_time], parallel=at_a_time > 1)
-            best = None if best is None else min(loss for loss in found if loss is not None)
+            else:
+                best = contest.decide(best, expected)
 
     def _row(self, module: str, pair: QStepPair, candidate: Candidate, account: "_Account") -> RDRow:
         rates = self._stages.network_rate(module, pair)

@@ -4,9 +4,9 @@ from copy import deepcopy
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from workers.codec import MODULES, Frame, FrameEncoder
+from workers.measure import kernel
 from workers.measure.arm_rate import ArmRate
 from workers.measure.cost import Cost, Parameters, Tile
 from workers.measure.options import EngineOptions
@@ -108,23 +108,15 @@ class Stages:
         """Squared error of the frame, behind an upsampling; the last one asked for is kept."""
         if self._kept is None or self._kept[0] != upsampling:
             self._kept = None  # one at a time: its dense input is the largest tensor here
-            self._kept = (upsampling, self.new_synthesis_error(upsampling))
+            self._upsampling.load_state_dict(self.parameters("upsampling", upsampling))
+            library = self._synthesis_error.fast_kernel
+            if library is not None:
+                dense = kernel.upsample(library, self._upsampling, self._latents)
+            else:
+                with one_thread():  # gives the bits of two, unlike more
+                    dense = self._upsampling(self._latents)[0]
+            self._kept = (upsampling, self._synthesis_error.behind(dense))
         return self._kept[1]
-
-    def new_synthesis_error(self, upsampling: QStepPair | None) -> SynthesisError:
-        """The same, not kept; in any thread."""
-        own = deepcopy(self._upsampling)  # to call one module with other parameters is not for several threads
-        own.load_state_dict(self.parameters("upsampling", upsampling))
-        with one_thread():  # gives the bits of two, unlike more
-            dense: Tensor = own(self._latents)
-        return self._synthesis_error.behind(dense[0])
-
-    @property
-    def dense_at_a_time(self) -> int:
-        """Dense inputs of the synthesis that may be computed, and used, in threads side by side."""
-        height, width = self._param.img_size
-        affordable = self._options.workspace_bytes // (4 * self._param.n_grids * height * width)
-        return max(1, min(self.threads.n_threads, affordable)) if self._synthesis_error.parallel else 1
 
     # --- sums over tiles, of what is settled
 

@@ -1,5 +1,6 @@
 """Squared error of the decoded frame under many candidates of the synthesis at a time."""
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
@@ -145,6 +146,11 @@ class SynthesisError:
         else:
             margin = 2 * sum(layer.kernel_size // 2 for layer in layers)
             self.tiles = list(_tiles(height, width, margin, tile))
+
+    @property
+    def fast_kernel(self) -> ctypes.CDLL | None:
+        """The kernel, where the frame is so large that the codec's bits do not matter."""
+        return self._kernel if self._share else None
 
     def behind(self, dense: Tensor) -> "SynthesisError":
         """The same with an input of the synthesis, ``[L, H, W]``; buffers are shared."""

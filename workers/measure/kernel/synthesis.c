@@ -1,123 +1,15 @@
-/* The compiled kernel of the engine: many candidates of a tile at a time, without a temporary that leaves the cache.
-
-   Plain C for GCC and Clang. It is built once per instruction set (see pyproject.toml), and called through
-   kernel.py, which says what the arguments are. Pixels, or latents, that lie side by side are the lanes of a vector;
-   every one of them goes through the same operations in the same order, whatever the tile and wherever it lies in
-   it. That order is the one in which torch's own convolutions and matrix products add up on a CPU:
+/* The synthesis, for many candidates at a time, from its input to the squared error. Sums are added up in the order in
+   which torch's own convolutions do it on a CPU, for inputs that are not small:
 
    - 1x1 convolutions start with the bias and add channel by channel;
-   - larger convolutions add row by row of the kernel, in it tap by tap, in it channel by channel; then the bias;
-   - the arm's matrix products add input by input; then the bias, then the residual.
+   - larger convolutions add row by row of the kernel, in it tap by tap, in it channel by channel; then the bias. */
 
-   Comparisons are written so that NaN stays NaN. */
+#include "lanes.h"
 
-#include <string.h>
-
-#if defined(__AVX512F__)
-#define LANES 16
-#elif defined(__AVX__)
-#define LANES 8
-#else
-#define LANES 4
-#endif
 #define VECTORS 4 /* of pixels, and */
 #define OUTPUTS 3 /* channels that are computed together: their sums stay in registers */
 #define CHUNK (VECTORS * LANES)
 #define MAX_CHANNELS 64
-#define MAX_DIM 32
-
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int mask __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef double dvec __attribute__((vector_size(8 * LANES)));
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load(const float *p) { return *(const vec *)p; }
-INLINE void store(float *p, vec v) { *(vec *)p = v; }
-INLINE void store_first(float *p, vec v, long n)
-{
-    if (n >= LANES)
-        store(p, v);
-    else
-        memcpy(p, &v, sizeof(float) * (size_t)n);
-}
-INLINE vec all(float x) { return (vec){0} + x; }
-INLINE vec select_(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
-INLINE vec relu(vec x) { return select_(x < all(0), all(0), x); }
-INLINE vec clamp(vec x, float low, float high)
-{
-    x = select_(x < all(low), all(low), x);
-    return select_(x > all(high), all(high), x);
-}
-INLINE long smaller(long a, long b) { return a < b ? a : b; }
-INLINE long larger(long a, long b) { return a > b ? a : b; }
-
-/* --- the arm */
-
-typedef struct {
-    long dim, n_hidden, n_candidates;
-    const long *offsets;  /* [dim] of each neighbour, from a latent, in its padded grid */
-    const float *weights; /* layer after layer, [out][in] each: the candidates share them */
-    const float *biases;  /* [n_candidates][n_hidden * dim + 2] */
-} arm_block;
-
-INLINE vec product(const float *row, const vec *x, int n)
-{
-    vec sum = row[0] * x[0];
-    for (int i = 1; i < n; i++)
-        sum += row[i] * x[i];
-    return sum;
-}
-
-/* dim is a constant wherever this is called: that unrolls the products. */
-INLINE void arm_rows(const arm_block *block, const int dim, const float *padded, long stride, long rows, long width,
-                     float *out)
-{
-    const long n_latents = rows * width, n_biases = block->n_hidden * dim + 2;
-    for (long row = 0; row < rows; row++)
-        for (long left = 0; left < width; left += LANES) {
-            const float *latent = padded + row * stride + left;
-            vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
-            for (int c = 0; c < dim; c++)
-                context[c] = load(latent + block->offsets[c]);
-            if (block->n_hidden)
-                for (int o = 0; o < dim; o++)
-                    shared[o] = product(block->weights + o * dim, context, dim);
-            for (long k = 0; k < block->n_candidates; k++) {
-                const float *weights = block->weights, *bias = block->biases + k * n_biases;
-                for (int c = 0; c < dim; c++)
-                    h[c] = context[c];
-                for (long layer = 0; layer < block->n_hidden; layer++) {
-                    for (int o = 0; o < dim; o++) {
-                        vec sum = layer ? product(weights + o * dim, h, dim) : shared[o];
-                        next[o] = relu(sum + bias[o] + h[o]);
-                    }
-                    for (int o = 0; o < dim; o++)
-                        h[o] = next[o];
-                    weights += dim * dim;
-                    bias += dim;
-                }
-                for (int o = 0; o < 2; o++) {
-                    vec sum = product(weights + o * dim, h, dim) + bias[o];
-                    store_first(out + (o * block->n_candidates + k) * n_latents + row * width + left, sum, width - left);
-                }
-            }
-        }
-}
-
-/* Outputs of the arm, [2][n_candidates][rows * width], for some rows of one grid. `padded` points at the first latent
-   of the first row; a load may reach LANES - 1 floats beyond the last row. */
-void qsweep_arm(const arm_block *block, const float *padded, long stride, long rows, long width, float *out)
-{
-    switch (block->dim) {
-    case 8: arm_rows(block, 8, padded, stride, rows, width, out); break;
-    case 16: arm_rows(block, 16, padded, stride, rows, width, out); break;
-    case 24: arm_rows(block, 24, padded, stride, rows, width, out); break;
-    case 32: arm_rows(block, 32, padded, stride, rows, width, out); break;
-    }
-}
-
-/* --- the synthesis */
 
 typedef struct {
     long n_in, n_out, size, residual, relu;

@@ -1,0 +1,111 @@
+/* The arm, for many candidates at a time, and the bits of the latents. Matrix products add input by input; then the bias,
+   then the residual: so do torch's, for all layers but the last. Exponentials and logarithms are left to torch, which is
+   called in between: where weights are few integers, thousands of latents have the same probability, and it matters to
+   the last digit. */
+
+#include "lanes.h"
+
+#define MAX_DIM 32
+
+typedef struct {
+    long dim, n_hidden, n_candidates;
+    const long *offsets;  /* [dim] of each neighbour, from a latent, in its padded grid */
+    const float *weights; /* layer after layer, [out][in] each: the candidates share them */
+    const float *biases;  /* [n_candidates][n_hidden * dim + 2] */
+} arm_block;
+
+INLINE vec product(const float *row, const vec *x, int n)
+{
+    vec sum = row[0] * x[0];
+    for (int i = 1; i < n; i++)
+        sum += row[i] * x[i];
+    return sum;
+}
+
+/* dim is a constant wherever this is called: that unrolls the products. */
+INLINE void arm_rows(const arm_block *block, const int dim, const float *padded, long stride, long rows, long width,
+                     float *out)
+{
+    const long n_latents = rows * width, n_biases = block->n_hidden * dim + 2;
+    for (long row = 0; row < rows; row++)
+        for (long left = 0; left < width; left += LANES) {
+            const float *latent = padded + row * stride + left;
+            vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
+            for (int c = 0; c < dim; c++)
+                context[c] = load(latent + block->offsets[c]);
+            if (block->n_hidden)
+                for (int o = 0; o < dim; o++)
+                    shared[o] = product(block->weights + o * dim, context, dim);
+            for (long k = 0; k < block->n_candidates; k++) {
+                const float *weights = block->weights, *bias = block->biases + k * n_biases;
+                for (int c = 0; c < dim; c++)
+                    h[c] = context[c];
+                for (long layer = 0; layer < block->n_hidden; layer++) {
+                    for (int o = 0; o < dim; o++) {
+                        vec sum = layer ? product(weights + o * dim, h, dim) : shared[o];
+                        next[o] = relu(sum + bias[o] + h[o]);
+                    }
+                    for (int o = 0; o < dim; o++)
+                        h[o] = next[o];
+                    weights += dim * dim;
+                    bias += dim;
+                }
+                for (int o = 0; o < 2; o++) {
+                    vec sum = product(weights + o * dim, h, dim) + bias[o];
+                    if (o == 1)
+                        sum = clamp(sum - 4, -4.6f, 5.0f);
+                    store_first(out + (o * block->n_candidates + k) * n_latents + row * width + left, sum, width - left);
+                }
+            }
+        }
+}
+
+/* Expectation and logarithm of the scale, [2][n_candidates][rows * width], for some rows of one grid. `padded` points at the first latent
+   of the first row; a load may reach LANES - 1 floats beyond the last row. */
+void qsweep_arm(const arm_block *block, const float *padded, long stride, long rows, long width, float *out)
+{
+    switch (block->dim) {
+    case 8: arm_rows(block, 8, padded, stride, rows, width, out); break;
+    case 16: arm_rows(block, 16, padded, stride, rows, width, out); break;
+    case 24: arm_rows(block, 24, padded, stride, rows, width, out); break;
+    case 32: arm_rows(block, 32, padded, stride, rows, width, out); break;
+    }
+}
+
+/* Arguments of the Laplace cdf's expm1 at both ends of the latents' intervals, [2][n_candidates][n_latents]. */
+void qsweep_laplace(long n_candidates, long n_latents, const float *latents, const float *mu, const float *scale,
+                    float *arguments)
+{
+    for (long end = 0; end < 2; end++)
+        for (long k = 0; k < n_candidates; k++)
+            for (long i = 0; i < n_latents; i++) {
+                const long at = k * n_latents + i;
+                const float shifted = latents[i] + (end ? 0.5f : -0.5f) - mu[at];
+                arguments[end * n_candidates * n_latents + at] = -__builtin_fabsf(shifted) / scale[at];
+            }
+}
+
+/* Probabilities of the latents, 2^-16 at least, from the expm1 of these arguments; four of them multiplied into each of
+   [n_candidates][ceil(n_latents / 4)]. */
+void qsweep_probability(long n_candidates, long n_latents, const float *latents, const float *mu, const float *expm1,
+                        float *products)
+{
+    const long n_products = (n_latents + 3) / 4;
+    for (long k = 0; k < n_candidates; k++) {
+        float *const product = products + k * n_products;
+        for (long i = 0; i < n_products; i++)
+            product[i] = 1;
+        for (long first = 0; first < n_latents; first += n_products)
+            for (long i = 0; i < smaller(n_products, n_latents - first); i++) {
+                const long at = k * n_latents + first + i;
+                float cdf[2];
+                for (int end = 0; end < 2; end++) {
+                    const float shifted = latents[first + i] + (end ? 0.5f : -0.5f) - mu[at];
+                    const float sign = shifted > 0 ? 0.5f : shifted < 0 ? -0.5f : 0.0f;
+                    cdf[end] = 0.5f - sign * expm1[end * n_candidates * n_latents + at];
+                }
+                const float probability = cdf[1] - cdf[0];
+                product[i] *= probability < 0x1p-16f ? 0x1p-16f : probability;
+            }
+    }
+}
