@@ -1,13 +1,14 @@
 """Bits of all latents under many candidates of the arm at a time."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.codec.arm import MAX_RATE_BIT
+from workers.codec.arm import MAX_RATE_BIT, rate_bit
 from workers.codec.latent import PAD, context_offsets
 from workers.measure import kernel
 from workers.measure.cost import Parameters, Workspace, stack
@@ -17,11 +18,43 @@ _FACTORS = 4
 
 
 class LatentTile(NamedTuple):
-    """Some whole rows of one latent grid."""
+    """Some latents of one grid, as they follow each other there."""
 
     grid: int
-    top: int
-    rows: int
+    first: int
+    end: int
+
+
+class _Grid(NamedTuple):
+    """A latent grid, and an order of its latents.
+
+    Attributes:
+        padded: the grid with zeros around it, ``[H_i + 8, W_i + 8]``.
+        positions: flat index of each latent in it, ``[N_i]`` int64.
+        values: the latents, ``[N_i]``.
+    """
+
+    padded: Tensor
+    positions: Tensor
+    values: Tensor
+
+    @classmethod
+    def of(cls, grid: Tensor) -> "_Grid":
+        """A grid ``[H_i, W_i]`` in raster order."""
+        height, width = grid.shape[0] + 2 * PAD, grid.shape[1] + 2 * PAD
+        padded = F.pad(grid, (PAD, PAD, PAD, PAD))
+        index = torch.arange(height * width, device=grid.device).view(height, width)
+        return cls(padded, index[PAD:-PAD, PAD:-PAD].flatten(), grid.flatten())
+
+    def ordered(self, order: Tensor) -> "_Grid":
+        """The same in another order."""
+        return self._replace(positions=self.positions[order], values=self.values[order])
+
+    def contexts(self, tile: LatentTile, offsets: Sequence[tuple[int, int]]) -> Tensor:
+        """Neighbours of the latents of a tile, ``[T, C]``."""
+        stride = self.padded.stride(0)
+        shifts = torch.tensor([dy * stride + dx for dy, dx in offsets], device=self.padded.device)
+        return self.padded.view(-1)[self.positions[tile.first : tile.end, None] + shifts]
 
 
 class ArmRate:
@@ -31,7 +64,7 @@ class ArmRate:
         latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
         dim_arm: number of causal neighbours ``C``.
         n_hidden_layers: of the arm.
-        tile: latents that are evaluated together, at least a row of them.
+        tile: latents that are evaluated together, at most.
         compiled: whether to use the compiled kernel, if there is one.
     """
 
@@ -42,94 +75,91 @@ class ArmRate:
         self.parallel = device.type == "cpu"
         self._kernel = kernel.load() if compiled and self.parallel else None
         self._workspace = Workspace(device)
-        self._latents = [grid[0, 0] for grid in latents]
-        self._padded = [_pad(grid) for grid in self._latents]
+        self._tile = tile
+        self._grids = [_Grid.of(grid[0, 0]) for grid in latents]
         self._offsets = context_offsets(dim_arm)
         self._names = [f"mlp.{2 * j}" for j in range(n_hidden_layers + 1)]
         self.tiles = [
-            LatentTile(i, top, min(rows, len(grid) - top))
-            for i, grid in enumerate(self._latents)
-            for rows in [max(1, tile // grid.shape[1])]
-            for top in range(0, len(grid), rows)
+            LatentTile(i, first, min(first + tile, len(grid.values)))
+            for i, grid in enumerate(self._grids)
+            for first in range(0, len(grid.values), tile)
         ]
+
+    def heaviest_first(self, parameters: Parameters) -> "ArmRate":
+        """The same with the latents of each grid in another order: those that cost the most bits come first."""
+        other = copy(self)
+        outputs = self._evaluator([parameters])
+        bits: list[list[Tensor]] = [[] for _ in self._grids]
+        for tile in self.tiles:
+            mu, log_scale = outputs(tile)[:, 0]
+            latents = self._grids[tile.grid].values[tile.first : tile.end]
+            bits[tile.grid].append(rate_bit(latents, mu, log_scale.exp()))
+        # In steps of half a bit: within one, latents that lie side by side stay so.
+        orders = [torch.cat(parts).mul(-2).round().sort(stable=True).indices for parts in bits]
+        other._grids = [grid.ordered(order) for grid, order in zip(self._grids, orders, strict=True)]
+        return other
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:
         """Bits of a tile for every candidate."""
+        outputs = self._evaluator(candidates)
+        bits = self._bits if self._kernel is None else self._bits_compiled
+        return lambda tile: bits(self._grids[tile.grid].values[tile.first : tile.end], outputs(tile))
+
+    def _evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:
+        """``μ`` and ``log β`` of a tile for every candidate, ``[2, n_candidates, T]``, overwritten by the next."""
         weights = [candidates[0][f"{name}.weight"] for name in self._names]
         biases = [stack(candidates, f"{name}.bias") for name in self._names]  # [n_candidates, out] each
         if self._kernel is not None:
             block = kernel.ArmBlock(self._kernel, weights, biases, self._offsets)
-            return lambda tile: self._bits_compiled(tile, block, len(candidates))
+            return lambda tile: self._outputs_compiled(tile, block, len(candidates))
         eye = torch.eye(len(self._offsets), device=weights[0].device)
         weights = [weight + eye for weight in weights[:-1]] + weights[-1:]  # the residual is folded in
-        return lambda tile: self._bits(tile, self._outputs(tile, weights, biases))
+        return lambda tile: self._outputs(tile, weights, biases)
 
-    def _bits_compiled(self, tile: LatentTile, block: kernel.ArmBlock, n_candidates: int) -> Tensor:
-        latents = self._of_tile(tile)
-        width, n_latents = self._latents[tile.grid].shape[1], len(latents)
-        outputs = self._workspace.floats("outputs", 2, n_candidates, n_latents)
-        block.outputs(self._padded[tile.grid], tile.top, tile.rows, width, PAD, outputs)
-        mu, scale = outputs[0], outputs[1].exp_()
-        expm1 = self._workspace.floats("expm1", 2, n_candidates, n_latents)
-        block.arguments(latents, mu, scale, expm1)
-        products = self._workspace.floats("products", n_candidates, -(-n_latents // 4))
-        block.products(latents, mu, expm1.expm1_(), products)
-        return products.log2_().sum(dim=1, dtype=torch.float64).neg_()
-
-    def _of_tile(self, tile: LatentTile) -> Tensor:
-        return self._latents[tile.grid][tile.top : tile.top + tile.rows].reshape(-1)
+    def _outputs_compiled(self, tile: LatentTile, block: kernel.ArmBlock, n_candidates: int) -> Tensor:
+        grid = self._grids[tile.grid]
+        positions = grid.positions[tile.first : tile.end]
+        out = self._workspace.floats("outputs", 2, n_candidates, len(positions))
+        block.outputs(grid.padded, positions, out)
+        return out
 
     def _outputs(self, tile: LatentTile, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-        """``μ`` and ``s`` for every candidate, ``[2, n_candidates, T]``."""
-        context = self._contexts(tile)  # [T, C]
-        n_candidates, (n_latents, dim) = len(biases[0]), context.shape
-        if len(weights) == 1:
-            return (biases[0][:, :, None] + weights[0] @ context.t()).transpose(0, 1)
-        shared = context @ weights[0].t()  # [T, C]
-        hidden = self._workspace.floats("hidden", n_candidates, n_latents, dim)
-        torch.add(shared, biases[0][:, None], out=hidden).relu_()
-        for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
-            following = self._workspace.floats("following", n_candidates, n_latents, dim)
-            torch.matmul(hidden, weight.t(), out=following)
-            hidden = following.add_(bias[:, None]).relu_()
-        out = torch.matmul(hidden, weights[-1].t()).add_(biases[-1][:, None])  # [n_candidates, T, 2]
-        return out.permute(2, 0, 1).contiguous()
+        """In torch: as many candidates at a time as make a tile's worth of latents, one at least."""
+        context = self._grids[tile.grid].contexts(tile, self._offsets)  # [T, C]
+        n_candidates, n_latents = len(biases[0]), len(context)
+        out = self._workspace.floats("outputs", 2, n_candidates, n_latents)
+        shared = context @ weights[0].t()  # [T, C], or [T, 2] for an arm without hidden layers
+        at_once = max(1, self._tile // n_latents)
+        for k in range(0, n_candidates, at_once):
+            some = [bias[k : k + at_once, None] for bias in biases]
+            layer = shared + some[0]  # [at_once, T, C]
+            for j, weight in enumerate(weights[1:], start=1):
+                layer = torch.matmul(layer.relu_(), weight.t()).add_(some[j])
+            out[:, k : k + at_once] = layer.permute(2, 0, 1)
+        out[1].sub_(4).clamp_(-4.6, 5.0)
+        return out
 
-    def _contexts(self, tile: LatentTile) -> Tensor:
-        padded, width = self._padded[tile.grid], self._latents[tile.grid].shape[1]
-        neighbours = [
-            padded[PAD + tile.top + dy : PAD + tile.top + dy + tile.rows, PAD + dx : PAD + dx + width].reshape(-1)
-            for dy, dx in self._offsets
-        ]
-        return torch.stack(neighbours, dim=1)
+    def _bits_compiled(self, latents: Tensor, outputs: Tensor) -> Tensor:
+        """Bits of some latents for every candidate, from the outputs of the arm, which are overwritten."""
+        assert self._kernel is not None
+        mu, scale = outputs[0], outputs[1].exp_()
+        expm1 = self._workspace.floats("expm1", 2, *mu.shape)
+        kernel.laplace_arguments(self._kernel, latents, mu, scale, expm1)
+        products = self._workspace.floats("products", len(mu), -(-len(latents) // 4))
+        kernel.probability_products(self._kernel, latents, mu, expm1.expm1_(), products)
+        return products.log2_().sum(dim=1, dtype=torch.float64).neg_()
 
-    def _bits(self, tile: LatentTile, outputs: Tensor) -> Tensor:
-        """Bits of a tile for every candidate, from the outputs of the arm, which are overwritten."""
-        latent = self._of_tile(tile)
-        mu, log_scale = outputs
-        scale = log_scale.sub_(4).clamp_(-4.6, 5.0).exp_()
-        upper = torch.sub(latent + 0.5, mu, out=self._workspace.floats("upper", *mu.shape))
-        lower = torch.sub(latent - 0.5, mu, out=mu)
+    def _bits(self, latents: Tensor, outputs: Tensor) -> Tensor:
+        """The same in torch."""
+        mu, scale = outputs[0], outputs[1].exp_()
+        upper = torch.sub(latents + 0.5, mu, out=self._workspace.floats("upper", *mu.shape))
+        lower = torch.sub(latents - 0.5, mu, out=mu)
         sign = self._workspace.floats("sign", *mu.shape)
         probability = _cdf(upper, scale, sign).sub_(_cdf(lower, scale, sign))  # [n_candidates, T]
         probability.clamp_min_(2.0**-MAX_RATE_BIT)
-        remainder = -probability.shape[1] % _FACTORS
-        if remainder:
-            probability = F.pad(probability, (0, remainder), value=1.0)
-        factors = probability.view(len(probability), _FACTORS, -1)
-        product = factors[:, 0]
-        for i in range(1, _FACTORS):
-            product *= factors[:, i]
+        probability = F.pad(probability, (0, -len(latents) % _FACTORS), value=1.0)
+        product = probability.view(len(probability), _FACTORS, -1).prod(dim=1)
         return product.log2_().sum(dim=1, dtype=torch.float64).neg_()
-
-
-def _pad(grid: Tensor) -> Tensor:
-    """``[H, W]`` with zeros around it, and some more behind it, where the kernel's last load may reach."""
-    height, width = grid.shape[0] + 2 * PAD, grid.shape[1] + 2 * PAD
-    flat = grid.new_zeros(height * width + 16)
-    padded = flat[: height * width].view(height, width)
-    padded[PAD:-PAD, PAD:-PAD] = grid
-    return padded
 
 
 def _cdf(shifted: Tensor, scale: Tensor, sign: Tensor) -> Tensor:

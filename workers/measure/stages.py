@@ -1,9 +1,11 @@
 """The stages of a frame's forward pass, each kept for as long as the candidates do not change it."""
 
-from copy import deepcopy
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from workers.codec import MODULES, Frame, FrameEncoder
 from workers.measure import kernel
@@ -52,7 +54,7 @@ class Stages:
         self._param = frame_encoder.param
         self._options = options
         self._full_precision = {module: frame_encoder.get_network_parameters(module) for module in MODULES}
-        self._upsampling = deepcopy(frame_encoder.upsampling).to(device)
+        self._upsampling = frame_encoder.upsampling
         self._quantized: dict[tuple[str, str, float], _Quantized | None] = {}
         self.threads = Threads(threads)
         with torch.inference_mode():
@@ -69,6 +71,7 @@ class Stages:
             param.n_grids, param.layers_synthesis, self.target, tile, compiled=compiled
         )
         self._kept: tuple[QStepPair | None, SynthesisError] | None = None
+        self._ordered: ArmRate | None = None
         self._sums: dict[tuple[object, ...], list[float]] = {}
 
     # --- parameters
@@ -108,23 +111,42 @@ class Stages:
         """Squared error of the frame, behind an upsampling; the last one asked for is kept."""
         if self._kept is None or self._kept[0] != upsampling:
             self._kept = None  # one at a time: its dense input is the largest tensor here
-            self._upsampling.load_state_dict(self.parameters("upsampling", upsampling))
-            library = self._synthesis_error.fast_kernel
-            if library is not None:
-                dense = kernel.upsample(library, self._upsampling, self._latents)
-            else:
-                with one_thread():  # gives the bits of two, unlike more
-                    dense = self._upsampling(self._latents)[0]
+            dense = self._dense(self.parameters("upsampling", upsampling))
             self._kept = (upsampling, self._synthesis_error.behind(dense))
         return self._kept[1]
 
+    def _dense(self, parameters: Parameters) -> Tensor:
+        """Input of the synthesis, ``[L, H, W]``."""
+        library = self._synthesis_error.fast_kernel
+        if library is not None:
+            sizes = (self._param.ups_k_size, self._param.ups_preconcat_k_size)
+            run = partial(self.threads.map, _call)
+            return kernel.upsample(library, parameters, sizes, self._latents, run)
+        with one_thread():  # gives the bits of two, unlike more
+            dense: Tensor = torch.func.functional_call(self._upsampling, dict(parameters), (self._latents,))
+        return dense[0]
+
     # --- sums over tiles, of what is settled
+
+    @property
+    def ordered_arm_rate(self) -> ArmRate:
+        """Bits of the latents, those first that cost most in full precision."""
+        if self._ordered is None:
+            self._ordered = self.arm_rate.heaviest_first(self.parameters("arm", None))
+        return self._ordered
 
     def rate_parts(self, arm: QStepPair | None) -> list[float]:
         """Bits of each tile of the latents."""
         key = ("arm", arm)
         if key not in self._sums:
             self._keep(key, self._parts(self.arm_rate, self.parameters("arm", arm)))
+        return self._sums[key]
+
+    def expected_rate_parts(self) -> list[float]:
+        """Bits of each tile of the latents in :attr:`ordered_arm_rate`, in full precision."""
+        key = ("ordered",)
+        if key not in self._sums:
+            self._keep(key, self._parts(self.ordered_arm_rate, self.parameters("arm", None)))
         return self._sums[key]
 
     def error_parts(self, synthesis: QStepPair | None, upsampling: QStepPair | None) -> list[float]:
@@ -144,3 +166,7 @@ class Stages:
         if len(self._sums) >= _KEPT_SUMS:
             self._sums.clear()
         self._sums[key] = parts
+
+
+def _call(function: Callable[[], int]) -> int:
+    return function()

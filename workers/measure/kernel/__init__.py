@@ -5,9 +5,19 @@ compiler it is not, and the engine measures with torch alone. It gives the bits 
 CPUs where the two were compared, but where it shares a product, for the arm's last layer and for the upsampling.
 """
 
-from workers.measure.kernel.arm import ArmBlock
+from workers.measure.kernel.arm import ArmBlock, laplace_arguments, probability_products
 from workers.measure.kernel.library import load
 from workers.measure.kernel.synthesis import SMALL_INPUT, SynthesisBlock, n_pointwise, supports
 from workers.measure.kernel.upsampling import upsample
 
-__all__ = ["SMALL_INPUT", "ArmBlock", "SynthesisBlock", "load", "n_pointwise", "supports", "upsample"]
+__all__ = [
+    "SMALL_INPUT",
+    "ArmBlock",
+    "SynthesisBlock",
+    "laplace_arguments",
+    "load",
+    "n_pointwise",
+    "probability_products",
+    "supports",
+    "upsample",
+]

@@ -9,7 +9,7 @@
 
 typedef struct {
     long dim, n_hidden, n_candidates;
-    const long *offsets;  /* [dim] of each neighbour, from a latent, in its padded grid */
+    const long *offsets;  /* [dim], of each neighbour from a latent, in its padded grid */
     const float *weights; /* layer after layer, [out][in] each: the candidates share them */
     const float *biases;  /* [n_candidates][n_hidden * dim + 2] */
 } arm_block;
@@ -22,53 +22,65 @@ INLINE vec product(const float *row, const vec *x, int n)
     return sum;
 }
 
-/* dim is a constant wherever this is called: that unrolls the products. */
-INLINE void arm_rows(const arm_block *block, const int dim, const float *padded, long stride, long rows, long width,
-                     float *out)
+INLINE vec gather(const float *from, const long *at)
 {
-    const long n_latents = rows * width, n_biases = block->n_hidden * dim + 2;
-    for (long row = 0; row < rows; row++)
-        for (long left = 0; left < width; left += LANES) {
-            const float *latent = padded + row * stride + left;
-            vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
-            for (int c = 0; c < dim; c++)
-                context[c] = load(latent + block->offsets[c]);
-            if (block->n_hidden)
-                for (int o = 0; o < dim; o++)
-                    shared[o] = product(block->weights + o * dim, context, dim);
-            for (long k = 0; k < block->n_candidates; k++) {
-                const float *weights = block->weights, *bias = block->biases + k * n_biases;
-                for (int c = 0; c < dim; c++)
-                    h[c] = context[c];
-                for (long layer = 0; layer < block->n_hidden; layer++) {
-                    for (int o = 0; o < dim; o++) {
-                        vec sum = layer ? product(weights + o * dim, h, dim) : shared[o];
-                        next[o] = relu(sum + bias[o] + h[o]);
-                    }
-                    for (int o = 0; o < dim; o++)
-                        h[o] = next[o];
-                    weights += dim * dim;
-                    bias += dim;
-                }
-                for (int o = 0; o < 2; o++) {
-                    vec sum = product(weights + o * dim, h, dim) + bias[o];
-                    if (o == 1)
-                        sum = clamp(sum - 4, -4.6f, 5.0f);
-                    store_first(out + (o * block->n_candidates + k) * n_latents + row * width + left, sum, width - left);
-                }
-            }
-        }
+    vec x;
+    for (int l = 0; l < LANES; l++)
+        x[l] = from[at[l]];
+    return x;
 }
 
-/* Expectation and logarithm of the scale, [2][n_candidates][rows * width], for some rows of one grid. `padded` points at the first latent
-   of the first row; a load may reach LANES - 1 floats beyond the last row. */
-void qsweep_arm(const arm_block *block, const float *padded, long stride, long rows, long width, float *out)
+/* dim is a constant wherever this is called: that unrolls the products. */
+INLINE void arm_outputs(const arm_block *block, const int dim, const float *padded, const long *positions, long n,
+                        float *out)
+{
+    const long n_biases = block->n_hidden * dim + 2;
+    for (long first = 0; first < n; first += LANES) {
+        vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
+        long at[LANES];
+        int side_by_side = 1;
+        for (int l = 0; l < LANES; l++) {
+            at[l] = positions[smaller(first + l, n - 1)];
+            side_by_side &= at[l] == at[0] + l;
+        }
+        for (int c = 0; c < dim; c++)
+            context[c] = side_by_side ? load(padded + at[0] + block->offsets[c])
+                                      : gather(padded + block->offsets[c], at);
+        if (block->n_hidden)
+            for (int o = 0; o < dim; o++)
+                shared[o] = product(block->weights + o * dim, context, dim);
+        for (long k = 0; k < block->n_candidates; k++) {
+            const float *weights = block->weights, *bias = block->biases + k * n_biases;
+            for (int c = 0; c < dim; c++)
+                h[c] = context[c];
+            for (long layer = 0; layer < block->n_hidden; layer++) {
+                for (int o = 0; o < dim; o++) {
+                    vec sum = layer ? product(weights + o * dim, h, dim) : shared[o];
+                    next[o] = relu(sum + bias[o] + h[o]);
+                }
+                for (int o = 0; o < dim; o++)
+                    h[o] = next[o];
+                weights += dim * dim;
+                bias += dim;
+            }
+            for (int o = 0; o < 2; o++) {
+                vec sum = product(weights + o * dim, h, dim) + bias[o];
+                if (o == 1)
+                    sum = clamp(sum - 4, -4.6f, 5.0f);
+                store_first(out + (o * block->n_candidates + k) * n + first, sum, n - first);
+            }
+        }
+    }
+}
+
+/* Expectation and logarithm of the scale, [2][n_candidates][n], of the latents at n positions of a padded grid. */
+void qsweep_arm(const arm_block *block, const float *padded, const long *positions, long n, float *out)
 {
     switch (block->dim) {
-    case 8: arm_rows(block, 8, padded, stride, rows, width, out); break;
-    case 16: arm_rows(block, 16, padded, stride, rows, width, out); break;
-    case 24: arm_rows(block, 24, padded, stride, rows, width, out); break;
-    case 32: arm_rows(block, 32, padded, stride, rows, width, out); break;
+    case 8: arm_outputs(block, 8, padded, positions, n, out); break;
+    case 16: arm_outputs(block, 16, padded, positions, n, out); break;
+    case 24: arm_outputs(block, 24, padded, positions, n, out); break;
+    case 32: arm_outputs(block, 32, padded, positions, n, out); break;
     }
 }
 

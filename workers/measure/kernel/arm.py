@@ -27,7 +27,7 @@ class ArmBlock:
         library: the kernel.
         layers: weights ``[out, in]`` of each layer, hidden ones first.
         biases: ``[n_candidates, out]`` of each layer.
-        offsets: of each neighbour in a padded grid, row and column relative to the latent.
+        offsets: row and column of each neighbour, relative to the latent.
     """
 
     def __init__(
@@ -43,16 +43,13 @@ class ArmBlock:
         self._offsets = offsets
         self._n_hidden = len(layers) - 1
 
-    def outputs(self, padded: Tensor, top: int, rows: int, width: int, pad: int, out: Tensor) -> None:
-        """Expectation ``μ`` and logarithm of the scale ``β`` of the latents in some rows of one grid.
+    def outputs(self, padded: Tensor, positions: Tensor, out: Tensor) -> None:
+        """Expectation ``μ`` and logarithm of the scale ``β`` of some latents of one grid.
 
         Args:
-            padded: the grid with ``pad`` zeros around it, and 16 floats behind it in the same storage.
-            top: first of the rows.
-            rows: their number.
-            width: of the grid.
-            pad: see above.
-            out: ``[2, n_candidates, rows · width]``, written.
+            padded: the grid with zeros around it, ``[rows, columns]``.
+            positions: flat indices of the latents in it, ascending, ``[T]`` int64.
+            out: ``[2, n_candidates, T]``, written.
         """
         stride = padded.stride(0)
         offsets = (long * len(self._offsets))(*(dy * stride + dx for dy, dx in self._offsets))
@@ -64,31 +61,34 @@ class ArmBlock:
             self._weights.data_ptr(),
             self._biases.data_ptr(),
         )
-        first = padded.data_ptr() + padded.element_size() * ((top + pad) * stride + pad)
-        self._library.qsweep_arm(ctypes.byref(block), first, stride, rows, width, out.data_ptr())
-
-    def arguments(self, latents: Tensor, mu: Tensor, scale: Tensor, out: Tensor) -> None:
-        """Arguments ``−|x − μ| / β`` of the cdf's ``expm1``, at ``y − ½`` and ``y + ½``.
-
-        Args:
-            latents: ``y``, ``[T]``.
-            mu: ``[n_candidates, T]``.
-            scale: likewise.
-            out: ``[2, n_candidates, T]``, written.
-        """
-        self._library.qsweep_laplace(
-            *mu.shape, latents.data_ptr(), mu.data_ptr(), scale.data_ptr(), out.data_ptr()
+        self._library.qsweep_arm(
+            ctypes.byref(block), padded.data_ptr(), positions.data_ptr(), len(positions), out.data_ptr()
         )
 
-    def products(self, latents: Tensor, mu: Tensor, expm1: Tensor, out: Tensor) -> None:
-        """Probabilities of the latents, four of them multiplied into each number.
 
-        Args:
-            latents: ``[T]``.
-            mu: ``[n_candidates, T]``.
-            expm1: of the arguments, ``[2, n_candidates, T]``.
-            out: ``[n_candidates, ceil(T / 4)]``, written.
-        """
-        self._library.qsweep_probability(
-            *mu.shape, latents.data_ptr(), mu.data_ptr(), expm1.data_ptr(), out.data_ptr()
-        )
+def laplace_arguments(library: ctypes.CDLL, latents: Tensor, mu: Tensor, scale: Tensor, out: Tensor) -> None:
+    """Arguments ``−|x − μ| / β`` of the cdf's ``expm1``, at ``y − ½`` and ``y + ½``.
+
+    Args:
+        library: the kernel.
+        latents: ``y``, ``[T]``.
+        mu: ``[n_candidates, T]``.
+        scale: likewise.
+        out: ``[2, n_candidates, T]``, written.
+    """
+    pointers = (tensor.data_ptr() for tensor in (latents, mu, scale, out))
+    library.qsweep_laplace(*mu.shape, *pointers)
+
+
+def probability_products(library: ctypes.CDLL, latents: Tensor, mu: Tensor, expm1: Tensor, out: Tensor) -> None:
+    """Probabilities of the latents, four of them multiplied into each number.
+
+    Args:
+        library: the kernel.
+        latents: ``y``, ``[T]``.
+        mu: ``[n_candidates, T]``.
+        expm1: of the arguments, ``[2, n_candidates, T]``.
+        out: ``[n_candidates, ceil(T / 4)]``, written.
+    """
+    pointers = (tensor.data_ptr() for tensor in (latents, mu, expm1, out))
+    library.qsweep_probability(*mu.shape, *pointers)

@@ -21,12 +21,12 @@ class Rectangle(ctypes.Structure):
 
 
 _FUNCTIONS = {
-    "qsweep_arm": (None, (pointer, pointer, long, long, long, pointer)),
+    "qsweep_arm": (None, (pointer, pointer, pointer, long, pointer)),
     "qsweep_laplace": (None, (long, long, pointer, pointer, pointer, pointer)),
     "qsweep_probability": (None, (long, long, pointer, pointer, pointer, pointer)),
     "qsweep_pointwise": (None, (pointer, pointer, long, pointer)),
     "qsweep_synthesis": (None, (pointer, pointer, pointer, Rectangle, long, pointer, pointer)),
-    "qsweep_upsample": (ctypes.c_int, (pointer, long, long, long, pointer, long, pointer, long, long)),
+    "qsweep_upsample": (ctypes.c_int, (pointer, long, long, pointer, long, pointer, long, long)),
     "qsweep_filter": (ctypes.c_int, (pointer, long, long, pointer, long, pointer)),
 }
 """Result and arguments of each function."""

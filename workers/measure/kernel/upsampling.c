@@ -32,26 +32,24 @@ static void widen(const float *x, long n, const float *kernel, long size, float 
     }
 }
 
-/* Twice as high and as wide: `x` [n_channels][rows][columns] by a symmetric even kernel, cut at the bottom and on the
-   right to [n_channels][out_rows][out_columns]. Returns 0; or 1, if there is no memory. */
-int qsweep_upsample(const float *x, long n_channels, long rows, long columns, const float *kernel, long size, float *out,
-                    long out_rows, long out_columns)
+/* Twice as high and as wide: `x` [rows][columns] by a symmetric even kernel, cut at the bottom and on the right to
+   [out_rows][out_columns]. Returns 0; or 1, if there is no memory. */
+int qsweep_upsample(const float *x, long rows, long columns, const float *kernel, long size, float *out, long out_rows,
+                    long out_columns)
 {
     const long pad = size / 2, crop = 3 * pad - 1, wide = 2 * columns;
     float *const widened = malloc(sizeof(float) * (size_t)(rows * wide + 3 * columns + size));
     if (!widened)
         return 1;
     float *const padded = widened + rows * wide, *const even = padded + columns + size, *const odd = even + columns;
-    for (long c = 0; c < n_channels; c++, x += rows * columns)
-        for (long y = 0; y < out_rows; y++, out += out_columns) {
-            if (y == 0)
-                for (long row = 0; row < rows; row++)
-                    widen(x + row * columns, columns, kernel, size, padded, even, odd, widened + row * wide);
-            for (long i = 0; i < out_columns; i++)
-                out[i] = 0;
-            for (long tap = (y + crop) % 2; tap < size; tap += 2)
-                add(out, widened + within((y + crop - tap) / 2 - pad, rows) * wide, kernel[tap], out_columns);
-        }
+    for (long row = 0; row < rows; row++)
+        widen(x + row * columns, columns, kernel, size, padded, even, odd, widened + row * wide);
+    for (long y = 0; y < out_rows; y++, out += out_columns) {
+        for (long i = 0; i < out_columns; i++)
+            out[i] = 0;
+        for (long tap = (y + crop) % 2; tap < size; tap += 2)
+            add(out, widened + within((y + crop - tap) / 2 - pad, rows) * wide, kernel[tap], out_columns);
+    }
     free(widened);
     return 0;
 }

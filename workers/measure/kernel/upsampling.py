@@ -1,40 +1,53 @@
 """The upsampling, in the compiled kernel."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from workers.codec.upsampling import Upsampling
+from workers.codec.upsampling import SymmetricKernel
 
 
-def upsample(library: ctypes.CDLL, upsampling: Upsampling, latents: Sequence[Tensor]) -> Tensor:
+def upsample(
+    library: ctypes.CDLL,
+    parameters: Mapping[str, Tensor],
+    sizes: tuple[int, int],
+    latents: Sequence[Tensor],
+    run: Callable[[Sequence[Callable[[], int]]], Sequence[int]],
+) -> Tensor:
     """Dense input of the synthesis, ``[L, H, W]``; sums are added up in another order than torch does it.
 
     Args:
         library: the kernel.
-        upsampling: the network.
+        parameters: of the upsampling, by name within it.
+        sizes: of its kernels: even of the ×2 upsampling, odd before the concatenation.
         latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
+        run: calls functions, side by side perhaps, and gives their results.
 
     Raises:
         MemoryError: there is not enough of it.
     """
-    *larger, z = (grid[0] for grid in latents)  # [1, H_i, W_i]
-    z = z.contiguous()
-    steps = zip(upsampling.conv_transpose2ds, upsampling.conv2ds, reversed(larger), strict=True)
-    for conv_transpose, conv, target in steps:
-        target = target.contiguous()
-        even, odd = (layer.weight.contiguous() for layer in (conv_transpose, conv))
-        n_channels, *size = z.shape
-        out = torch.empty(n_channels + 1, *target.shape[1:])
-        failed = library.qsweep_filter(
-            target.data_ptr(), *target.shape[1:], odd.data_ptr(), len(odd), out.data_ptr()
+    *larger, z = (grid[0].contiguous() for grid in latents)  # [1, H_i, W_i]
+    for j, target in enumerate(reversed(larger)):
+        even, odd = (
+            SymmetricKernel(size)(parameters[f"{name}.{j}.parametrizations.weight.original"])
+            for name, size in zip(("conv_transpose2ds", "conv2ds"), sizes, strict=True)
         )
-        failed += library.qsweep_upsample(
-            z.data_ptr(), n_channels, *size, even.data_ptr(), len(even), out[1:].data_ptr(), *target.shape[1:]
-        )
-        if failed:
-            raise MemoryError(f"the upsampling to {tuple(target.shape[1:])} needs more memory than there is")
+        shape = target.shape[1:]
+        out = torch.empty(len(z) + 1, *shape)
+        calls = [
+            partial(library.qsweep_filter, target.data_ptr(), *shape, odd.data_ptr(), len(odd), out.data_ptr())
+        ]
+        calls += [
+            partial(
+                library.qsweep_upsample,
+                *(channel.data_ptr(), *channel.shape, even.data_ptr(), len(even), result.data_ptr(), *shape),
+            )
+            for channel, result in zip(z, out[1:], strict=True)
+        ]
+        if any(run(calls)):
+            raise MemoryError(f"the upsampling to {tuple(shape)} needs more memory than there is")
         z = out
     return z
