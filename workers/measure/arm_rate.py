@@ -85,19 +85,35 @@ class ArmRate:
             for first in range(0, len(grid.values), tile)
         ]
 
-    def heaviest_first(self, parameters: Parameters) -> "ArmRate":
-        """The same with the latents of each grid in another order: those that cost the most bits come first."""
-        other = copy(self)
+    def bits(self, parameters: Parameters) -> Callable[[LatentTile], Tensor]:
+        """Bits of every latent of a tile, ``[T]``."""
         outputs = self._evaluator([parameters])
-        bits: list[list[Tensor]] = [[] for _ in self._grids]
-        for tile in self.tiles:
+
+        def of_tile(tile: LatentTile) -> Tensor:
             mu, log_scale = outputs(tile)[:, 0]
-            latents = self._grids[tile.grid].values[tile.first : tile.end]
-            bits[tile.grid].append(rate_bit(latents, mu, log_scale.exp()))
-        # In steps of half a bit: within one, latents that lie side by side stay so.
-        orders = [torch.cat(parts).mul(-2).round().sort(stable=True).indices for parts in bits]
-        other._grids = [grid.ordered(order) for grid, order in zip(self._grids, orders, strict=True)]
-        return other
+            return rate_bit(self._grids[tile.grid].values[tile.first : tile.end], mu, log_scale.exp())
+
+        return of_tile
+
+    def heaviest_first(self, bits: Sequence[Tensor]) -> tuple["ArmRate", list[float]]:
+        """The same with the latents of each grid in another order: those that cost the most bits come first.
+
+        Args:
+            bits: of the latents, tile by tile.
+
+        Returns:
+            Itself reordered; and the bits of each tile then.
+        """
+        other = copy(self)
+        other._grids, sums = [], []
+        for i, grid in enumerate(self._grids):
+            of_grid = torch.cat([part for part, tile in zip(bits, self.tiles, strict=True) if tile.grid == i])
+            # In steps of half a bit: within one, latents that lie side by side stay so.
+            order = of_grid.mul(-2).round().sort(stable=True).indices
+            other._grids.append(grid.ordered(order))
+            of_tiles = [of_grid[order[tile.first : tile.end]] for tile in self.tiles if tile.grid == i]
+            sums += [part.sum(dtype=torch.float64).item() for part in of_tiles]
+        return other, sums
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:
         """Bits of a tile for every candidate."""

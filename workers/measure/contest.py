@@ -16,6 +16,12 @@ from workers.quantize import QStepPair
 _ROUNDS = 16
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
 
+_LEAST_TASKS = 16
+"""Tiles of groups in a round at least, for the threads not to wait for each other."""
+
+_WORTHWHILE = 1e-3
+"""Fraction by which a candidate must promise to be better than the best, to be evaluated in full out of turn."""
+
 
 @dataclass(eq=False)
 class Candidate:
@@ -90,21 +96,32 @@ class Contest(Generic[Tile]):
         order = sorted(range(len(expected)), key=lambda i: -expected[i])
         tiles = [self._cost.tiles[i] for i in order]
         weights = [expected[i] for i in order]
-        step = -(-len(tiles) // _ROUNDS)
+        step = max(-(-len(tiles) // _ROUNDS), -(-_LEAST_TASKS // max(1, len(self._groups))))
         for end in range(step, len(tiles) + step, step):
             self._evaluate(self._groups, tiles[end - step : end])
             if end < len(tiles):
                 self._cut()
-                self._complete_leader(tiles[end:], growth=_ratio(math.fsum(weights), math.fsum(weights[:end])))
+                self._complete_leader(tiles, weights, end)
         self._finish()
         return self._best
 
-    def _complete_leader(self, tiles: Sequence[Tile], growth: float) -> None:
-        """Evaluate in full whoever promises to be the best: its loss cuts the others."""
+    def _complete_leader(self, tiles: Sequence[Tile], weights: list[float], end: int) -> None:
+        """Evaluate in full whoever promises to be the best: its loss cuts the others.
+
+        Args:
+            tiles: all of them.
+            weights: about what each adds; becomes what they added to the leader.
+            end: how many have been evaluated.
+        """
+        done = math.fsum(weights[:end])
+        growth = math.fsum(weights) / done if done > 0 else 1.0
         promises = [(self._loss(c.total * growth, c.rate_nn_bit), c) for c in self._in_contest()]
         promise, leader = min(promises, key=lambda item: item[0], default=(math.inf, None))
-        if leader is not None and promise < self._best:
-            self._evaluate([[leader]], tiles)
+        if leader is not None and promise < self._best * (1 - _WORTHWHILE):
+            scale = leader.total / done if done > 0 else 1.0
+            parts = self._evaluate([[leader]], tiles[end:])
+            weights[:end] = [weight * scale for weight in weights[:end]]
+            weights[end:] = [part.item() for part in parts]
             leader.complete = True
             self._best = min(self._best, self._bound(leader))
             self._cut()
@@ -130,8 +147,12 @@ class Contest(Generic[Tile]):
     def _in_contest(self) -> list[Candidate]:
         return [candidate for group in self._groups for candidate in group]
 
-    def _evaluate(self, groups: Sequence[Sequence[Candidate]], tiles: Sequence[Tile]) -> None:
-        """Add some tiles to the sums of some candidates."""
+    def _evaluate(self, groups: Sequence[Sequence[Candidate]], tiles: Sequence[Tile]) -> list[Tensor]:
+        """Add some tiles to the sums of some candidates.
+
+        Returns:
+            The parts, ``[n_candidates]`` each, of all tiles of the first group, then of the next.
+        """
         evaluators = [self._cost.evaluator([c.parameters for c in group]) for group in groups]
         work = [(evaluate, tile) for evaluate in evaluators for tile in tiles]
         parts = self._threads.map(_timed, work, parallel=self._cost.parallel)
@@ -143,6 +164,7 @@ class Contest(Generic[Tile]):
                     candidate.total += value
             for candidate in group:
                 candidate.seconds += seconds
+        return [part for part, _ in parts]
 
 
 def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[Tensor, float]:
@@ -150,7 +172,3 @@ def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[Tensor, float]:
     start = time.perf_counter()
     part = evaluate(tile).cpu()  # on a GPU, the time would be that of the launch without this
     return part, time.perf_counter() - start
-
-
-def _ratio(whole: float, part: float) -> float:
-    return whole / part if part > 0 else 1.0

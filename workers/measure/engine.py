@@ -150,18 +150,15 @@ class Measurer:
     ) -> None:
         """Candidates of the arm or the synthesis, all together."""
         stages, upsampling = self._stages, _step(choices, "upsampling")
-        cost: Cost[Any]
-        if module == "synthesis":
-            cost = stages.synthesis_error(upsampling)
-        else:
-            cost = stages.arm_rate if best is None else stages.ordered_arm_rate
-        contest: Contest[Any] = Contest(cost, groups, account.loss, stages.threads)
+        cost: Cost[Any] = stages.arm_rate if module == "arm" else stages.synthesis_error(upsampling)
         if best is None:
-            contest.complete()
-        elif module == "synthesis":
-            contest.decide(best, stages.error_parts(None, upsampling))
+            Contest(cost, groups, account.loss, stages.threads).complete()
+            return
+        if module == "arm":
+            cost, expected = stages.ordered_arm_rate()
         else:
-            contest.decide(best, stages.expected_rate_parts())
+            expected = stages.error_parts(None, upsampling)
+        Contest(cost, groups, account.loss, stages.threads).decide(best, expected)
 
     def _run_upsampling(
         self, candidates: Sequence[Candidate], choices: Choices, account: "_Account", best: float | None

@@ -71,7 +71,7 @@ class Stages:
             param.n_grids, param.layers_synthesis, self.target, tile, compiled=compiled
         )
         self._kept: tuple[QStepPair | None, SynthesisError] | None = None
-        self._ordered: ArmRate | None = None
+        self._ordered: tuple[ArmRate, list[float]] | None = None
         self._sums: dict[tuple[object, ...], list[float]] = {}
 
     # --- parameters
@@ -128,11 +128,12 @@ class Stages:
 
     # --- sums over tiles, of what is settled
 
-    @property
-    def ordered_arm_rate(self) -> ArmRate:
-        """Bits of the latents, those first that cost most in full precision."""
+    def ordered_arm_rate(self) -> tuple[ArmRate, list[float]]:
+        """Bits of the latents, those first that cost most in full precision; and of each tile what it costs so."""
         if self._ordered is None:
-            self._ordered = self.arm_rate.heaviest_first(self.parameters("arm", None))
+            bits = self.arm_rate.bits(self.parameters("arm", None))
+            of_tiles = self.threads.map(bits, self.arm_rate.tiles, parallel=self.arm_rate.parallel)
+            self._ordered = self.arm_rate.heaviest_first(of_tiles)
         return self._ordered
 
     def rate_parts(self, arm: QStepPair | None) -> list[float]:
@@ -140,13 +141,6 @@ class Stages:
         key = ("arm", arm)
         if key not in self._sums:
             self._keep(key, self._parts(self.arm_rate, self.parameters("arm", arm)))
-        return self._sums[key]
-
-    def expected_rate_parts(self) -> list[float]:
-        """Bits of each tile of the latents in :attr:`ordered_arm_rate`, in full precision."""
-        key = ("ordered",)
-        if key not in self._sums:
-            self._keep(key, self._parts(self.ordered_arm_rate, self.parameters("arm", None)))
         return self._sums[key]
 
     def error_parts(self, synthesis: QStepPair | None, upsampling: QStepPair | None) -> list[float]:

@@ -6,6 +6,7 @@
 #include "lanes.h"
 
 #define MAX_DIM 32
+#define ROWS 2 /* of a matrix at a time: more did not stay in registers */
 
 typedef struct {
     long dim, n_hidden, n_candidates;
@@ -14,12 +15,14 @@ typedef struct {
     const float *biases;  /* [n_candidates][n_hidden * dim + 2] */
 } arm_block;
 
-INLINE vec product(const float *row, const vec *x, int n)
+/* A few rows of a matrix at a time, for the sums not to wait for each other. */
+INLINE void product(const float *rows, const int n_rows, const vec *x, const int n, vec *sum)
 {
-    vec sum = row[0] * x[0];
+    for (int j = 0; j < n_rows; j++)
+        sum[j] = rows[j * n] * x[0];
     for (int i = 1; i < n; i++)
-        sum += row[i] * x[i];
-    return sum;
+        for (int j = 0; j < n_rows; j++)
+            sum[j] += rows[j * n + i] * x[i];
 }
 
 INLINE vec gather(const float *from, const long *at)
@@ -36,7 +39,7 @@ INLINE void arm_outputs(const arm_block *block, const int dim, const float *padd
 {
     const long n_biases = block->n_hidden * dim + 2;
     for (long first = 0; first < n; first += LANES) {
-        vec context[MAX_DIM], shared[MAX_DIM], h[MAX_DIM], next[MAX_DIM];
+        vec context[MAX_DIM], shared[MAX_DIM] = {0}, h[MAX_DIM], next[MAX_DIM];
         long at[LANES];
         int side_by_side = 1;
         for (int l = 0; l < LANES; l++) {
@@ -47,28 +50,29 @@ INLINE void arm_outputs(const arm_block *block, const int dim, const float *padd
             context[c] = side_by_side ? load(padded + at[0] + block->offsets[c])
                                       : gather(padded + block->offsets[c], at);
         if (block->n_hidden)
-            for (int o = 0; o < dim; o++)
-                shared[o] = product(block->weights + o * dim, context, dim);
+            for (int o = 0; o < dim; o += ROWS)
+                product(block->weights + o * dim, ROWS, context, dim, shared + o);
         for (long k = 0; k < block->n_candidates; k++) {
             const float *weights = block->weights, *bias = block->biases + k * n_biases;
             for (int c = 0; c < dim; c++)
                 h[c] = context[c];
             for (long layer = 0; layer < block->n_hidden; layer++) {
-                for (int o = 0; o < dim; o++) {
-                    vec sum = layer ? product(weights + o * dim, h, dim) : shared[o];
-                    next[o] = relu(sum + bias[o] + h[o]);
-                }
+                if (layer)
+                    for (int o = 0; o < dim; o += ROWS)
+                        product(weights + o * dim, ROWS, h, dim, next + o);
+                for (int o = 0; o < dim; o++)
+                    next[o] = relu((layer ? next[o] : shared[o]) + bias[o] + h[o]);
                 for (int o = 0; o < dim; o++)
                     h[o] = next[o];
                 weights += dim * dim;
                 bias += dim;
             }
-            for (int o = 0; o < 2; o++) {
-                vec sum = product(weights + o * dim, h, dim) + bias[o];
-                if (o == 1)
-                    sum = clamp(sum - 4, -4.6f, 5.0f);
-                store_first(out + (o * block->n_candidates + k) * n + first, sum, n - first);
-            }
+            vec outputs[2];
+            product(weights, 2, h, dim, outputs);
+            outputs[0] = outputs[0] + bias[0];
+            outputs[1] = clamp(outputs[1] + bias[1] - 4, -4.6f, 5.0f);
+            for (int o = 0; o < 2; o++)
+                store_first(out + (o * block->n_candidates + k) * n + first, outputs[o], n - first);
         }
     }
 }

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from workers.codec.upsampling import SymmetricKernel
 
+_WORTHWHILE = 1 << 16
+"""Numbers of a level that are worth to be computed side by side."""
+
 
 def upsample(
     library: ctypes.CDLL,
@@ -47,7 +50,7 @@ def upsample(
             )
             for channel, result in zip(z, out[1:], strict=True)
         ]
-        if any(run(calls)):
+        if any(run(calls) if out.numel() > _WORTHWHILE else [call() for call in calls]):
             raise MemoryError(f"the upsampling to {tuple(shape)} needs more memory than there is")
         z = out
     return z
