@@ -14,6 +14,7 @@ from sweep.config import FitConfig, RayConfig
 from sweep.driver import Driver, LocalPool, Pool, parse_shared
 from sweep.grid import Grid, named_grid
 from sweep.messages import Call, CallDone, CallFailed, FrameEnded
+from sweep.schedule import Mode
 from sweep.table import rd_table, to_pandas
 from workers.codec import (
     Frame,
@@ -49,6 +50,7 @@ def quantize_model(
     *,
     replicas: Replicas = None,
     grid: Grid | None = None,
+    mode: Mode = "winner",
 ) -> FrameEncoder:
     """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
 
@@ -61,6 +63,8 @@ def quantize_model(
             per GPU, or else one per CPU), on the Ray this process is connected to, on ``RAY_ADDRESS``, or on
             one that is started for this call.
         grid: pairs of every module; ``None`` for those of ``coolchic-3.4``.
+        mode: ``winner`` measures a pair for as long as it can still win, ``full`` every pair to its end; the
+            choices are the same.
 
     Returns:
         The same frame encoder.
@@ -71,7 +75,7 @@ def quantize_model(
         ClusterError: Ray cannot be used.
         ReplicaError: its replicas die one after the other.
     """
-    swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid)
+    swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid, mode=mode)
     apply_choices(frame_encoder, swept.choices)
     return frame_encoder
 
@@ -83,6 +87,7 @@ def sweep_frame(
     *,
     replicas: Replicas = None,
     grid: Grid | None = None,
+    mode: Mode = "full",
 ) -> FrameSweep:
     """Measure every pair of every module, and choose; like :func:`quantize_model`, but nothing is quantized.
 
@@ -106,7 +111,7 @@ def sweep_frame(
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda))
             source = FrameSource("frame", pool.share(frame), partial(parse_shared, read, "frame"))
         outcome = _Outcome()
-        Driver(pool, {source.id: source}, grid or named_grid(), FitConfig(), "auto", outcome).run()
+        Driver(pool, {source.id: source}, grid or named_grid(), FitConfig(), "auto", outcome, mode).run()
     ended = outcome.frame
     assert ended is not None
     if ended.error is not None:

@@ -23,6 +23,7 @@ from sweep.driver import Progress, perform
 from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaLost, ReplicaReady
 from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.fit import FitProgress
+from workers.measure import EngineOptions
 from workers.replica import Replica
 from workers.source import FrameSource
 
@@ -111,9 +112,10 @@ class RayPool:
 
     Args:
         replicas: their number; ``auto`` for one per GPU of the cluster, or else one per CPU.
+        options: how they measure.
     """
 
-    def __init__(self, replicas: int | Literal["auto"]) -> None:
+    def __init__(self, replicas: int | Literal["auto"], options: EngineOptions | None = None) -> None:
         resources = _resources()
         cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
         self.n_replicas = (gpus or max(1, cpus)) if replicas == "auto" else replicas
@@ -125,6 +127,7 @@ class RayPool:
             max_restarts=0,
         )
         self._threads = threads
+        self._options = options
         self._names = 0
         self._actors: dict[str, Any] = {}
         self._pending: dict[Any, tuple[str, Call | None, float]] = {}  # what Ray will answer, to whom
@@ -136,7 +139,7 @@ class RayPool:
     def _start_replica(self) -> None:
         name = f"r{self._names}"
         self._names += 1
-        actor = self._actors[name] = self._actor.remote(threads=self._threads)
+        actor = self._actors[name] = self._actor.remote(threads=self._threads, options=self._options)
         self._pending[actor.ping.remote()] = (name, None, time.perf_counter())
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:

@@ -13,10 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from sweep.explain import explain
 from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
+from sweep.schedule import Mode
 from sweep.yaml_file import override_key, read_yaml
 from workers.codec import ARCHITECTURES
 from workers.errors import ConfigError
 from workers.fit import RECIPES, Recipe
+from workers.measure import EngineOptions
+from workers.plain import Precision
 
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 Auto = Literal["auto"]
@@ -74,6 +77,23 @@ class FitConfig(BaseModel):
         return Recipe(tuple(phases), warmup)
 
 
+class SweepConfig(BaseModel):
+    """How pairs are measured."""
+
+    model_config = _STRICT
+    mode: Mode = Field(
+        "full", description="full, to measure every pair; or winner, only for as long as a pair can still win"
+    )
+    precision: Precision = Field("float32", description="float32; or tf32, where a GPU offers it")
+    workspace_mib: PositiveInt = Field(
+        1024, description="an integer, 1 or more: MiB for the buffers of a replica, beside the frame"
+    )
+
+    def engine_options(self) -> EngineOptions:
+        """The same for the engine."""
+        return EngineOptions(precision=self.precision, workspace_bytes=self.workspace_mib << 20)
+
+
 class RayConfig(BaseModel):
     """Where a job runs, and how its work is cut up. Nothing here changes a result."""
 
@@ -113,6 +133,7 @@ class JobConfig(BaseModel):
         description=f"one of {', '.join(STEPS)}; or, per module and kind (weight, bias), a list of powers of two",
     )
     fit: FitConfig = Field(default_factory=FitConfig, description="a mapping")
+    sweep: SweepConfig = Field(default_factory=SweepConfig, description="a mapping")
     ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
 
 
@@ -155,6 +176,7 @@ class Job(NamedTuple):
         return {
             "frames": [item._asdict() for item in self.frames],
             "grid": steps,
+            "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
             "fit": self.config.fit.model_dump() if needs_fit else None,
         }
 

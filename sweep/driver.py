@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from sweep.config import FitConfig
 from sweep.grid import Grid
@@ -24,7 +24,7 @@ from sweep.messages import (
     ReplicaReady,
     Work,
 )
-from sweep.schedule import Schedule, Task
+from sweep.schedule import Mode, Schedule, Task
 from workers.codec import FrameEncoder, FrameEncoderManager, parse_frame_encoder
 from workers.errors import QsweepError
 from workers.fit import FitProgress
@@ -67,8 +67,9 @@ def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -
     if isinstance(work, Open):
         return replica.open(source)
     if isinstance(work, Measure):
-        method = replica.measure_plain if work.plain else replica.measure
-        return method(source, dict(work.choices), work.module, work.pairs)
+        if work.plain:
+            return replica.measure_plain(source, dict(work.choices), work.module, work.pairs)
+        return replica.measure(source, dict(work.choices), work.module, work.pairs, work.best)
     return replica.quantize(source, dict(work.choices))
 
 
@@ -138,6 +139,7 @@ class Driver:
         fit: how to fit.
         pairs_per_call: see :class:`~sweep.schedule.Schedule`.
         observer: is told of everything.
+        mode: see :class:`~sweep.schedule.Schedule`.
     """
 
     def __init__(
@@ -146,8 +148,9 @@ class Driver:
         sources: Mapping[str, FrameSource],
         grid: Grid,
         fit: FitConfig,
-        pairs_per_call: int | str,
+        pairs_per_call: int | Literal["auto"],
         observer: Observer,
+        mode: Mode = "full",
     ) -> None:
         self._pool = pool
         self._sources = dict(sources)
@@ -155,7 +158,7 @@ class Driver:
         self._observer = observer
         self._calls: dict[int, Call] = {}
         tasks = [Task(source.id, needs_fit=source.read_encoder is None) for source in sources.values()]
-        self._schedule = Schedule(tasks, grid, pairs_per_call=pairs_per_call)  # type: ignore[arg-type]
+        self._schedule = Schedule(tasks, grid, pairs_per_call=pairs_per_call, mode=mode)
 
     def run(self) -> None:
         """Run until every frame has ended.

@@ -92,7 +92,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
 
 
 def _run(job: Job, results: Results, display: Display) -> None:
-    pool = RayPool(job.config.ray.replicas)
+    pool = RayPool(job.config.ray.replicas, job.config.sweep.engine_options())
     try:
         sources = {item.id: _source(item, results, pool) for item in results.unfinished}
         tally = Tally(
@@ -105,7 +105,9 @@ def _run(job: Job, results: Results, display: Display) -> None:
         with display(tally) as shown:
             recorder = _Recorder(results, shown)
             config = job.config
-            driver = Driver(pool, sources, job.grid, config.fit, config.ray.pairs_per_call, recorder)
+            driver = Driver(
+                pool, sources, job.grid, config.fit, config.ray.pairs_per_call, recorder, config.sweep.mode
+            )
             driver.run()
     finally:
         pool.close()

@@ -31,12 +31,15 @@ class Measure:
         pairs: the candidates.
         choices: modules that have been settled, with their choices.
         plain: whether with the plain arithmetic, to decide near-ties.
+        best: ``None`` to measure every pair in full; else the best loss that is known so far, infinity at first:
+            pairs that cannot win are pruned.
     """
 
     module: str
     pairs: tuple[QStepPair, ...]
     choices: tuple[tuple[str, Settled], ...]
     plain: bool = False
+    best: float | None = None
 
 
 @dataclass(frozen=True)

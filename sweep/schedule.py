@@ -5,6 +5,7 @@ other (fit if it has no encoder, open, then per module in sorted order: measure 
 settle; at last quantize), while the pairs of one module, and different frames, run side by side on the replicas.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ from sweep.messages import (
 from workers.errors import InfeasibleModuleError, ReplicaError
 from workers.quantize import QStepPair, Settled
 from workers.source import FrameInfo
+
+Mode = Literal["full", "winner"]
+"""Whether every pair is measured in full; or only for as long as it can still win."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Schedule:
         grid: per module its pairs, in grid order.
         pairs_per_call: pairs in a call at most; ``auto`` for whole weight steps, so that a module is shared out
             over the replicas in a few calls each.
+        mode: see there.
         max_losses: calls of one frame that may be lost, with their replica or to an error that another try may
             not meet, before the frame is given up.
     """
@@ -80,6 +85,7 @@ class Schedule:
         grid: Grid,
         *,
         pairs_per_call: int | Literal["auto"] = "auto",
+        mode: Mode = "full",
         max_losses: int = 3,
     ) -> None:
         self._waiting = deque(sorted(tasks, key=lambda task: not task.needs_fit))
@@ -87,6 +93,7 @@ class Schedule:
             raise ValueError("each frame of a job has an id of its own")
         self._grid = {module: grid[module] for module in sorted(grid)}
         self._pairs_per_call = pairs_per_call
+        self._mode = mode
         self._max_losses = max_losses
         self._frames: dict[str, _Frame] = {}
         self._calls: dict[int, Call] = {}
@@ -253,7 +260,14 @@ class Schedule:
         pairs = [frame.pairs.popleft()]
         while frame.pairs and (len(pairs) < size or (auto and frame.pairs[0].weight == pairs[-1].weight)):
             pairs.append(frame.pairs.popleft())
-        return Measure(frame.module, tuple(pairs), self._choices(frame))
+        best = None if self._mode == "full" else self._best_loss(frame)
+        return Measure(frame.module, tuple(pairs), self._choices(frame), best=best)
+
+    @staticmethod
+    def _best_loss(frame: _Frame) -> float:
+        """Best loss of the module so far, infinite if there is none."""
+        losses = (measured.row.loss for (module, _), measured in frame.rows.items() if module == frame.module)
+        return min(losses, default=math.inf)
 
     @staticmethod
     def _choices(frame: _Frame) -> tuple[tuple[str, Settled], ...]:

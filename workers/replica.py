@@ -13,7 +13,7 @@ import torch
 
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
 from workers.fit import FitProgress, Recipe, fit
-from workers.measure import Measurer, RDRow
+from workers.measure import EngineOptions, Measurer, RDRow
 from workers.quantize import Choices, QStepPair, apply_choices
 from workers.reference import measure_plain
 from workers.source import FrameInfo, FrameSource
@@ -37,14 +37,16 @@ class Replica:
     Args:
         device: where candidates are measured, as torch names it; ``auto`` for the GPU that this process was
             given, if any.
-        threads: of torch on the CPU.
+        threads: on the CPU.
+        options: how candidates are measured.
     """
 
-    def __init__(self, device: str = "auto", threads: int = 1) -> None:
+    def __init__(self, device: str = "auto", threads: int = 1, options: EngineOptions | None = None) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(device)
         self._threads = threads
+        self._options = options
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
 
     def ping(self) -> str:
@@ -90,12 +92,15 @@ class Replica:
                 return
 
     def measure(
-        self, source: FrameSource, choices: Choices, module: str, pairs: Sequence[QStepPair]
+        self,
+        source: FrameSource,
+        choices: Choices,
+        module: str,
+        pairs: Sequence[QStepPair],
+        best: float | None = None,
     ) -> list[RDRow]:
         """Rows of some candidates, by the engine; see :meth:`workers.measure.Measurer.measure`."""
-        measurer = self._load(source).measurer
-        torch.set_num_threads(self._threads)
-        return measurer.measure(choices, module, pairs)
+        return self._load(source).measurer.measure(choices, module, pairs, best)
 
     def measure_plain(
         self, source: FrameSource, choices: Choices, module: str, pairs: Sequence[QStepPair]
@@ -124,7 +129,9 @@ class Replica:
             lmbda = manager.lmbda if source.lmbda is None else source.lmbda
             while len(self._loaded) >= CACHED_FRAMES:
                 self._loaded.popitem(last=False)
-            measurer = Measurer(frame_encoder, frame, lmbda, device=self._device)
+            measurer = Measurer(
+                frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
+            )
             loaded = self._loaded[source.id] = _Loaded(source, frame, frame_encoder, lmbda, measurer)
         self._loaded.move_to_end(source.id)
         return loaded

@@ -2,6 +2,7 @@ import math
 import random
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,8 +12,7 @@ from tests.cases import Case, load_case, to_table
 from tests.making import make_frame, make_frame_encoder
 from workers.codec import MODULES
 from workers.errors import MismatchError
-from workers.measure import Measurer, RDRow
-from workers.measure.engine import SMALL_FRAME
+from workers.measure import NEAR_TIE, EngineOptions, Measurer, RDRow, kernel
 from workers.quantize import Choices, Counts, QStepPair, Settled, apply_choices, network_rate
 from workers.reference import measure_plain
 
@@ -98,8 +98,10 @@ def measure_all(measurer: Measurer, case: Case, pairs: dict[str, list[QStepPair]
     return [row for m in MODULES for row in measurer.measure(case.settled_before(m), m, pairs[m])]
 
 
-def measurer_of(case: Case, **options: int) -> Measurer:
-    return Measurer(case.frame_encoder, case.frame, case.manager.lmbda, **options)
+def measurer_of(case: Case, threads: int = 2, **options: Any) -> Measurer:
+    return Measurer(
+        case.frame_encoder, case.frame, case.manager.lmbda, threads=threads, options=EngineOptions(**options)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +182,11 @@ def test_rows_do_not_depend_on_the_size_of_tiles(
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("n_threads", [1, 3])
 def test_rows_do_not_depend_on_the_number_of_threads(
-    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow]
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow], n_threads: int
 ) -> None:
-    assert_same(measure_all(measurer_of(sample[0]), *sample), together, tolerance=1e-5)
+    assert_same(measure_all(measurer_of(sample[0], threads=n_threads), *sample), together)
 
 
 def test_the_frame_encoder_is_not_modified(smallest_case: Case) -> None:
@@ -226,26 +229,29 @@ PAIRS = {
 
 
 def assert_plain(*, tile: int = 4096, whole_samples: bool = True, **shape: object) -> None:
-    """Assert that a random frame encoder's rows are those of the plain arithmetic."""
+    """Assert that a random frame encoder's rows, compiled and in torch, are those of the plain arithmetic."""
     frame_encoder = make_frame_encoder(**shape)
     frame = make_frame(frame_encoder, whole_samples=whole_samples)
     lmbda = 1e-3
-    measurer = Measurer(frame_encoder, frame, lmbda, tile=tile)
+    measurers = [
+        Measurer(frame_encoder, frame, lmbda, threads=2, options=EngineOptions(tile=tile, compiled=compiled))
+        for compiled in (True, False)
+    ]
     choices: dict[str, Settled] = {}
     for module, steps in PAIRS.items():
         pairs = [QStepPair(*pair) for pair in steps]
         plain = list(measure_plain(frame_encoder, frame, lmbda, choices, module, pairs))
-        assert_same(measurer.measure(choices, module, pairs), plain, tolerance=3e-5)
+        for measurer in measurers:
+            assert_same(measurer.measure(choices, module, pairs), plain, tolerance=3e-5)
         choices[module] = plain[1].settle()
         apply_choices(frame_encoder, {module: choices[module]})
 
 
-LARGE = (130, 257)
-assert 3 * math.prod(LARGE) > SMALL_FRAME
+LARGE = (181, 257)  # large enough for the first product to be shared
 VLOP = "8-1-linear-relu,3-1-linear-none,3-3-residual-none"
 
 
-@pytest.mark.parametrize("tile", [1, 257 * 3, 4096])
+@pytest.mark.parametrize("tile", [256, 257 * 3, 4096])
 @pytest.mark.parametrize(
     "layers",
     [
@@ -263,7 +269,7 @@ def test_any_synthesis_is_measured_as_by_the_plain_arithmetic(layers: str, tile:
 
 @pytest.mark.parametrize(("dim_arm", "n_hidden"), [(8, 0), (24, 1), (32, 3)])
 def test_any_arm_is_measured_as_by_the_plain_arithmetic(dim_arm: int, n_hidden: int) -> None:
-    assert_plain(img_size=(40, 51), dim_arm=dim_arm, n_hidden_layers_arm=n_hidden, tile=100)
+    assert_plain(img_size=(40, 51), dim_arm=dim_arm, n_hidden_layers_arm=n_hidden, tile=300)
 
 
 @pytest.mark.parametrize("n_grids", [1, 2, 9])

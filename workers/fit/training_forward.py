@@ -189,7 +189,7 @@ def _synthesize(synthesis: Synthesis, x: Tensor) -> Tensor:
     size = x.shape[-2:]
     for module, activation in zip(list(synthesis.layers)[::2], list(synthesis.layers)[1::2], strict=True):
         layer = cast(SynthesisConv2d, module)
-        if layer.pad:
+        if layer.weight.shape[-1] > 1:
             y = cast(Tensor, layer(x[None]))[0]
         else:
             y = torch.addmm(layer.bias[:, None], layer.weight.flatten(1), x.flatten(1)).view(-1, *size)

@@ -44,7 +44,9 @@ class _Grid(NamedTuple):
         height, width = grid.shape[0] + 2 * PAD, grid.shape[1] + 2 * PAD
         padded = F.pad(grid, (PAD, PAD, PAD, PAD))
         index = torch.arange(height * width, device=grid.device).view(height, width)
-        return cls(padded, index[PAD:-PAD, PAD:-PAD].flatten(), grid.flatten())
+        positions = index[PAD:-PAD, PAD:-PAD].flatten()
+        # What is one wide is flattened without a copy, and then its elements do not follow each other.
+        return cls(padded.contiguous(), positions.contiguous(), grid.flatten().contiguous())
 
     def ordered(self, order: Tensor) -> "_Grid":
         """The same in another order."""

@@ -33,7 +33,7 @@ class EngineOptions:
     def tile_for(self, param: FrameEncoderParameter, device: torch.device, threads: int) -> int:
         """Latents, or pixels, in a tile: on a CPU what stays in the cache, on a GPU what the workspace holds."""
         if self.tile is not None:
-            return self.tile
+            return max(LEAST_TILE, self.tile)
         widest = max(param.dim_arm, *(layer.out_channels for layer in param.layers_synthesis))
         # Two layers of one candidate in torch; or, with the compiled kernel, a few numbers of each of many.
         bytes_per_pixel = 4 * (2 * widest + 8 * 32)
