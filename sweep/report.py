@@ -139,12 +139,16 @@ def _heat_map(module: str, rows: Sequence[Mapping[Any, Any]]) -> HeatMap:
                 "chosen" if row["chosen"] else "plain" if row["arithmetic"] == "plain" else "",
                 f"{pair}: loss {row['loss']:.8g}, {excess:.4%} above the best"
                 if ok
-                else f"{pair}: {row['status']}",
+                else f"{pair}: {row['status']}{_at_least(row['loss_lower_bound'])}",
             )
         )
     choice = next((row for row in rows if row["chosen"]), None)
     labels = [power(step) for step in weights], [power(step) for step in biases]
     return HeatMap(module, *labels, cells, choice, _warnings(choice, weights, biases))
+
+
+def _at_least(bound: float) -> str:
+    return "" if math.isnan(bound) else f", loss at least {bound:.8g}"
 
 
 def _warnings(choice: Mapping[Any, Any] | None, weights: Sequence[float], biases: Sequence[float]) -> list[str]:

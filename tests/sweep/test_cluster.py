@@ -159,7 +159,7 @@ def test_a_fit_streams_its_progress_and_its_encoder_is_measured_on_both_replicas
 
 def test_replicas_that_die_one_after_the_other_end_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stillborn:
-        def __init__(self, threads: int) -> None:  # noqa: ARG002
+        def __init__(self, threads: int, options: object) -> None:  # noqa: ARG002
             os._exit(1)
 
         def ping(self) -> str:

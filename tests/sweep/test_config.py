@@ -200,7 +200,7 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         ("frames: [{frame: a, lmbda: '1e-3'}]\nout: o", "frames[0].lmbda", "a number", "found '1e-3'"),
         ("frames: [{frame: a, lambda: 1}]\nout: o", "frames[0].lambda", "unknown key", "frame, encoder, lmbda"),
         ("frames: [a]\nout: 3", "out", "path or URI", "found 3"),
-        (MINIMAL + "frame: b", "frame", "unknown key", "frames, out, grid, fit, ray"),
+        (MINIMAL + "frame: b", "frame", "unknown key", "frames, out, grid, fit, sweep, ray"),
         (MINIMAL + "grid: coolchic", "grid", "coolchic-3.4", "found 'coolchic'"),
         (MINIMAL + "grid: null", "grid", "a list of powers of two", "found None"),
         (MINIMAL + "grid: {arm: 3}", "grid.arm", "a list of powers of two", "found 3"),
@@ -219,6 +219,10 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         (MINIMAL + "fit: {iterations: {phase_1: 0}}", "fit.iterations.phase_1", "1 or more", "found 0"),
         (MINIMAL + "fit: {iterations: {phase: 1}}", "fit.iterations.phase", "unknown key", "warmup, phase_1"),
         (MINIMAL + "fit: {iterations: 3}", "fit.iterations", "a mapping", "found 3"),
+        (MINIMAL + "sweep: {mode: fast}", "sweep.mode", "full", "found 'fast'"),
+        (MINIMAL + "sweep: {precision: fp16}", "sweep.precision", "tf32", "found 'fp16'"),
+        (MINIMAL + "sweep: {workspace_mib: 0}", "sweep.workspace_mib", "1 or more", "found 0"),
+        (MINIMAL + "sweep: {tile: 1}", "sweep.tile", "unknown key", "mode, precision, workspace_mib"),
         (MINIMAL + "ray: []", "ray", "a mapping", "found []"),
         (MINIMAL + "ray: {address: 6379}", "ray.address", "address of a Ray cluster", "found 6379"),
         (MINIMAL + "ray: {replicas: 0}", "ray.replicas", "1 or more", "found 0"),
@@ -337,7 +341,12 @@ def test_set_of_nonsense_is_refused(folder: Path, override: str, message: str) -
 def test_two_jobs_are_the_same_whatever_they_run_on_and_wherever_results_go(folder: Path) -> None:
     text = f"frames: [a.png]\nout: o\ngrid: {UNIT_GRID.replace('[1]', '[1, 2]', 1)}"
     expected = load(folder, text).identity()
-    for override in ("ray={replicas: 5, pairs_per_call: 1, address: x}", "out=p", "grid.arm.weight=['2^1', 1]"):
+    for override in (
+        "ray={replicas: 5, pairs_per_call: 1, address: x}",
+        "out=p",
+        "sweep.workspace_mib=1",
+        "grid.arm.weight=['2^1', 1]",
+    ):
         assert load(folder, text, override).identity() == expected, override
 
 
@@ -350,6 +359,8 @@ def test_two_jobs_are_the_same_whatever_they_run_on_and_wherever_results_go(fold
         (f"grid={UNIT_GRID}", "grid"),
         ("fit.seed=1", "fit"),
         ("fit.iterations.phase_2=1", "fit"),
+        ("sweep.mode=winner", "sweep"),
+        ("sweep.precision=tf32", "sweep"),
     ],
 )
 def test_two_jobs_differ_in_what_their_results_depend_on(folder: Path, override: str, part: str) -> None:

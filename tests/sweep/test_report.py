@@ -139,7 +139,8 @@ def test_near_ties_and_pairs_without_a_loss_differ_in_shape_not_only_in_colour(t
     others = [
         RDRow("arm", QStepPair(step, 1.0), status) for step, status in ((1.0, "overflow"), (2.0, "non_finite"))
     ]
-    rows = tuple(MeasuredRow(row, "r0") for row in (near_tie, chosen, *others))
+    pruned = RDRow("arm", QStepPair(4.0, 1.0), "pruned", loss_lower_bound=0.75)
+    rows = tuple(MeasuredRow(row, "r0") for row in (near_tie, chosen, *others, pruned))
     info = FrameInfo(64, 96, 0.001, "rgb", 8)
     failure = InfeasibleModuleError("of the next module")
     frame = FrameEnded("x", "failed", failure, info, rows, {"arm": chosen.settle()}, None, 1.0)
@@ -147,14 +148,16 @@ def test_near_ties_and_pairs_without_a_loss_differ_in_shape_not_only_in_colour(t
     cells = {
         title.partition(",")[0]: set(re.findall(r'class="(ring|diamond|cross)"', shapes)) | set(strokes)
         for title, shapes in re.findall(r"<g><title>(.*?)</title>(.*?)</g>", page)
-        for strokes in [re.findall(r"l6 6(?:m0 -6l-6 6)?", shapes)]
+        for strokes in [re.findall(r"l6 [06](?:m0 -6l-6 6)?", shapes)]
     }
     assert cells == {
         "weight 2⁻²": {"diamond"},
         "weight 2⁻¹": {"ring"},
         "weight 2⁰": {"cross", "l6 6"},
         "weight 2¹": {"cross", "l6 6m0 -6l-6 6"},
+        "weight 2²": {"cross", "l6 0"},
     }
+    assert "bias 2⁰: pruned, loss at least 0.75" in page
 
 
 def test_a_job_without_ended_frames_has_a_report(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
     assert content["job"] == {
         "frames": [{"id": "a", "frame": str(tmp_path / "a.png"), "encoder": None, "lmbda": 1e-7}],
         "grid": STEPS,
+        "sweep": {"mode": "full", "precision": "float32"},
         "fit": {
             "arch": "hop",
             "recipe": "fast",

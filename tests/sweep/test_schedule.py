@@ -1,5 +1,6 @@
 """The state machine under every order of events: each row exactly once, and always the same choices."""
 
+import math
 import random
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,7 +23,7 @@ from sweep.messages import (
     ReplicaLost,
     ReplicaReady,
 )
-from sweep.schedule import Schedule, Task
+from sweep.schedule import Mode, Schedule, Task
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair, Settled
@@ -55,6 +56,8 @@ def row_of(call: Call, work: Measure, pair: QStepPair) -> RDRow:
     if call.frame.startswith("infeasible") and work.module == "synthesis":
         return RDRow(work.module, pair, "non_finite")
     loss = loss_of(call.frame, work.module, pair, work.choices, work.plain)
+    if work.best is not None and loss > work.best:
+        return RDRow(work.module, pair, "pruned", loss_lower_bound=loss)
     measured = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, loss)
     return RDRow(work.module, pair, "ok", measured, "plain" if work.plain else "staged")
 
@@ -77,11 +80,12 @@ def run(
     *,
     replicas: int = 2,
     pairs_per_call: int | str = "auto",
+    mode: Mode = "full",
     disturb: random.Random | None = None,
     disturbances: int = 0,
 ) -> tuple[dict[str, FrameEnded], list[Call]]:
     """Play a job to its end: calls are answered in a random order; some are lost, some answered twice."""
-    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, max_losses=10**6)  # type: ignore[arg-type]
+    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, mode=mode, max_losses=10**6)  # type: ignore[arg-type]
     calls: list[Call] = []
     open_calls: dict[int, Call] = {}
     ended: dict[str, FrameEnded] = {}
@@ -312,3 +316,34 @@ def test_a_replica_stays_with_the_frame_it_holds_while_there_are_frames_enough()
 def test_ids_must_differ() -> None:
     with pytest.raises(ValueError, match="id of its own"):
         Schedule([Task("a"), Task("a")], GRID)
+
+
+@pytest.mark.parametrize("pairs_per_call", [1, 3, "auto"])
+@pytest.mark.parametrize("frame", ["a", "b", "tie"])
+def test_who_wants_the_winner_alone_gets_the_same_choices(frame: str, pairs_per_call: int | str) -> None:
+    full, _ = run([Task(frame)], pairs_per_call=pairs_per_call)
+    winner, calls = run([Task(frame)], pairs_per_call=pairs_per_call, mode="winner")
+
+    assert winner[frame].choices == full[frame].choices
+    assert [row.row[:2] for row in winner[frame].rows] == [row.row[:2] for row in full[frame].rows]
+    assert all(
+        call.work.best is not None for call in calls if isinstance(call.work, Measure) and not call.work.plain
+    )
+
+
+def test_a_call_carries_the_best_loss_of_its_module_so_far() -> None:
+    _, calls = run([Task("a")], replicas=1, pairs_per_call=1, mode="winner")
+
+    for module in GRID:
+        best = math.inf
+        for call in calls:
+            work = call.work
+            if isinstance(work, Measure) and work.module == module and not work.plain:
+                assert work.best == best
+                best = min(best, row_of(call, work, work.pairs[0]).loss)
+
+
+def test_in_full_nothing_is_said_of_the_best() -> None:
+    _, calls = run([Task("a")])
+
+    assert all(call.work.best is None for call in calls if isinstance(call.work, Measure))

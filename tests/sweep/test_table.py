@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 
 from sweep import read_rd_table
+from sweep.messages import MeasuredRow
 from sweep.storage import Storage
 from sweep.table import frame_record, rd_table, read_record, read_table, to_pandas, write_rd_table
 from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm
 from workers.errors import ResultsError
+from workers.measure import RDRow
+from workers.quantize import QStepPair
 
 CONTRACT = [
     "frame",
@@ -66,7 +69,17 @@ def test_what_was_measured_is_null_unless_the_status_is_ok(tmp_path: Path) -> No
     assert table.status.tolist() == ["overflow", "non_finite"] + ["ok"] * 5
     for column in MEASURED:
         assert table[column].isna().tolist() == [True, True] + [False] * 5, column
-    assert not table.drop(columns=MEASURED).isna().any(axis=None)
+    assert table.loss_lower_bound.isna().all()
+    assert not table.drop(columns=[*MEASURED, "loss_lower_bound"]).isna().any(axis=None)
+
+
+def test_of_a_pruned_pair_the_bound_is_there_and_nothing_else_that_was_measured() -> None:
+    pruned = MeasuredRow(RDRow("arm", QStepPair(4.0, 1.0), "pruned", loss_lower_bound=0.75), "r0")
+    frame = failed_after_arm("a")
+    table = to_pandas(rd_table(frame._replace(rows=(*frame.rows, pruned))))
+    row = table.iloc[-1]
+    assert (row.status, row.loss_lower_bound, row.chosen) == ("pruned", 0.75, False)
+    assert row[MEASURED].isna().all()
 
 
 def test_one_pair_is_chosen_per_module_whose_loss_is_the_smallest(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import torch
 from tests.cases import Case, load_case, to_table
 from tests.making import make_frame, make_frame_encoder
 from workers.codec import MODULES
-from workers.errors import MismatchError
-from workers.measure import NEAR_TIE, EngineOptions, Measurer, RDRow, kernel
+from workers.errors import MismatchError, ReplicaError
+from workers.measure import NEAR_TIE, EngineOptions, Measurer, RDRow
+from workers.measure.arm_rate import ArmRate
+from workers.plain import Precision, in_precision, plain_arithmetic
 from workers.quantize import Choices, Counts, QStepPair, Settled, apply_choices, network_rate
 from workers.reference import measure_plain
 
@@ -389,3 +391,125 @@ def test_a_pair_that_overflows_cannot_be_in_force() -> None:
 def test_a_frame_encoder_for_another_frame_is_refused(smallest_case: Case) -> None:
     with pytest.raises(MismatchError, match=r"96×64 rgb 8 bits; the frame is 17×12 rgb"):
         Measurer(smallest_case.frame_encoder, make_frame(make_frame_encoder()), 1e-3)
+
+
+# Only as far as a pair can still win
+
+
+@pytest.mark.parametrize("options", [{}, {"compiled": False}, {"tile": 300}, {"tile": 10**6}])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_contest_leaves_the_winner_and_its_near_ties_and_cuts_the_others_rightly(
+    case: Case, options: dict[str, Any], n_threads: int
+) -> None:
+    measurer = measurer_of(case, n_threads, **options)
+    for module in MODULES:
+        expected = case.table[case.table.module == module]
+        best = expected.loss.min()
+
+        rows = measurer.measure(case.settled_before(module), module, case.pairs(module), math.inf)
+
+        for row, (_, wanted) in zip(rows, expected.iterrows(), strict=True):
+            if row.status == "pruned":
+                assert row.loss_lower_bound is not None
+                assert best * (1 + NEAR_TIE) < row.loss_lower_bound * (1 + 1e-5)
+                assert row.loss_lower_bound <= wanted.loss * (1 + 1e-5)
+            else:
+                assert row.status == wanted.status
+                assert row.measured is None or row.loss == pytest.approx(wanted.loss, rel=1e-4)
+        close = expected.loss <= best * (1 + 0.9 * NEAR_TIE)
+        assert all(row.status == "ok" for row, near in zip(rows, close, strict=True) if near)
+
+
+def test_a_better_loss_that_is_known_already_prunes_everything(smallest_case: Case) -> None:
+    pairs = smallest_case.pairs("arm")
+
+    rows = measurer_of(smallest_case).measure({}, "arm", pairs, 1e-9)
+
+    assert {row.status for row in rows} == {"pruned"}
+
+
+# Memory
+
+
+class ShortOfMemory:
+    """Makes an engine run out of memory with tiles of more than so many pixels."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+        self.tiles: list[int] = []
+        evaluator = ArmRate.evaluator
+
+        def limited(cost: ArmRate, candidates: Sequence[Any]) -> Any:
+            tile = max(tile.end - tile.first for tile in cost.tiles)
+            self.tiles.append(tile)
+            if tile > least:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB\nat length")
+            return evaluator(cost, candidates)
+
+        monkeypatch.setattr(ArmRate, "evaluator", limited)
+
+
+def test_where_memory_is_short_the_tile_is_halved_until_it_suffices(
+    smallest_case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = smallest_case.pairs("arm")[::10]
+    expected = measurer_of(smallest_case).measure({}, "arm", pairs)
+    memory = ShortOfMemory(monkeypatch, 1100)
+
+    rows = measurer_of(smallest_case).measure({}, "arm", pairs)
+
+    assert_same(rows, expected)
+    assert [tile for i, tile in enumerate(memory.tiles) if tile not in memory.tiles[:i]] == [6144, 4096, 2048, 1024]
+
+
+def test_where_memory_is_too_short_for_the_smallest_tiles_the_error_says_so(
+    smallest_case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ShortOfMemory(monkeypatch, 1)
+
+    with pytest.raises(ReplicaError, match=r"memory of cpu does not suffice for tiles of 256 pixels: .*20 MiB$"):
+        measurer_of(smallest_case).measure({}, "arm", smallest_case.pairs("arm"))
+
+
+def test_a_small_workspace_makes_small_tiles_and_the_same_rows(smallest_case: Case) -> None:
+    pairs = smallest_case.pairs("arm")[::10]
+    expected = measurer_of(smallest_case).measure({}, "arm", pairs)
+
+    options = EngineOptions(workspace_bytes=1 << 20)
+
+    param = smallest_case.frame_encoder.param
+    assert options.tile_for(param, torch.device("cpu"), 2) < 1000
+    assert EngineOptions().tile_for(param, torch.device("cpu"), 2) == 8192
+    assert EngineOptions().tile_for(param, torch.device("cuda"), 1) > 100_000
+    assert_same(measurer_of(smallest_case, workspace_bytes=1 << 20).measure({}, "arm", pairs), expected)
+
+
+# Precision
+
+
+def test_shortcuts_are_off_unless_they_are_asked_for_by_name() -> None:
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = matmul.fp32_precision, conv.fp32_precision
+    with in_precision("tf32"):
+        assert (matmul.fp32_precision, conv.fp32_precision) == ("tf32", "tf32")
+        with plain_arithmetic():  # as the decider of near-ties
+            assert (matmul.fp32_precision, conv.fp32_precision) == ("ieee", "ieee")
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+        assert matmul.fp32_precision == "tf32"
+    assert (matmul.fp32_precision, conv.fp32_precision) == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_candidates_are_measured_in_the_precision_that_was_asked_for(
+    smallest_case: Case, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    seen = set()
+    evaluator = ArmRate.evaluator
+
+    def watched(cost: ArmRate, candidates: Sequence[Any]) -> Any:
+        seen.add(torch.backends.cuda.matmul.fp32_precision)
+        return evaluator(cost, candidates)
+
+    monkeypatch.setattr(ArmRate, "evaluator", watched)
+    measurer_of(smallest_case, precision=precision).measure({}, "arm", smallest_case.pairs("arm")[:1])
+
+    assert seen == {"ieee" if precision == "float32" else "tf32"}

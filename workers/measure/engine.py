@@ -182,7 +182,7 @@ class Measurer:
         rate_nn_bit = account.settled_bit + weight.rate_bit + bias.rate_bit
         loss = account.loss(candidate.total, rate_nn_bit)
         if not candidate.complete:
-            return RDRow(module, pair, "pruned", loss_lower_bound=loss, seconds=candidate.seconds)
+            return RDRow(module, pair, "pruned", seconds=candidate.seconds, loss_lower_bound=loss)
         if not math.isfinite(loss):
             return RDRow(module, pair, "non_finite", seconds=candidate.seconds)
         counts = Counts(weight.expgol_cnt, bias.expgol_cnt)

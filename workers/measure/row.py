@@ -56,18 +56,18 @@ class RDRow(NamedTuple):
         status: ``ok``; ``overflow`` if a parameter cannot be sent; ``non_finite`` if the loss is NaN or infinite;
             ``pruned`` if it was cut, for it cannot win.
         measured: the numbers, if the status is ``ok``.
-        loss_lower_bound: if the status is ``pruned``, what the loss would not have been less than.
         arithmetic: how it was measured.
         seconds: time of one core, or of the GPU, its share where candidates were measured together.
+        loss_lower_bound: if the status is ``pruned``, what the loss would not have been less than.
     """
 
     module: str
     q_step: QStepPair
     status: Status
     measured: Measured | None = None
-    loss_lower_bound: float | None = None
     arithmetic: Arithmetic = "staged"
     seconds: float = 0.0
+    loss_lower_bound: float | None = None
 
     @property
     def loss(self) -> float:

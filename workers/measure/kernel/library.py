@@ -35,23 +35,31 @@ _FUNCTIONS = {
 @cache
 def load() -> ctypes.CDLL | None:
     """The kernel for this machine's instructions; ``None`` where it was not built."""
-    for name in _names():
-        spec = importlib.util.find_spec(f"workers.measure.kernel.{name}")
-        if spec is not None and spec.origin is not None:
-            library = ctypes.CDLL(spec.origin)
-            for function, (result, arguments) in _FUNCTIONS.items():
-                getattr(library, function).restype = result
-                getattr(library, function).argtypes = arguments
+    for name in builds():
+        library = open_build(name)
+        if library is not None:
             _log.info("compiled kernel: %s", name)
             return library
     _log.info("compiled kernel: none was built, torch alone is used")
     return None
 
 
-def _names() -> list[str]:
+def open_build(name: str) -> ctypes.CDLL | None:
+    """One build of the kernel; ``None`` if there is none of this name."""
+    spec = importlib.util.find_spec(f"workers.measure.kernel.{name}")
+    if spec is None or spec.origin is None:
+        return None
+    library = ctypes.CDLL(spec.origin)
+    for function, (result, arguments) in _FUNCTIONS.items():
+        getattr(library, function).restype = result
+        getattr(library, function).argtypes = arguments
+    return library
+
+
+def builds() -> list[str]:
     """Builds that this machine can run, the fastest one first."""
-    builds = ["_avx512", "_avx2", "_any"]
+    names = ["_avx512", "_avx2", "_any"]
     if platform.machine().lower() not in ("x86_64", "amd64"):
-        return builds[-1:]
+        return names[-1:]
     found = torch.backends.cpu.get_cpu_capability()  # by torch, when it was imported
-    return builds[{"AVX512": 0, "AVX2": 1}.get(found, 2) :]
+    return names[{"AVX512": 0, "AVX2": 1}.get(found, 2) :]

@@ -1,0 +1,132 @@
+"""The compiled kernel beside torch: every build of it that this machine can run."""
+
+import ctypes
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.cases import Case, load_case
+from tests.making import make_frame, make_frame_encoder
+from workers.codec.latent import context_offsets, contexts
+from workers.measure import EngineOptions, Measurer, kernel
+from workers.measure.kernel import library
+from workers.plain import plain_arithmetic
+from workers.quantize import QStepPair
+
+pytestmark = pytest.mark.skipif(kernel.load() is None, reason="the kernel was not built: there is no C compiler")
+
+BUILDS = library.builds() if kernel.load() is not None else []
+exact = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="bits were compared on CPUs with AVX-512 alone"
+)
+
+
+@pytest.fixture(params=BUILDS)
+def build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ctypes.CDLL:
+    """Each build in turn, in place of the fastest."""
+    opened = library.open_build(request.param)
+    assert opened is not None, "all of them are built, or none"
+    monkeypatch.setattr(kernel, "load", lambda: opened)
+    return opened
+
+
+@pytest.mark.usefixtures("build")
+@pytest.mark.parametrize("img_size", [(181, 257), (64, 97)])
+def test_every_build_gives_what_torch_gives(img_size: tuple[int, int]) -> None:
+    frame_encoder = make_frame_encoder(
+        "16-1-linear-relu,3-1-linear-none,3-3-residual-relu,3-3-residual-none",
+        img_size=img_size,
+        dim_arm=16,
+        n_grids=7,
+    )
+    frame = make_frame(frame_encoder)
+    pairs = {"arm": (2.0**-6, 2.0**-8), "synthesis": (2.0**-8, 2.0**-9), "upsampling": (2.0**-6, 1.0)}
+
+    for module, pair in pairs.items():
+        (ours,), (theirs,) = (
+            Measurer(frame_encoder, frame, 1e-3, options=EngineOptions(compiled=compiled)).measure(
+                {}, module, [QStepPair(*pair)]
+            )
+            for compiled in (True, False)
+        )
+        assert ours.measured is not None
+        assert theirs.measured is not None
+        assert ours.measured.rate_latent_bit == pytest.approx(theirs.measured.rate_latent_bit, rel=1e-6)
+        assert ours.measured.mse == pytest.approx(theirs.measured.mse, rel=3e-5)
+
+
+def test_the_fastest_build_that_this_machine_can_run_is_taken() -> None:
+    assert kernel.load() is not None
+    assert BUILDS[-1] == "_any"
+    assert len(BUILDS) == {"AVX512": 3, "AVX2": 2}.get(torch.backends.cpu.get_cpu_capability(), 1)
+
+
+@exact
+@pytest.mark.parametrize("name", ["chelsea_99x149_hop", "coffee_128x192_mop"])
+def test_squared_errors_are_those_of_the_codec_to_the_last_bit(name: str) -> None:
+    case: Case = load_case(name)
+    frame_encoder = case.frame_encoder
+    (row,) = Measurer(frame_encoder, case.frame, 1e-3).measure({}, "arm", [QStepPair(0.125, 0.125)])
+    with plain_arithmetic():
+        decoded = frame_encoder().decoded_image.tensors[0]
+    difference = (decoded - case.frame.data.tensors[0]).mul(255).round().to(torch.int64)
+
+    assert row.measured is not None
+    assert row.measured.mse == difference.square().sum().item() / (255**2 * difference.numel())
+
+
+@exact
+@pytest.mark.parametrize("dim", [16, 24, 32])
+def test_the_arm_s_hidden_layers_are_torch_s_to_the_last_bit(dim: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    grid = torch.randn(1, 1, 40, 50, generator=generator).round()
+    weights = [torch.randn(dim, dim, generator=generator) * 0.1, torch.zeros(2, dim)]
+    biases = [torch.randn(3, dim, generator=generator), torch.zeros(3, 2)]
+    weights[1][0, dim - 1] = 1.0  # the last hidden unit is looked at alone, for one product is exact
+    block = kernel.ArmBlock(kernel.load(), weights, biases, context_offsets(dim))
+    positions = torch.arange(40 * 50).view(40, 50)
+    positions = (positions // 50 + 4) * 58 + positions % 50 + 4
+    out = torch.empty(2, 3, 2000)
+
+    block.outputs(F.pad(grid[0, 0], (4, 4, 4, 4)), positions.flatten(), out)
+
+    context = contexts([grid], dim)
+    for k in range(3):
+        with plain_arithmetic():
+            hidden = torch.relu(F.linear(context, weights[0], biases[0][k]) + context)
+        assert torch.equal(out[0, k], hidden[:, -1])
+
+
+def test_latents_in_any_order_have_the_outputs_that_they_have_in_raster_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    padded = F.pad(torch.randn(30, 33, generator=generator).round(), (4, 4, 4, 4))
+    weights = [torch.randn(8, 8, generator=generator), torch.randn(2, 8, generator=generator)]
+    biases = [torch.randn(2, 8, generator=generator), torch.randn(2, 2, generator=generator)]
+    block = kernel.ArmBlock(kernel.load(), weights, biases, context_offsets(8))
+    index = torch.arange(padded.numel()).view(padded.shape)
+    raster = index[4:-4, 4:-4].flatten().contiguous()
+    # Runs of 15 turned round: the ends of a vector are as far apart as if nothing had been turned.
+    for order in (torch.randperm(len(raster), generator=generator), torch.arange(len(raster)).view(-1, 15).flip(1)):
+        one, other = torch.empty(2, 2, len(raster)), torch.empty(2, 2, len(raster))
+        block.outputs(padded, raster, one)
+        block.outputs(padded, raster[order.flatten()].contiguous(), other)
+
+        assert torch.equal(one[..., order.flatten()], other)
+
+
+def test_a_machine_without_the_kernel_measures_in_torch(
+    smallest_case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "open_build", lambda _: None)
+    library.load.cache_clear()
+    try:
+        assert kernel.load() is None
+        pairs = [smallest_case.settled(module).q_step for module in ("arm", "synthesis")]
+        for module, pair in zip(("arm", "synthesis"), pairs, strict=True):
+            wanted = smallest_case.table[(smallest_case.table.module == module) & smallest_case.table.chosen]
+            measurer = Measurer(smallest_case.frame_encoder, smallest_case.frame, smallest_case.manager.lmbda)
+            (row,) = measurer.measure(smallest_case.settled_before(module), module, [pair])
+            assert row.loss == pytest.approx(wanted.loss.item(), rel=1e-6)
+    finally:
+        library.load.cache_clear()
