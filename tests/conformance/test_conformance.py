@@ -49,7 +49,6 @@ def assert_conforms(table: pd.DataFrame, expected: pd.DataFrame) -> None:
 def assert_agrees_with_pruned(table: pd.DataFrame, expected: pd.DataFrame) -> None:
     """Like :func:`assert_conforms`, but a pair may have been pruned: then its loss is not below its bound."""
     pruned = (table.status == "pruned").to_numpy()
-    assert pruned.sum() > 100
     assert (expected.status[pruned] == "ok").all()
     best = expected[expected.chosen].set_index("module").loss
     bounds = table.loss_lower_bound[pruned]
@@ -93,6 +92,7 @@ def test_quantize_model_keeps_the_meaning_of_the_reference(name: str) -> None:
 
 def test_the_winner_mode_in_this_process_gives_the_reference_choices(case: Case) -> None:
     sweep = sweep_frame(case.frame_encoder, case.frame, case.manager, mode="winner")
+    assert (sweep.table.status == "pruned").sum() > 100
     assert_agrees_with_pruned(sweep.table, case.table)
     assert sweep.choices == {module: case.settled(module) for module in MODULES}
 

@@ -1,8 +1,8 @@
 """The compiled kernel, where it was built: the same measurements as in torch, fused.
 
 It is built when qsweep is installed, once per instruction set of x86, and once without any. Where there is no C
-compiler it is not, and the engine measures with torch alone. It gives the bits of torch's own arithmetic, on the
-CPUs where the two were compared, but where it shares a product, for the arm's last layer and for the upsampling.
+compiler it is not, and the engine measures with torch alone. It gives the bits of torch's own convolutions, on
+the CPUs where the two were compared, but where the synthesis shares a product and for the upsampling.
 """
 
 from workers.measure.kernel.arm import ArmBlock, laplace_arguments, probability_products
