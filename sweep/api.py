@@ -11,7 +11,7 @@ import torch
 
 from sweep.cluster import RayPool, connect
 from sweep.config import FitConfig, RayConfig
-from sweep.driver import Driver, LocalPool, Pool, parse_shared
+from sweep.driver import Driver, LocalPool, Pool
 from sweep.grid import Grid, named_grid
 from sweep.messages import Call, CallDone, CallFailed, FrameEnded
 from sweep.schedule import Mode
@@ -26,7 +26,7 @@ from workers.codec import (
 from workers.fit import FitProgress
 from workers.quantize import Settled, apply_choices
 from workers.replica import Replica
-from workers.source import FrameSource
+from workers.source import FrameSource, parse_shared
 
 Replicas = int | Literal["auto"] | None
 

@@ -32,9 +32,6 @@ _log = logging.getLogger(__name__)
 _Shared = TypeVar("_Shared")
 
 _OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
-# The plain arithmetic takes two threads wherever it runs. Threads that spin while they wait for each other, as
-# they do by default, bring a machine with as many replicas as cores almost to a halt.
-_REPLICA_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 _PATIENCE_SECONDS = 30.0  # between two warnings that no replica could be started
 
 
@@ -121,7 +118,6 @@ class RayPool:
         self.n_replicas = (gpus or max(1, cpus)) if replicas == "auto" else replicas
         threads = 1 if gpus else max(1, cpus // self.n_replicas)
         self._actor: Any = ray.remote(Replica).options(
-            runtime_env={"env_vars": _REPLICA_ENVIRONMENT},
             num_cpus=threads,
             num_gpus=min(1, gpus / self.n_replicas) if gpus else 0,
             max_restarts=0,

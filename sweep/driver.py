@@ -25,11 +25,10 @@ from sweep.messages import (
     Work,
 )
 from sweep.schedule import Mode, Schedule, Task
-from workers.codec import FrameEncoder, FrameEncoderManager, parse_frame_encoder
 from workers.errors import QsweepError
 from workers.fit import FitProgress
 from workers.replica import Replica
-from workers.source import FrameSource
+from workers.source import FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
 
@@ -200,8 +199,3 @@ class Driver:
         else:
             del self._sources[instruction.frame]
             self._observer.ended(instruction)
-
-
-def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:
-    """Frame encoder of shared bytes; see :func:`workers.codec.parse_frame_encoder`."""
-    return parse_frame_encoder(read(), f"fitted encoder of {frame}")

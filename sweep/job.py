@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from sweep.cluster import RayPool, connect
 from sweep.config import FrameItem, Job
-from sweep.driver import Driver, Observer, parse_shared
+from sweep.driver import Driver, Observer
 from sweep.messages import Call, CallDone, CallFailed, FrameEnded
 from sweep.progress import Tally
 from sweep.report import write_report
 from sweep.results import Results
 from workers.codec import read_frame, read_frame_encoder
 from workers.fit import FitProgress
-from workers.source import FrameSource
+from workers.source import FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
 

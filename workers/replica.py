@@ -4,6 +4,13 @@ Every call carries all that it depends on. What a replica remembers is a cache: 
 a call repeated on another replica, in another order, gives the same rows.
 """
 
+import os
+
+# Before torch is imported. The plain arithmetic takes two threads wherever it runs, and threads that spin while
+# they wait for each other, as they do by default, bring a machine with as many replicas as cores almost to a halt.
+# (An environment that Ray sets costs a new worker half a second.)
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from copy import deepcopy

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from workers.codec import Frame, FrameEncoder, FrameEncoderManager
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager, parse_frame_encoder
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,8 @@ class FrameInfo(NamedTuple):
     lmbda: float
     frame_data_type: str
     bitdepth: int
+
+
+def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:
+    """Frame encoder of shared bytes; see :func:`workers.codec.parse_frame_encoder`."""
+    return parse_frame_encoder(read(), f"fitted encoder of {frame}")
