@@ -1,38 +1,55 @@
-"""Measures the sweep of one frame beside the plain sequential reference, in one run, and compares the choices.
+"""Measures the sweep of one frame, every way beside the sequential reference, in one run, and compares choices.
 
-The ways are taken in turns, so that a machine whose speed drifts is unfair to none: each of the faster ones runs
-before the reference and after it, and its median counts. Ratios are what to quote; seconds vary with the machine.
+Every way runs in a process of its own, for its memory to be its own. The ways are taken in turns, so that a machine
+whose speed drifts is unfair to none: the faster ones run before the reference and after it, and their median counts.
+Ratios are what to quote; seconds vary with the machine.
 """
 
 import argparse
 import json
+import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from sweep import named_grid, sweep_frame
-from workers.codec import (
-    Frame,
-    FrameEncoder,
-    FrameEncoderManager,
-    Planes,
-    read_frame,
-    read_frame_encoder,
-)
-from workers.quantize import Settled
-from workers.reference import reference_sweep
+from sweep.cluster import connect
+from sweep.config import RayConfig, load_job
+from sweep.job import run_job
+from sweep.progress import Lines
+from sweep.results import Results
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager, Planes, read_frame, read_frame_encoder
+from workers.measure import EngineOptions, Measurer
+from workers.quantize import QStepPair, Settled, apply_choices
+from workers.reference import measure_plain, reference_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "tests" / "conformance" / "cases" / "chelsea_99x149_hop"
-Case = tuple[FrameEncoder, Frame, FrameEncoderManager]
-Choices = dict[str, Settled]
+SMALL = ROOT / "tests" / "conformance" / "cases" / "astronaut_64x96_lop"
+N_PAIRS = sum(map(len, named_grid().values()))
+SIZES = (256, 512, 1024, 2048)
+
+Choices = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """A frame, and a frame encoder that was fitted to it."""
+
+    frame_encoder: FrameEncoder
+    frame: Frame
+    manager: FrameEncoderManager
 
 
 def tiled_case(height: int, width: int) -> Case:
@@ -47,11 +64,8 @@ def tiled_case(height: int, width: int) -> Case:
             state[key] = _tile(state[key], *value.shape[-2:])
     tiled.load_state_dict(state)
     (picture,) = frame.data.tensors
-    return (
-        tiled.eval(),
-        Frame(Planes((_tile(picture, height, width),)), frame.frame_data_type, frame.bitdepth),
-        manager,
-    )
+    picture = _tile(picture, height, width)
+    return Case(tiled.eval(), Frame(Planes((picture,)), frame.frame_data_type, frame.bitdepth), manager)
 
 
 def _tile(grid: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -59,61 +73,230 @@ def _tile(grid: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return grid.repeat(1, 1, *times)[..., :height, :width].contiguous()
 
 
-def read_case(folder: Path) -> Case:
-    """A frame and its encoder from a folder that holds ``frame*`` and ``encoder.safetensors``."""
-    frame_encoder, manager = read_frame_encoder(folder / "encoder.safetensors")
-    return frame_encoder, read_frame(next(folder.glob("frame*"))), manager
+def read_case(text: str) -> Case:
+    """A case from a folder that holds ``frame*`` and ``encoder.safetensors``, or of a size ``HEIGHTxWIDTH``."""
+    if Path(text).is_dir():
+        frame_encoder, manager = read_frame_encoder(Path(text) / "encoder.safetensors")
+        return Case(frame_encoder, read_frame(next(Path(text).glob("frame*"))), manager)
+    height, _, width = text.partition("x")
+    return tiled_case(int(height), int(width))
 
 
-def timed(way: Callable[[Case], Choices], case: Case) -> tuple[float, Choices]:
-    """Seconds and choices of one way to sweep, on a copy of the case."""
-    case = deepcopy(case)
-    start = time.perf_counter()
-    choices = way(case)
-    return time.perf_counter() - start, choices
+# --- ways to sweep a frame; each gives its choices
 
 
-WAYS: dict[str, Callable[[Case], Choices]] = {
-    "engine in this process": lambda case: sweep_frame(*case).choices,
-    "Ray job, 1 replica": lambda case: sweep_frame(*case, replicas=1).choices,
-    "Ray job, 2 replicas": lambda case: sweep_frame(*case, replicas=2).choices,
+def in_process(case: Case, mode: str, *, compiled: bool = True) -> Choices:
+    """The engine alone, module by module."""
+    options, choices = EngineOptions(compiled=compiled), {}
+    measurer = Measurer(*case[:2], case.manager.lmbda, threads=torch.get_num_threads(), options=options)
+    for module, pairs in named_grid().items():
+        rows = measurer.measure(choices, module, pairs, None if mode == "full" else float("inf"))
+        choices[module] = min(rows, key=lambda row: row.loss).settle()
+    return choices
+
+
+def on_tune(case: Case, _: str) -> Choices:
+    """What a person would write: Ray Tune's grid search, a forward pass a trial, module after module."""
+    from ray import tune
+    from ray.tune import RunConfig, TuneConfig, Tuner
+
+    settled: dict[str, Settled] = {}
+
+    class Trial(tune.Trainable):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any], case: Case, module: str, settled: dict[str, Settled]) -> None:
+            self.case, self.module, self.settled, self.pair = case, module, settled, config["pair"]
+            torch.set_num_threads(1)
+            self.frame_encoder = quantized(case.frame_encoder, settled)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.pair = new_config["pair"]
+            return True
+
+        def step(self) -> dict[str, Any]:
+            lmbda = self.case.manager.lmbda
+            pair = QStepPair(*self.pair)
+            rows = measure_plain(self.frame_encoder, self.case.frame, lmbda, self.settled, self.module, [pair])
+            (row,) = rows
+            return {"loss": row.loss, "row": row, "done": True}
+
+    for module, pairs in named_grid().items():
+        trainable = tune.with_parameters(Trial, case=case, module=module, settled=dict(settled))
+        results = Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space={"pair": tune.grid_search([tuple(pair) for pair in pairs])},
+            tune_config=TuneConfig(reuse_actors=True),
+            run_config=RunConfig(verbose=0, storage_path=tempfile.mkdtemp()),
+        ).fit()
+        rows = {QStepPair(*result.config["pair"]): result.metrics["row"] for result in results}
+        settled[module] = min((rows[pair] for pair in pairs), key=lambda row: row.loss).settle()
+    return settled
+
+
+def quantized(frame_encoder: FrameEncoder, settled: dict[str, Settled]) -> FrameEncoder:
+    """A copy whose settled modules are quantized."""
+    frame_encoder = deepcopy(frame_encoder)
+    apply_choices(frame_encoder, settled)
+    return frame_encoder
+
+
+REFERENCE, TUNE = "sequential reference", "Ray Tune, grid search"
+WAYS: dict[str, tuple[Callable[[Case, str], Choices], str]] = {
+    "engine, full": (in_process, "full"),
+    "engine, winner": (in_process, "winner"),
+    "engine in torch alone, full": (lambda case, mode: in_process(case, mode, compiled=False), "full"),
+    "Ray job, 1 replica": (lambda case, mode: sweep_frame(*case, replicas=1, mode=mode).choices, "full"),  # type: ignore[arg-type]
+    "Ray job, 2 replicas": (lambda case, mode: sweep_frame(*case, replicas=2, mode=mode).choices, "full"),  # type: ignore[arg-type]
+    REFERENCE: (lambda case, _: reference_sweep(*case, named_grid()).choices, "full"),
+    TUNE: (on_tune, "full"),
 }
-REFERENCE = "sequential reference"
+
+
+def measure_way(name: str, text: str, threads: int) -> dict[str, Any]:
+    """Run one way, in this process: seconds, MiB above those after the imports, and choices."""
+    torch.set_num_threads(threads)
+    case = read_case(text)
+    way, mode = WAYS[name]
+    # A Ray that runs already, as on a cluster: its own start and end are not the job's.
+    with connect(RayConfig(replicas=threads)) if "Ray" in name else nullcontext():
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        start = time.perf_counter()
+        choices = way(case, mode)
+        seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "seconds": seconds,
+        "mib": (peak - resident) / 2**20,
+        "choices": {m: list(c) for m, c in choices.items()},
+    }
+
+
+def in_turn(name: str, text: str, threads: int) -> dict[str, Any]:
+    """Run one way in a process of its own."""
+    print(f"{name}, {text} …", file=sys.stderr, flush=True)  # noqa: T201
+    command = [sys.executable, __file__, "--case", text, "--threads", str(threads), "--way", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+# --- how much there is to compute, and how fast this machine could
+
+
+def floor_seconds(case: Case, threads: int) -> float:
+    """Time for all pairs' multiplications and additions, at the speed of a large matrix product."""
+    param = case.frame_encoder.param
+    grid = named_grid()
+    height, width = param.img_size
+    n_latents = sum(h * w for h, w in param.grid_sizes)
+    first_arm = 2 * param.dim_arm**2
+    other_arm = 2 * param.dim_arm * (param.dim_arm * (param.n_hidden_layers_arm - 1) + 2)
+    channels = [param.n_grids, *(layer.out_channels for layer in param.layers_synthesis)]
+    first, *others = (
+        2 * n_in * layer.out_channels * layer.kernel_size**2
+        for n_in, layer in zip(channels, param.layers_synthesis, strict=False)
+    )
+    n_weights = {module: len({pair.weight for pair in pairs}) for module, pairs in grid.items()}
+    flop = n_latents * (n_weights["arm"] * first_arm + len(grid["arm"]) * other_arm)
+    flop += height * width * (n_weights["synthesis"] * first + len(grid["synthesis"]) * sum(others))
+    flop += height * width * len(grid["upsampling"]) * (first + sum(others))
+    torch.set_num_threads(threads)
+    matrix = torch.randn(3000, 3000)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return flop * min(seconds) / (2 * 3000**3)
+
+
+def driver_pairs_per_second(n_frames: int) -> float:
+    """Pairs a second of a whole job over small frames, from its first call to its end, results written."""
+    with tempfile.TemporaryDirectory() as folder:
+        (frame,) = SMALL.glob("frame*")
+        for i in range(n_frames):
+            (Path(folder) / f"{i}{frame.suffix}").symlink_to(frame)
+        entry = {"frame": f"*{frame.suffix}", "encoder": str(SMALL / "encoder.safetensors")}
+        config = Path(folder) / "job.yaml"
+        config.write_text(yaml.safe_dump({"frames": [entry], "out": "out", "ray": {"replicas": 2}}))
+        job = load_job(config)
+        shown: list[Lines] = []
+
+        class Timed(Lines):
+            began = 0.0
+
+            def answered(self, *event: Any) -> None:
+                self.began = self.began or time.perf_counter()
+                super().answered(*event)
+
+        run_job(job, Results(job), lambda tally: nullcontext(shown.append(Timed(tally)) or shown[0]))  # type: ignore[func-returns-value]
+        return n_frames * N_PAIRS / (time.perf_counter() - shown[0].began)
+
+
+# --- the run
 
 
 def main() -> int:
     """Run the benchmark; 1 if choices differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", type=Path, help="folder with frame* and encoder.safetensors, in place of --size")
-    parser.add_argument("--size", default="512x512", help="HEIGHTxWIDTH of a tiled frame (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch, in this process (default: %(default)s)")
+    parser.add_argument("--case", default="512x512", help="folder of a case, or a size (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of each process (default: %(default)s)")
+    parser.add_argument("--tune", action="store_true", help="Ray Tune as well; needs the extra 'tune'")
+    parser.add_argument(
+        "--sizes", action="store_true", help=f"the cost at {', '.join(map(str, SIZES))} pixels squared"
+    )
+    parser.add_argument(
+        "--frames", type=int, default=40, help="small frames of the job that shows the driver's speed"
+    )
     parser.add_argument("--out", type=Path, help="file for the measurements, as JSON")
+    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    text, threads = arguments.case, arguments.threads
+    if arguments.way:
+        print(json.dumps(measure_way(arguments.way, text, threads)))  # noqa: T201
+        return 0
 
-    torch.set_num_threads(arguments.threads)
-    height, _, width = arguments.size.partition("x")
-    case = read_case(arguments.case) if arguments.case else tiled_case(int(height), int(width))
-    ways = {**WAYS, REFERENCE: lambda case: reference_sweep(*case, named_grid()).choices}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    choices: dict[str, Choices] = {}
-    for name in [*WAYS, REFERENCE, *WAYS]:
-        print(f"{name} …", file=sys.stderr, flush=True)  # noqa: T201
-        taken, choices[name] = timed(ways[name], case)
-        seconds[name].append(taken)
-
-    n_pairs = sum(map(len, named_grid().values()))
-    reference = statistics.median(seconds[REFERENCE])
-    table = Table("", "seconds", "ratio", "pairs/s", "choices", box=None)
-    for name in (REFERENCE, *WAYS):
-        median = statistics.median(seconds[name])
-        same = "the same" if choices[name] == choices[REFERENCE] else "DIFFERENT"
-        table.add_row(name, f"{median:.1f}", f"{reference / median:.1f}×", f"{n_pairs / median:.0f}", same)
-    size = "×".join(map(str, case[1].img_size))
-    Console().print(f"{size}, {arguments.threads} threads, {n_pairs} pairs; Ray's start and end included")
-    Console().print(table)
+    fast = [name for name in WAYS if name not in (REFERENCE, TUNE)]
+    slow = [REFERENCE, *([TUNE] if arguments.tune else [])]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*slow, *fast)}
+    for name in (*fast, *slow, *fast, *fast):
+        runs[name].append(in_turn(name, text, threads))
+    console = Console(width=110)
+    case = read_case(text)
+    size = "×".join(map(str, case.frame.img_size))
+    floor = floor_seconds(case, threads)
+    seconds = {name: statistics.median(run["seconds"] for run in of_name) for name, of_name in runs.items()}
+    wanted = runs[REFERENCE][0]["choices"]
+    table = Table("", "seconds", "ratio", "pairs/s", "of the floor", "peak MiB", "choices", box=None)
+    for name, of_name in runs.items():
+        same = "the same" if all(run["choices"] == wanted for run in of_name) else "DIFFERENT"
+        memory = "" if "Ray" in name else f"{max(run['mib'] for run in of_name):.0f}"
+        table.add_row(
+            name,
+            f"{seconds[name]:.2f}",
+            f"{seconds[REFERENCE] / seconds[name]:.1f}×",
+            f"{N_PAIRS / seconds[name]:.0f}",
+            f"{floor / seconds[name]:.1%}",
+            memory,
+            same,
+        )
+    console.print(f"{size}, {N_PAIRS} pairs, {threads} threads; floor {floor:.2f} s; Ray was running before")
+    console.print(table)
+    measurements: dict[str, Any] = {"size": size, "floor": floor, "runs": runs}
+    if arguments.sizes:
+        by_size = {side: in_turn("engine, full", f"{side}x{side}", threads) for side in SIZES}
+        table = Table("size", "seconds", "µs a pixel", "peak MiB", "bytes a pixel", box=None)
+        for side, run in by_size.items():
+            pixel, of_memory = run["seconds"] / side**2, run["mib"] * 2**20 / side**2
+            cells = (f"{run['seconds']:.2f}", f"{1e6 * pixel:.2f}", f"{run['mib']:.0f}", f"{of_memory:.0f}")
+            table.add_row(f"{side}×{side}", *cells)
+        console.print(table)
+        measurements["sizes"] = by_size
+    if arguments.frames:
+        measurements["driver"] = driver_pairs_per_second(arguments.frames)
+        console.print(f"a job of {arguments.frames} frames of 64×96: {measurements['driver']:.0f} pairs/s")
     if arguments.out:
-        arguments.out.write_text(json.dumps({"size": size, "seconds": seconds}, indent=1))
-    return 0 if all(choice == choices[REFERENCE] for choice in choices.values()) else 1
+        arguments.out.write_text(json.dumps(measurements, indent=1))
+    return 0 if all(run["choices"] == wanted for of_name in runs.values() for run in of_name) else 1
 
 
 if __name__ == "__main__":
