@@ -1,8 +1,8 @@
 """Measures the sweep of one frame, every way beside the sequential reference, in one run, and compares choices.
 
-Every way runs in a process of its own, for its memory to be its own. The ways are taken in turns, so that a machine
-whose speed drifts is unfair to none: the faster ones run before the reference and after it, and their median counts.
-Ratios are what to quote; seconds vary with the machine.
+Every way runs in a process of its own, for its memory to be its own. The ways are taken in turns, so that a
+machine whose speed drifts is unfair to none: the faster ones run before the reference and after it, and their
+median counts. Ratios are what to quote; seconds vary with the machine.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +29,16 @@ from sweep.config import RayConfig, load_job
 from sweep.job import run_job
 from sweep.progress import Lines
 from sweep.results import Results
-from workers.codec import Frame, FrameEncoder, FrameEncoderManager, Planes, read_frame, read_frame_encoder
+from workers.codec import (
+    Frame,
+    FrameEncoder,
+    FrameEncoderManager,
+    Planes,
+    dump_frame_encoder,
+    parse_frame_encoder,
+    read_frame,
+    read_frame_encoder,
+)
 from workers.measure import EngineOptions, Measurer
 from workers.quantize import QStepPair, Settled, apply_choices
 from workers.reference import measure_plain, reference_sweep
@@ -103,24 +111,32 @@ def on_tune(case: Case, _: str) -> Choices:
     settled: dict[str, Settled] = {}
 
     class Trial(tune.Trainable):  # type: ignore[misc]
-        def setup(self, config: dict[str, Any], case: Case, module: str, settled: dict[str, Settled]) -> None:
-            self.case, self.module, self.settled, self.pair = case, module, settled, config["pair"]
-            torch.set_num_threads(1)
-            self.frame_encoder = quantized(case.frame_encoder, settled)
+        def setup(
+            self, config: dict[str, Any], encoder: bytes, frame: Frame, module: str, settled: dict[str, Settled]
+        ) -> None:
+            self.pair, self.frame, self.module, self.settled = config["pair"], frame, module, settled
+            self.frame_encoder, self.manager = parse_frame_encoder(encoder, "encoder")
+            apply_choices(self.frame_encoder, settled)
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """There is nothing to save, but Tune asks for it after every trial."""
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.pair = new_config["pair"]
             return True
 
         def step(self) -> dict[str, Any]:
-            lmbda = self.case.manager.lmbda
-            pair = QStepPair(*self.pair)
-            rows = measure_plain(self.frame_encoder, self.case.frame, lmbda, self.settled, self.module, [pair])
-            (row,) = rows
+            pairs = [QStepPair(*self.pair)]
+            (row,) = measure_plain(
+                self.frame_encoder, self.frame, self.manager.lmbda, self.settled, self.module, pairs
+            )
             return {"loss": row.loss, "row": row, "done": True}
 
     for module, pairs in named_grid().items():
-        trainable = tune.with_parameters(Trial, case=case, module=module, settled=dict(settled))
+        encoder = dump_frame_encoder(case.frame_encoder, case.manager.lmbda)
+        trainable = tune.with_parameters(
+            Trial, encoder=encoder, frame=case.frame, module=module, settled=dict(settled)
+        )
         results = Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
             param_space={"pair": tune.grid_search([tuple(pair) for pair in pairs])},
@@ -130,13 +146,6 @@ def on_tune(case: Case, _: str) -> Choices:
         rows = {QStepPair(*result.config["pair"]): result.metrics["row"] for result in results}
         settled[module] = min((rows[pair] for pair in pairs), key=lambda row: row.loss).settle()
     return settled
-
-
-def quantized(frame_encoder: FrameEncoder, settled: dict[str, Settled]) -> FrameEncoder:
-    """A copy whose settled modules are quantized."""
-    frame_encoder = deepcopy(frame_encoder)
-    apply_choices(frame_encoder, settled)
-    return frame_encoder
 
 
 REFERENCE, TUNE = "sequential reference", "Ray Tune, grid search"
