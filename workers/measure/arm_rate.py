@@ -17,6 +17,10 @@ _FACTORS = 4
 """Probabilities, of at least 2^−16 each, that are multiplied before one logarithm is taken of them all."""
 
 
+_LEAST_LEVEL, _MOST_LEVEL = -8, 5
+"""Latents of ``2^(n−1)`` to ``2^n`` bits are on level ``n``; the lowest level takes in what is below it."""
+
+
 class LatentTile(NamedTuple):
     """Some latents of one grid, as they follow each other there."""
 
@@ -110,8 +114,10 @@ class ArmRate:
         other._grids, sums = [], []
         for i, grid in enumerate(self._grids):
             of_grid = torch.cat([part for part, tile in zip(bits, self.tiles, strict=True) if tile.grid == i])
-            # In steps of half a bit: within one, latents that lie side by side stay so.
-            order = of_grid.mul(-2).round().sort(stable=True).indices
+            level = torch.frexp(of_grid).exponent.clamp_(_LEAST_LEVEL, _MOST_LEVEL)
+            # Within a level, latents that lie side by side stay so.
+            levels = range(_MOST_LEVEL, _LEAST_LEVEL - 1, -1)
+            order = torch.cat([(level == n).nonzero()[:, 0] for n in levels])
             other._grids.append(grid.ordered(order))
             of_tiles = [of_grid[order[tile.first : tile.end]] for tile in self.tiles if tile.grid == i]
             sums += [part.sum(dtype=torch.float64).item() for part in of_tiles]

@@ -13,10 +13,10 @@ from workers.measure.parallel import Threads
 from workers.measure.row import NEAR_TIE
 from workers.quantize import QStepPair
 
-_ROUNDS = 16
+_ROUNDS = 24
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
 
-_LEAST_TASKS = 16
+_LEAST_TASKS = 8
 """Tiles of groups in a round at least, for the threads not to wait for each other."""
 
 _WORTHWHILE = 1e-3
