@@ -121,7 +121,7 @@ class Contest(Generic[Tile]):
             scale = leader.total / done if done > 0 else 1.0
             parts = self._evaluate([[leader]], tiles[end:])
             weights[:end] = [weight * scale for weight in weights[:end]]
-            weights[end:] = [part.item() for part in parts]
+            weights[end:] = [value for (value,) in parts]
             leader.complete = True
             self._best = min(self._best, self._bound(leader))
             self._cut()
@@ -147,11 +147,11 @@ class Contest(Generic[Tile]):
     def _in_contest(self) -> list[Candidate]:
         return [candidate for group in self._groups for candidate in group]
 
-    def _evaluate(self, groups: Sequence[Sequence[Candidate]], tiles: Sequence[Tile]) -> list[Tensor]:
+    def _evaluate(self, groups: Sequence[Sequence[Candidate]], tiles: Sequence[Tile]) -> list[list[float]]:
         """Add some tiles to the sums of some candidates.
 
         Returns:
-            The parts, ``[n_candidates]`` each, of all tiles of the first group, then of the next.
+            The parts, one of each candidate, of all tiles of the first group, then of the next.
         """
         evaluators = [self._cost.evaluator([c.parameters for c in group]) for group in groups]
         work = [(evaluate, tile) for evaluate in evaluators for tile in tiles]
@@ -160,15 +160,16 @@ class Contest(Generic[Tile]):
             of_group = parts[i * len(tiles) : (i + 1) * len(tiles)]
             seconds = math.fsum(taken for _, taken in of_group) / len(group)
             for part, _ in of_group:
-                for candidate, value in zip(group, part.tolist(), strict=True):
+                for candidate, value in zip(group, part, strict=True):
                     candidate.total += value
             for candidate in group:
                 candidate.seconds += seconds
         return [part for part, _ in parts]
 
 
-def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[Tensor, float]:
+def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[list[float], float]:
     evaluate, tile = work
     start = time.perf_counter()
-    part = evaluate(tile).cpu()  # on a GPU, the time would be that of the launch without this
+    # Plain numbers: small tensors that stay, between large ones that go, would tear the memory to pieces.
+    part: list[float] = evaluate(tile).tolist()
     return part, time.perf_counter() - start

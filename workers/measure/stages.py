@@ -153,8 +153,7 @@ class Stages:
 
     def _parts(self, cost: Cost[Tile], parameters: Parameters) -> list[float]:
         evaluate = cost.evaluator([parameters])
-        parts = self.threads.map(evaluate, cost.tiles, parallel=cost.parallel)
-        return [part.item() for part in parts]
+        return self.threads.map(lambda tile: evaluate(tile).item(), cost.tiles, parallel=cost.parallel)
 
     def _keep(self, key: tuple[object, ...], parts: list[float]) -> None:
         if len(self._sums) >= _KEPT_SUMS:
