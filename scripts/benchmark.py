@@ -110,7 +110,7 @@ def on_tune(case: Case, _: str) -> Choices:
 
     settled: dict[str, Settled] = {}
 
-    class Trial(tune.Trainable):  # type: ignore[misc]
+    class Trial(tune.Trainable):
         def setup(
             self, config: dict[str, Any], encoder: bytes, frame: Frame, module: str, settled: dict[str, Settled]
         ) -> None:
@@ -153,8 +153,8 @@ WAYS: dict[str, tuple[Callable[[Case, str], Choices], str]] = {
     "engine, full": (in_process, "full"),
     "engine, winner": (in_process, "winner"),
     "engine in torch alone, full": (lambda case, mode: in_process(case, mode, compiled=False), "full"),
-    "Ray job, 1 replica": (lambda case, mode: sweep_frame(*case, replicas=1, mode=mode).choices, "full"),  # type: ignore[arg-type]
-    "Ray job, 2 replicas": (lambda case, mode: sweep_frame(*case, replicas=2, mode=mode).choices, "full"),  # type: ignore[arg-type]
+    "Ray job, 1 replica": (lambda case, mode: sweep_frame(*case, replicas=1, mode=mode).choices, "full"),
+    "Ray job, 2 replicas": (lambda case, mode: sweep_frame(*case, replicas=2, mode=mode).choices, "full"),
     REFERENCE: (lambda case, _: reference_sweep(*case, named_grid()).choices, "full"),
     TUNE: (on_tune, "full"),
 }
@@ -237,7 +237,7 @@ def driver_pairs_per_second(n_frames: int) -> float:
                 self.began = self.began or time.perf_counter()
                 super().answered(*event)
 
-        run_job(job, Results(job), lambda tally: nullcontext(shown.append(Timed(tally)) or shown[0]))  # type: ignore[func-returns-value]
+        run_job(job, Results(job), lambda tally: nullcontext(shown.append(Timed(tally)) or shown[0]))
         return n_frames * N_PAIRS / (time.perf_counter() - shown[0].began)
 
 

@@ -16,7 +16,7 @@ from workers.quantize import QStepPair
 _ROUNDS = 24
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
 
-_LEAST_TASKS = 8
+_LEAST_TASKS = 16
 """Tiles of groups in a round at least, for the threads not to wait for each other."""
 
 _WORTHWHILE = 1e-3
@@ -97,8 +97,12 @@ class Contest(Generic[Tile]):
         tiles = [self._cost.tiles[i] for i in order]
         weights = [expected[i] for i in order]
         step = max(-(-len(tiles) // _ROUNDS), -(-_LEAST_TASKS // max(1, len(self._groups))))
-        for end in range(step, len(tiles) + step, step):
-            self._evaluate(self._groups, tiles[end - step : end])
+        start = 0
+        while start < len(tiles):
+            # The heaviest tile alone tells the hopeless from the others.
+            end = start + step if start else 1
+            self._evaluate(self._groups, tiles[start:end])
+            start = end
             if end < len(tiles):
                 self._cut()
                 self._complete_leader(tiles, weights, end)

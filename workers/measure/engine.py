@@ -26,7 +26,7 @@ from workers.measure.cost import Cost
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.row import Measured, RDRow
 from workers.measure.stages import Stages
-from workers.measure.synthesis_error import Target
+from workers.measure.target import Target
 from workers.plain import in_precision
 from workers.quantize import Choices, Counts, QStepPair, kind_of
 

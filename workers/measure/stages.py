@@ -13,7 +13,8 @@ from workers.measure.arm_rate import ArmRate
 from workers.measure.cost import Cost, Parameters, Tile
 from workers.measure.options import EngineOptions
 from workers.measure.parallel import Threads, one_thread
-from workers.measure.synthesis_error import SynthesisError, Target
+from workers.measure.synthesis_error import SynthesisError
+from workers.measure.target import Target
 from workers.quantize import NetworkRate, QStepPair, network_rate, quantize_kind
 
 _KEPT_SUMS = 8
