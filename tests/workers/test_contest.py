@@ -21,8 +21,9 @@ class Numbers:
 
     parallel = True
 
-    def __init__(self, parts: Sequence[Sequence[float]]) -> None:
+    def __init__(self, parts: Sequence[Sequence[float]], poll: Sequence[int] = (0,)) -> None:
         self.tiles = list(range(len(parts)))
+        self.poll = poll
         self._parts = torch.tensor(parts, dtype=torch.float64)
         self.asked: list[tuple[int, int]] = []
 
@@ -48,9 +49,13 @@ def candidates_of(bits: Sequence[int]) -> list[Candidate]:
 
 
 def decide(
-    parts: Sequence[Sequence[float]], bits: Sequence[int], best: float = math.inf, n_groups: int = 2
+    parts: Sequence[Sequence[float]],
+    bits: Sequence[int],
+    best: float = math.inf,
+    n_groups: int = 2,
+    poll: Sequence[int] = (0,),
 ) -> tuple[list[Candidate], Numbers, float]:
-    candidates, numbers = candidates_of(bits), Numbers(parts)
+    candidates, numbers = candidates_of(bits), Numbers(parts, poll)
     groups = [candidates[i::n_groups] for i in range(n_groups)]
     expected = [row[0] if math.isfinite(row[0]) else 0.0 for row in parts]
     known = Contest(numbers, [group for group in groups if group], loss, Threads(1)).decide(best, expected)
@@ -62,6 +67,7 @@ parts_and_bits = st.integers(1, 12).flatmap(
         st.lists(st.lists(st.floats(0, 100), min_size=n, max_size=n), min_size=1, max_size=60),
         st.lists(st.integers(0, 1000), min_size=n, max_size=n),
         st.integers(1, 3),
+        st.sets(st.integers(0, 59)),
     )
 )
 
@@ -69,11 +75,11 @@ parts_and_bits = st.integers(1, 12).flatmap(
 @given(parts_and_bits)
 @settings(deadline=None)
 def test_a_contest_keeps_whoever_can_win_and_never_says_too_much_of_the_others(
-    case: tuple[list[list[float]], list[int], int],
+    case: tuple[list[list[float]], list[int], int, set[int]],
 ) -> None:
-    parts, bits, n_groups = case
+    parts, bits, n_groups, polled = case
 
-    candidates, _, known = decide(parts, bits, n_groups=n_groups)
+    candidates, _, known = decide(parts, bits, n_groups=n_groups, poll=[i for i in polled if i < len(parts)])
 
     losses = [loss(math.fsum(column), n) for column, n in zip(zip(*parts, strict=True), bits, strict=True)]
     best = min(losses)
@@ -98,6 +104,16 @@ def test_whoever_is_behind_after_the_first_tiles_is_not_evaluated_any_further() 
     assert sum(index == 2 for _, index in numbers.asked) < 20
 
 
+def test_whoever_leads_in_the_poll_is_evaluated_first_and_cuts_the_others() -> None:
+    # The heaviest tiles speak for the second candidate, the polled one for the first, which is the best.
+    parts = [[10.0, 9.0]] * 10 + [[1.0, 100.0]] * 20
+
+    candidates, numbers, _ = decide(parts, [0, 0], poll=[15])
+
+    assert [candidate.complete for candidate in candidates] == [True, False]
+    assert [index for _, index in numbers.asked[2:31]] == [0] * 29
+
+
 def test_a_loss_that_is_known_already_cuts_whoever_cannot_beat_it_before_anything_is_evaluated() -> None:
     candidates, numbers, known = decide([[1.0, 1.0]] * 4, [10, 10], best=4.9)
 
@@ -117,12 +133,12 @@ def test_near_ties_of_the_best_are_evaluated_to_the_end() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_found_out_as_such_and_cuts_nobody(value: float) -> None:
     parts = [[1.0, 1.0, 2.0]] * 40
-    parts[0] = [1.0, value, 2.0]
+    parts[0] = [value, 1.0, 2.0]
 
     candidates, _, known = decide(parts, [0, 0, 0])
 
     assert [candidate.complete for candidate in candidates] == [True, True, False]
-    assert not math.isfinite(candidates[1].total)
+    assert not math.isfinite(candidates[0].total)
     assert known == 40.0
 
 

@@ -16,6 +16,8 @@ from workers.measure.cost import Parameters, Workspace, stack
 _FACTORS = 4
 """Probabilities, of at least 2^−16 each, that are multiplied before one logarithm is taken of them all."""
 
+_POLLED = 32
+"""One latent of so many is polled; with these the leader's loss was within 0.02 % of the best at 512×512."""
 
 _LEAST_LEVEL, _MOST_LEVEL = -8, 5
 """Latents of ``2^(n−1)`` to ``2^n`` bits are on level ``n``; the lowest level takes in what is below it."""
@@ -85,11 +87,13 @@ class ArmRate:
         self._grids = [_Grid.of(grid[0, 0]) for grid in latents]
         self._offsets = context_offsets(dim_arm)
         self._names = [f"mlp.{2 * j}" for j in range(n_hidden_layers + 1)]
-        self.tiles = [
-            LatentTile(i, first, min(first + tile, len(grid.values)))
-            for i, grid in enumerate(self._grids)
-            for first in range(0, len(grid.values), tile)
-        ]
+        self.tiles = [part for i in range(len(latents)) for part in self._tiles(i, 0)]
+        self.poll: list[int] = []
+
+    def _tiles(self, grid: int, begin: int) -> list[LatentTile]:
+        """Tiles of a grid from some latent on."""
+        end, tile = len(self._grids[grid].values), self._tile
+        return [LatentTile(grid, first, min(first + tile, end)) for first in range(begin, end, tile)]
 
     def bits(self, parameters: Parameters) -> Callable[[LatentTile], Tensor]:
         """Bits of every latent of a tile, ``[T]``."""
@@ -102,7 +106,7 @@ class ArmRate:
         return of_tile
 
     def heaviest_first(self, bits: Sequence[Tensor]) -> tuple["ArmRate", list[float]]:
-        """The same with the latents of each grid in another order: those that cost the most bits come first.
+        """The same with the latents of each grid in another order: a poll, then those that cost the most bits.
 
         Args:
             bits: of the latents, tile by tile.
@@ -111,16 +115,21 @@ class ArmRate:
             Itself reordered; and the bits of each tile then.
         """
         other = copy(self)
-        other._grids, sums = [], []
+        other._grids, other.tiles, other.poll, sums = [], [], [], []
         for i, grid in enumerate(self._grids):
             of_grid = torch.cat([part for part, tile in zip(bits, self.tiles, strict=True) if tile.grid == i])
             level = torch.frexp(of_grid).exponent.clamp_(_LEAST_LEVEL, _MOST_LEVEL)
+            place = (_MOST_LEVEL + 1 - level).to(torch.uint8)  # bytes are sorted many times faster
+            polled = place[_POLLED // 2 :: _POLLED].zero_()
             # Within a level, latents that lie side by side stay so.
-            levels = range(_MOST_LEVEL, _LEAST_LEVEL - 1, -1)
-            order = torch.cat([(level == n).nonzero()[:, 0] for n in levels])
+            order = place.sort(stable=True).indices
             other._grids.append(grid.ordered(order))
-            of_tiles = [of_grid[order[tile.first : tile.end]] for tile in self.tiles if tile.grid == i]
-            sums += [part.sum(dtype=torch.float64).item() for part in of_tiles]
+            tiles = other._tiles(i, len(polled))
+            if len(polled):
+                other.poll.append(len(other.tiles))
+                tiles.insert(0, LatentTile(i, 0, len(polled)))
+            other.tiles += tiles
+            sums += [of_grid[order[tile.first : tile.end]].sum(dtype=torch.float64).item() for tile in tiles]
         return other, sums
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:

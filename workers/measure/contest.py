@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic, NamedTuple
 
 from torch import Tensor
 
@@ -13,14 +13,11 @@ from workers.measure.parallel import Threads
 from workers.measure.row import NEAR_TIE
 from workers.quantize import QStepPair
 
-_ROUNDS = 24
+_ROUNDS = 32
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
 
 _LEAST_TASKS = 16
 """Tiles of groups in a round at least, for the threads not to wait for each other."""
-
-_WORTHWHILE = 1e-3
-"""Fraction by which a candidate must promise to be better than the best, to be evaluated in full out of turn."""
 
 
 @dataclass(eq=False)
@@ -49,6 +46,13 @@ class Candidate:
         self.rate_nn_bit = min(self.rate_nn_bit, rate_nn_bit)
 
 
+class _Group(NamedTuple):
+    """Candidates that share their weights, and what gives their parts of a tile."""
+
+    candidates: Sequence[Candidate]
+    evaluate: Callable[[Any], Tensor]
+
+
 class Contest(Generic[Tile]):
     """Evaluates candidates.
 
@@ -68,7 +72,7 @@ class Contest(Generic[Tile]):
         threads: Threads,
     ) -> None:
         self._cost = cost
-        self._groups = [list(group) for group in groups]
+        self._groups = [self._group(group) for group in groups]
         self._loss = loss
         self._threads = threads
         self._best = math.inf  # complete loss
@@ -86,58 +90,54 @@ class Contest(Generic[Tile]):
 
         Args:
             best: complete loss that is known already, or infinity.
-            expected: of each tile, about what it will add. The heaviest come first, for the bounds to rise early.
+            expected: of each tile, about what it will add. After the poll, which finds a good candidate to begin
+                with, the heaviest come first, for the bounds to rise early.
 
         Returns:
             The best complete loss that is known now.
         """
         self._best = best
         self._cut()
-        order = sorted(range(len(expected)), key=lambda i: -expected[i])
+        poll = self._cost.poll
+        order = sorted(set(range(len(expected))).difference(poll), key=lambda i: -expected[i])
         tiles = [self._cost.tiles[i] for i in order]
-        weights = [expected[i] for i in order]
+        self._evaluate(self._groups, [self._cost.tiles[i] for i in poll])
+        polled = math.fsum(expected[i] for i in poll)
+        self._complete_leader(tiles, math.fsum(expected) / polled if polled > 0 else 1.0)
         step = max(-(-len(tiles) // _ROUNDS), -(-_LEAST_TASKS // max(1, len(self._groups))))
-        start = 0
-        while start < len(tiles):
-            # The heaviest tile alone tells the hopeless from the others.
-            end = start + step if start else 1
-            self._evaluate(self._groups, tiles[start:end])
-            start = end
-            if end < len(tiles):
-                self._cut()
-                self._complete_leader(tiles, weights, end)
+        for start in range(0, len(tiles), step):
+            self._cut()
+            self._evaluate(self._groups, tiles[start : start + step])
         self._finish()
         return self._best
 
-    def _complete_leader(self, tiles: Sequence[Tile], weights: list[float], end: int) -> None:
-        """Evaluate in full whoever promises to be the best: its loss cuts the others.
+    def _complete_leader(self, remaining: Sequence[Tile], growth: float) -> None:
+        """Evaluate in full whoever promises, after the poll, to be the best: its loss cuts the others.
 
         Args:
-            tiles: all of them.
-            weights: about what each adds; becomes what they added to the leader.
-            end: how many have been evaluated.
+            remaining: tiles after the poll.
+            growth: from the sum over the polled tiles to the sum over all.
         """
-        done = math.fsum(weights[:end])
-        growth = math.fsum(weights) / done if done > 0 else 1.0
         promises = [(self._loss(c.total * growth, c.rate_nn_bit), c) for c in self._in_contest()]
-        promise, leader = min(promises, key=lambda item: item[0], default=(math.inf, None))
-        if leader is not None and promise < self._best * (1 - _WORTHWHILE):
-            scale = leader.total / done if done > 0 else 1.0
-            parts = self._evaluate([[leader]], tiles[end:])
-            weights[:end] = [weight * scale for weight in weights[:end]]
-            weights[end:] = [value for (value,) in parts]
+        better = [(promise, c) for promise, c in promises if promise < self._best]
+        if better:
+            _, leader = min(better, key=lambda item: item[0])
+            self._evaluate([self._group([leader])], remaining)
             leader.complete = True
             self._best = min(self._best, self._bound(leader))
-            self._cut()
 
     def _cut(self) -> None:
         """Keep those that are not complete and may still win."""
         limit = self._best * (1 + NEAR_TIE)
-        # What is not finite stays, to be found out as such.
-        groups = (
-            [c for c in group if not c.complete and not limit < self._bound(c) < math.inf] for group in self._groups
-        )
-        self._groups = [group for group in groups if group]
+        groups = []
+        for group in self._groups:
+            # What is not finite stays, to be found out as such.
+            kept = [c for c in group.candidates if not c.complete and not limit < self._bound(c) < math.inf]
+            if len(kept) == len(group.candidates):
+                groups.append(group)
+            elif kept:
+                groups.append(self._group(kept))
+        self._groups = groups
 
     def _finish(self) -> None:
         for candidate in self._in_contest():
@@ -149,26 +149,23 @@ class Contest(Generic[Tile]):
         return self._loss(candidate.total, candidate.rate_nn_bit)
 
     def _in_contest(self) -> list[Candidate]:
-        return [candidate for group in self._groups for candidate in group]
+        return [candidate for group in self._groups for candidate in group.candidates]
 
-    def _evaluate(self, groups: Sequence[Sequence[Candidate]], tiles: Sequence[Tile]) -> list[list[float]]:
-        """Add some tiles to the sums of some candidates.
+    def _group(self, candidates: Sequence[Candidate]) -> _Group:
+        return _Group(candidates, self._cost.evaluator([candidate.parameters for candidate in candidates]))
 
-        Returns:
-            The parts, one of each candidate, of all tiles of the first group, then of the next.
-        """
-        evaluators = [self._cost.evaluator([c.parameters for c in group]) for group in groups]
-        work = [(evaluate, tile) for evaluate in evaluators for tile in tiles]
+    def _evaluate(self, groups: Sequence[_Group], tiles: Sequence[Tile]) -> None:
+        """Add some tiles to the sums of some candidates."""
+        work = [(group.evaluate, tile) for group in groups for tile in tiles]
         parts = self._threads.map(_timed, work, parallel=self._cost.parallel)
-        for i, group in enumerate(groups):
+        for i, (candidates, _) in enumerate(groups):
             of_group = parts[i * len(tiles) : (i + 1) * len(tiles)]
-            seconds = math.fsum(taken for _, taken in of_group) / len(group)
+            seconds = math.fsum(taken for _, taken in of_group) / len(candidates)
             for part, _ in of_group:
-                for candidate, value in zip(group, part, strict=True):
+                for candidate, value in zip(candidates, part, strict=True):
                     candidate.total += value
-            for candidate in group:
+            for candidate in candidates:
                 candidate.seconds += seconds
-        return [part for part, _ in parts]
 
 
 def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[list[float], float]:

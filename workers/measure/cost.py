@@ -19,6 +19,10 @@ class Cost(Protocol[Tile]):
         """Parts of the frame; together they are all of it."""
 
     @property
+    def poll(self) -> Sequence[int]:
+        """Which tiles tell best, for how few they are, how candidates compare over all of them."""
+
+    @property
     def parallel(self) -> bool:
         """Whether tiles may be evaluated in several threads at a time."""
 

@@ -24,6 +24,9 @@ _SHARE_SAMPLES = 1 << 17
 """Frames of more samples share their first product among the biases of a weight step, with the compiled kernel too,
 which could do without for the bits of the codec."""
 
+_POLLED = 3
+"""Tiles that are polled, spread over the frame."""
+
 _GRID = 64
 """With its margins a tile is a multiple of so many pixels wide: the kernel computes that many at a time."""
 
@@ -67,6 +70,8 @@ class SynthesisError:
         else:
             margin = 2 * sum(layer.kernel_size // 2 for layer in layers)
             self.tiles = list(_tiles(height, width, margin, tile))
+        n_tiles = len(self.tiles)
+        self.poll = sorted({(2 * i + 1) * n_tiles // (2 * _POLLED) for i in range(_POLLED)})
 
     @property
     def fast_kernel(self) -> ctypes.CDLL | None:
