@@ -26,6 +26,7 @@ from rich.table import Table
 from sweep import named_grid, sweep_frame
 from sweep.cluster import connect
 from sweep.config import RayConfig, load_job
+from sweep.grid import Grid
 from sweep.job import run_job
 from sweep.progress import Lines
 from sweep.results import Results
@@ -93,11 +94,11 @@ def read_case(text: str) -> Case:
 # --- ways to sweep a frame; each gives its choices
 
 
-def in_process(case: Case, mode: str, *, compiled: bool = True) -> Choices:
+def in_process(case: Case, mode: str, *, compiled: bool = True, grid: Grid | None = None) -> Choices:
     """The engine alone, module by module."""
     options, choices = EngineOptions(compiled=compiled), {}
     measurer = Measurer(*case[:2], case.manager.lmbda, threads=torch.get_num_threads(), options=options)
-    for module, pairs in named_grid().items():
+    for module, pairs in (grid or named_grid()).items():
         rows = measurer.measure(choices, module, pairs, None if mode == "full" else float("inf"))
         choices[module] = min(rows, key=lambda row: row.loss).settle()
     return choices
@@ -168,6 +169,9 @@ def measure_way(name: str, text: str, threads: int) -> dict[str, Any]:
     # A Ray that runs already, as on a cluster: its own start and end are not the job's.
     with connect(RayConfig(replicas=threads)) if "Ray" in name else nullcontext():
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        if "engine" in name:
+            # Threads that start and pages that are touched for the first time: once in a replica's life of frames.
+            in_process(case, mode, grid={module: pairs[-1:] for module, pairs in named_grid().items()})
         start = time.perf_counter()
         choices = way(case, mode)
         seconds = time.perf_counter() - start

@@ -4,19 +4,20 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, NamedTuple
 
 from torch import Tensor
 
 from workers.measure.cost import Cost, Parameters, Tile
-from workers.measure.parallel import Threads
+from workers.measure.parallel import Threads, one_thread
 from workers.measure.row import NEAR_TIE
 from workers.quantize import QStepPair
 
 _ROUNDS = 32
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
 
-_LEAST_TASKS = 16
+_LEAST_TASKS = 8
 """Tiles of groups in a round at least, for the threads not to wait for each other."""
 
 
@@ -105,9 +106,17 @@ class Contest(Generic[Tile]):
         polled = math.fsum(expected[i] for i in poll)
         self._complete_leader(tiles, math.fsum(expected) / polled if polled > 0 else 1.0)
         step = max(-(-len(tiles) // _ROUNDS), -(-_LEAST_TASKS // max(1, len(self._groups))))
-        for start in range(0, len(tiles), step):
-            self._cut()
-            self._evaluate(self._groups, tiles[start : start + step])
+        with one_thread():
+            before: Callable[[], None] | None = None
+            for start in range(0, len(tiles), step):
+                self._cut()
+                started = self._start(self._groups, tiles[start : start + step])
+                # Only now is the round before waited for: no thread stands still between rounds.
+                if before is not None:
+                    before()
+                before = started
+            if before is not None:
+                before()
         self._finish()
         return self._best
 
@@ -156,10 +165,21 @@ class Contest(Generic[Tile]):
 
     def _evaluate(self, groups: Sequence[_Group], tiles: Sequence[Tile]) -> None:
         """Add some tiles to the sums of some candidates."""
+        with one_thread():
+            self._start(groups, tiles)()
+
+    def _start(self, groups: Sequence[_Group], tiles: Sequence[Tile]) -> Callable[[], None]:
+        """Begin to evaluate some tiles; what this gives waits for them, and adds them to the sums."""
         work = [(group.evaluate, tile) for group in groups for tile in tiles]
-        parts = self._threads.map(_timed, work, parallel=self._cost.parallel)
+        finish = self._threads.start(_timed, work, parallel=self._cost.parallel)
+        return partial(self._add, groups, len(tiles), finish)
+
+    def _add(
+        self, groups: Sequence[_Group], n_tiles: int, finish: Callable[[], list[tuple[list[float], float]]]
+    ) -> None:
+        parts = finish()
         for i, (candidates, _) in enumerate(groups):
-            of_group = parts[i * len(tiles) : (i + 1) * len(tiles)]
+            of_group = parts[i * n_tiles : (i + 1) * n_tiles]
             seconds = math.fsum(taken for _, taken in of_group) / len(candidates)
             for part, _ in of_group:
                 for candidate, value in zip(candidates, part, strict=True):

@@ -6,7 +6,7 @@ each other. And they spin meanwhile, which on a busy machine costs many times wh
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -32,15 +32,23 @@ class Threads:
         self, function: Callable[[Item], Result], items: Iterable[Item], *, parallel: bool = True
     ) -> list[Result]:
         """The function of each item, in order, in inference mode; in this thread unless ``parallel``."""
+        with one_thread() if self._pool is not None and parallel else nullcontext():
+            return self.start(function, items, parallel=parallel)()
+
+    def start(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, parallel: bool = True
+    ) -> Callable[[], list[Result]]:
+        """Begin what :meth:`map` does, in :func:`one_thread`; what this gives waits for the results."""
 
         def inferred(item: Item) -> Result:
             with torch.inference_mode():
                 return function(item)
 
         if self._pool is None or not parallel:
-            return [inferred(item) for item in items]
-        with one_thread():
-            return list(self._pool.map(inferred, items))
+            done = [inferred(item) for item in items]
+            return lambda: done
+        under_way = self._pool.map(inferred, items)
+        return lambda: list(under_way)
 
 
 def _use_one_thread() -> None:
