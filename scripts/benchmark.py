@@ -271,7 +271,7 @@ def main() -> int:
     fast = [name for name in WAYS if name not in (REFERENCE, TUNE)]
     slow = [REFERENCE, *([TUNE] if arguments.tune else [])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (*slow, *fast)}
-    for name in (*fast, *slow, *fast, *fast):
+    for name in (*fast, *fast, *slow, *fast, *fast, *fast):
         runs[name].append(in_turn(name, text, threads))
     console = Console(width=110)
     case = read_case(text)

@@ -105,13 +105,14 @@ def sweep_frame(
             pool: Pool = LocalPool(Replica(str(device), torch.get_num_threads()))
             source = FrameSource("frame", lambda: frame, lambda: (frame_encoder, frame_encoder_manager))
         else:
-            stack.enter_context(connect(RayConfig(replicas=replicas)))
-            pool = ray_pool = RayPool(replicas)
+            config = RayConfig(replicas=replicas)
+            stack.enter_context(connect(config))
+            pool = ray_pool = RayPool(config)
             stack.callback(ray_pool.close)
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda))
             source = FrameSource("frame", pool.share(frame), partial(parse_shared, read, "frame"))
         outcome = _Outcome()
-        Driver(pool, {source.id: source}, grid or named_grid(), FitConfig(), "auto", outcome, mode).run()
+        Driver(pool, [source], grid or named_grid(), FitConfig(), outcome, mode=mode).run()
     ended = outcome.frame
     assert ended is not None
     if ended.error is not None:
@@ -128,6 +129,8 @@ class _Outcome:
     def called(self, call: Call) -> None: ...
 
     def answered(self, call: Call, event: CallDone | CallFailed) -> None: ...
+
+    def lost(self, call: Call, reason: str) -> None: ...
 
     def fitting(self, frame: str, progress: FitProgress) -> None: ...
 

@@ -21,7 +21,9 @@ from sweep.job import Outcome, run_job
 from sweep.progress import logging_to, show
 from sweep.report import write_report
 from sweep.results import FRAMES_FILE, Results
-from workers.errors import ClusterError, QsweepError
+from sweep.status import read_status
+from workers.errors import ClaimError, ClusterError, QsweepError
+from workers.files import describe
 
 FAILED, WRONG = 1, 2
 _SHOWN_FRAMES = 20
@@ -93,9 +95,8 @@ def run(
         try:
             outcome = run_job(job, results, partial(show, console=console))
         except QsweepError as error:
-            raise _stop(error, WRONG if isinstance(error, ClusterError) else FAILED) from None
-    _show_outcome(job, outcome)
-    if outcome.failed:
+            raise _stop(error, WRONG if isinstance(error, ClusterError | ClaimError) else FAILED) from None
+    if _show_outcome(job, outcome):
         raise typer.Exit(FAILED)
 
 
@@ -108,6 +109,19 @@ def report(
     """Write report.html anew from a job's results."""
     try:
         typer.echo(write_report(out))
+    except QsweepError as error:
+        raise _stop(error, WRONG) from None
+
+
+@app.command()
+def status(
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
+    ],
+) -> None:
+    """Tell how far a job is, from its results alone, on any machine."""
+    try:
+        typer.echo(read_status(out))
     except QsweepError as error:
         raise _stop(error, WRONG) from None
 
@@ -137,25 +151,28 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _show_outcome(job: Job, outcome: Outcome) -> None:
-    """A line per frame, failures with their reasons, and where everything is."""
+def _show_outcome(job: Job, outcome: Outcome) -> int:
+    """A line per frame, failures with their reasons, and where everything is; give the number of failures."""
     console = Console(highlight=False)
+    done, failed = outcome.of("done"), outcome.of("failed")
     table = Table("frame", "bpp", "networks bpp", "PSNR dB", "loss", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for record in outcome.done[:_SHOWN_FRAMES]:
+    for record in done.slice(0, _SHOWN_FRAMES).to_pylist():
         networks = record["rate_nn_bpp"]
         numbers = (record["rate_latent_bpp"] + networks, networks, record["psnr_db"], record["loss"])
         cells = (f"{n:{spec}}" for n, spec in zip(numbers, (".4f", ".4f", ".3f", ".6g"), strict=True))
         table.add_row(escape(record["frame"]), *cells)
-    if outcome.done:
+    if done.num_rows:
         console.print(table)
-    for record in outcome.failed[:_SHOWN_FRAMES]:
+    for record in failed.slice(0, _SHOWN_FRAMES).to_pylist():
         console.print(f"{record['frame']} failed: {record['error']}", markup=False, soft_wrap=True)
-    if max(len(outcome.done), len(outcome.failed)) > _SHOWN_FRAMES:
+    if max(done.num_rows, failed.num_rows) > _SHOWN_FRAMES:
         console.print(f"all of them in {FRAMES_FILE}")
-    n_done, n_failed = len(outcome.done), len(outcome.failed)
-    console.print(f"{n_done} done, {n_failed} failed; results in {job.config.out}", markup=False, soft_wrap=True)
+    where = describe(job.config.out)
+    summary = f"{done.num_rows} done, {failed.num_rows} failed; results in {where}"
+    console.print(summary, markup=False, soft_wrap=True)
+    return int(failed.num_rows)
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 # Ray reads these when it is imported: nothing is reported to anyone, and an embedded cluster is reachable from
 # this machine alone.
@@ -19,9 +21,11 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweep.config import FitConfig, RayConfig
+from sweep.deadline import Deadlines
 from sweep.driver import Progress, perform
-from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaLost, ReplicaReady
+from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaId, ReplicaLost, ReplicaReady
 from workers.errors import ClusterError, QsweepError, ReplicaError
+from workers.files import reason_of
 from workers.fit import FitProgress
 from workers.measure import EngineOptions
 from workers.replica import Replica
@@ -32,7 +36,11 @@ _log = logging.getLogger(__name__)
 _Shared = TypeVar("_Shared")
 
 _OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
-_PATIENCE_SECONDS = 30.0  # between two warnings that no replica could be started
+_KNOCK_SECONDS = 10.0  # for a cluster to answer at all
+_LOOK_SECONDS = 2.0  # between two looks at the cluster and at what hangs
+_FIRST_PATIENCE_SECONDS = 10.0  # before the first warning that some replicas could not be started
+_PATIENCE_SECONDS = 60.0  # between two of them
+_RETIRED_ON_A_NODE = 2  # replicas, before no more are started there
 
 
 @contextmanager
@@ -63,7 +71,7 @@ def connect(config: RayConfig) -> Iterator[None]:
                     )
         except Exception as error:  # Ray raises several unrelated types
             where = address or "an embedded Ray"
-            raise ClusterError(f"ray.address: {where} cannot be used: {_first_line(error)}") from None
+            raise ClusterError(f"ray.address: {where} cannot be used: {reason_of(error)}") from None
     try:
         yield
     finally:
@@ -75,7 +83,7 @@ def _knock(address: str) -> None:
     """Raise ``OSError`` if nobody listens at ``host:port``: Ray itself tries that for a quarter of an hour."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 @contextmanager
@@ -102,51 +110,161 @@ def _embedded_cpus(replicas: int | Literal["auto"]) -> int:
     return _cpus() if replicas == "auto" else max(_cpus(), replicas)
 
 
+class Node(NamedTuple):
+    """What a node of the cluster has, all in all."""
+
+    id: str
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def all(cls) -> "list[Node]":
+        """The nodes that are alive."""
+        alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        return [cls(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
+
+
+class Shape(NamedTuple):
+    """What a replica needs.
+
+    Attributes:
+        cpus: cores, and as many threads.
+        gpus: of one node; a fraction to share one.
+    """
+
+    cpus: int
+    gpus: float
+
+    @classmethod
+    def of(cls, config: RayConfig, nodes: Sequence[Node]) -> "Shape":
+        """What a configuration asks for, on these nodes."""
+        if isinstance(config.gpus_per_replica, float):
+            gpus = config.gpus_per_replica
+        else:
+            gpus = 1.0 if any(node.gpus for node in nodes) else 0.0
+        if isinstance(config.cpus_per_replica, int):
+            cpus = config.cpus_per_replica
+        elif gpus or not isinstance(config.replicas, int):
+            cpus = 1
+        else:
+            share = int(sum(node.cpus for node in nodes)) // config.replicas
+            cpus = max(1, min(share, int(max((node.cpus for node in nodes), default=1))))
+        return cls(cpus, gpus)
+
+    def room(self, nodes: Iterable[Node]) -> int:
+        """How many replicas find room on some nodes."""
+        return sum(self._on(node) for node in nodes)
+
+    def _on(self, node: Node) -> int:
+        by_cpus = int(node.cpus // self.cpus)
+        if not self.gpus:
+            return by_cpus
+        # A fraction is of one GPU: what is left over of each is no use.
+        by_gpus = int(node.gpus) * int(1 / self.gpus) if self.gpus < 1 else int(node.gpus // self.gpus)
+        return min(by_cpus, by_gpus)
+
+    def __str__(self) -> str:
+        return f"{self.cpus} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+
+
+class _Actor(Replica):
+    """A replica as Ray runs it."""
+
+    def where(self) -> tuple[str, str, str]:
+        """Its device; its node, by name and by id."""
+        return self.ping(), socket.gethostname(), ray.get_runtime_context().get_node_id()
+
+
+@dataclass
+class _Pending:
+    """A call that Ray has not answered, or ``None`` for the start of a replica.
+
+    Attributes:
+        replica: who is to answer.
+        call: what it was asked.
+        start: when.
+        last: when there was a sign of life of it.
+    """
+
+    replica: str
+    call: Call | None
+    start: float = field(default_factory=time.perf_counter)
+    last: float = field(default_factory=time.perf_counter)
+
+
 class RayPool:
     """Replicas as actors of the Ray that this process is connected to.
 
-    A replica that dies is replaced by another; the calls it was at are reported as lost with it.
+    A replica that dies, hangs or is retired is replaced by another; the calls it was at are reported as lost with
+    it. Where their number is ``auto``, there are more when nodes join the cluster, and fewer when some leave.
 
     Args:
-        replicas: their number; ``auto`` for one per GPU of the cluster, or else one per CPU.
+        config: how many replicas, what each needs, and how long one may be without an answer.
         options: how they measure.
     """
 
-    def __init__(self, replicas: int | Literal["auto"], options: EngineOptions | None = None) -> None:
-        resources = _resources()
-        cpus, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-        self.n_replicas = (gpus or max(1, cpus)) if replicas == "auto" else replicas
-        threads = 1 if gpus else max(1, cpus // self.n_replicas)
-        self._actor: Any = ray.remote(Replica).options(
-            num_cpus=threads,
-            num_gpus=min(1, gpus / self.n_replicas) if gpus else 0,
-            max_restarts=0,
-        )
-        self._threads = threads
+    def __init__(self, config: RayConfig, options: EngineOptions | None = None) -> None:
+        self._config = config
+        nodes = Node.all()
+        self._shape = Shape.of(config, nodes)
         self._options = options
+        self._deadlines = Deadlines(config.patience)
         self._names = 0
         self._actors: dict[str, Any] = {}
-        self._pending: dict[Any, tuple[str, Call | None, float]] = {}  # what Ray will answer, to whom
+        self._nodes: dict[str, str] = {}  # of the replicas that are ready, by id
+        self._retired: Counter[str] = Counter()  # replicas, by node
+        self._pending: dict[Any, _Pending] = {}  # by what Ray will answer
         self._losses_in_a_row = 0
-        self._asked = time.monotonic()
-        for _ in range(self.n_replicas):
-            self._start_replica()
+        self._started = self._looked = time.monotonic()
+        self._warned = self._started - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
+        self._adjust(nodes)
 
-    def _start_replica(self) -> None:
+    @property
+    def n_replicas(self) -> int:
+        """How many are ready, or start."""
+        return len(self._actors)
+
+    def _adjust(self, nodes: Sequence[Node]) -> None:
+        """Start as many replicas as there should be; stop none but those that find no room any more."""
+        replicas = self._config.replicas
+        wanted = replicas if isinstance(replicas, int) else max(1, self._shape.room(nodes))
+        while len(self._actors) < wanted:
+            self._start_replica(nodes)
+        for name in [name for name in self._actors if name not in self._nodes][: len(self._actors) - wanted]:
+            self._drop(name)
+
+    def _start_replica(self, nodes: Sequence[Node]) -> None:
         name = f"r{self._names}"
         self._names += 1
-        actor = self._actors[name] = self._actor.remote(threads=self._threads, options=self._options)
-        self._pending[actor.ping.remote()] = (name, None, time.perf_counter())
+        shape, selector = self._shape, {}
+        bad = [node.id for node in nodes if self._retired[node.id] >= _RETIRED_ON_A_NODE]
+        if bad and shape.room(node for node in nodes if node.id not in bad):
+            selector = {"ray.io/node-id": f"!in({','.join(bad)})"}
+        actor = ray.remote(_Actor).options(
+            num_cpus=shape.cpus, num_gpus=shape.gpus, max_restarts=0, label_selector=selector
+        )
+        self._actors[name] = actor.remote(threads=shape.cpus, options=self._options)
+        self._pending[self._actors[name].where.remote()] = _Pending(name, None)
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
         """Send a call to its actor."""
         actor = self._actors[call.replica]
         reply = perform(_Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
-        self._pending[reply] = (call.replica, call, time.perf_counter())
+        self._pending[reply] = _Pending(call.replica, call)
 
     def share(self, content: _Shared) -> Callable[[], _Shared]:
         """Put something into Ray's object store, once for all replicas."""
         return cast("Callable[[], _Shared]", partial(ray.get, ray.put(content)))
+
+    def retire(self, replica: ReplicaId, reason: str) -> None:
+        """Stop a replica that does no good, and start another; not where that happened before, if there is room."""
+        if replica not in self._actors:
+            return
+        node = self._nodes[replica]
+        self._retired[node] += 1
+        _log.warning("replica %s on node %s is retired: %s", replica, node[:8], reason)
+        self._drop(replica)
+        self._adjust(Node.all())
 
     def wait(self, timeout: float) -> list[Event | Progress]:
         """See :class:`~sweep.driver.Pool`.
@@ -163,69 +281,101 @@ class RayPool:
         for reply in ready:
             if reply in self._pending:
                 events += self._take(reply)
-        self._warn_if_waiting()
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            events += self._stop_hanging()
+            nodes = Node.all()
+            self._adjust(nodes)
+            self._warn_if_waiting(nodes)
         return events
 
     def _take(self, reply: Any) -> Iterator[Event | Progress]:
-        name, call, start = self._pending[reply]
+        pending = self._pending[reply]
+        name, call = pending.replica, pending.call
         try:
             if call is not None and isinstance(call.work, Fit):
                 answer = ray.get(next(reply))
                 if isinstance(answer, FitProgress):
-                    yield Progress(call.frame, answer)
+                    self._note_life(pending)
+                    yield Progress(call.id, answer)
                     return
             else:
                 answer = ray.get(reply)
         except RayActorError as error:
-            yield from self._lost(name, _first_line(error))
+            yield from self._lost(name, reason_of(error))
             return
         except RayTaskError as error:
             del self._pending[reply]
             assert call is not None
             cause = error.cause if isinstance(error.cause, Exception) else error
             # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
-            final = isinstance(cause, QsweepError)
+            final = isinstance(cause, QsweepError) and not isinstance(cause, ReplicaError)
             yield CallFailed(call.id, cause, final)
             return
         except RayError as error:  # an object that was lost, a node that is full, …
             del self._pending[reply]
             if call is None:
-                yield from self._lost(name, _first_line(error))
+                yield from self._lost(name, reason_of(error))
             else:
                 yield CallFailed(call.id, error, final=False)
             return
         del self._pending[reply]
+        self._note_life(pending)
         if call is None:
-            _log.info("replica %s is ready on %s", name, answer)
+            device, host, self._nodes[name] = answer
+            _log.info("replica %s is ready on %s of %s", name, device, host)
             yield ReplicaReady(name)
         else:
             self._losses_in_a_row = 0
-            yield CallDone(call.id, answer, time.perf_counter() - start)
+            yield CallDone(call.id, answer, pending.last - pending.start)
+
+    def _note_life(self, pending: _Pending) -> None:
+        now = time.perf_counter()
+        if pending.call is not None:
+            self._deadlines.answered(pending.call, now - pending.last)
+        pending.last = now
+
+    def _stop_hanging(self) -> Iterator[Event]:
+        """Replicas that have been at a call for much too long are as good as dead."""
+        now = time.perf_counter()
+        for pending in list(self._pending.values()):
+            if pending.call is not None:
+                seconds = self._deadlines.seconds(pending.call)
+                if now - pending.last > seconds:
+                    yield from self._lost(pending.replica, f"it hangs: no answer within {seconds:.0f} s")
 
     def _lost(self, name: str, reason: str) -> Iterator[Event]:
         """A replica died: forget it, and start another one in its place."""
-        self._pending = {reply: entry for reply, entry in self._pending.items() if entry[0] != name}
-        del self._actors[name]
+        self._drop(name)
         self._losses_in_a_row += 1
-        if self._losses_in_a_row > 3 * self.n_replicas + 3:
+        if self._losses_in_a_row > 3 * len(self._actors) + 6:
             raise ReplicaError(
                 f"{self._losses_in_a_row} replicas died in a row without an answer, the last one: {reason}"
             )
         _log.warning("replica %s was lost: %s", name, reason)
-        self._start_replica()
+        self._adjust(Node.all())
         yield ReplicaLost(name, reason)
 
-    def _warn_if_waiting(self) -> None:
-        waiting = [name for name, call, _ in self._pending.values() if call is None]
-        if waiting and time.monotonic() - self._asked > _PATIENCE_SECONDS:
-            self._asked = time.monotonic()
-            resources = _resources()
+    def _drop(self, name: str) -> None:
+        """Forget a replica, and stop it if it still runs."""
+        self._pending = {reply: pending for reply, pending in self._pending.items() if pending.replica != name}
+        self._nodes.pop(name, None)
+        ray.kill(self._actors.pop(name))
+
+    def _warn_if_waiting(self, nodes: Sequence[Node]) -> None:
+        n_waiting = sum(pending.call is None for pending in self._pending.values())
+        if n_waiting and time.monotonic() - self._warned > _PATIENCE_SECONDS:
+            self._warned = time.monotonic()
             _log.warning(
-                "%d of %d replicas have not started yet: each needs %s, and the cluster has %s",
-                len(waiting),
-                self.n_replicas,
-                "a GPU and a CPU" if resources.get("GPU") else f"{self._threads} CPU",
-                {name: n for name, n in resources.items() if name in ("CPU", "GPU")},
+                "%d of %d replicas have not started yet: each needs %s, and the cluster has %g CPU and %g GPU on "
+                "%d nodes, room for %d",
+                n_waiting,
+                len(self._actors),
+                self._shape,
+                sum(node.cpus for node in nodes),
+                sum(node.gpus for node in nodes),
+                len(nodes),
+                self._shape.room(nodes),
             )
 
     def close(self) -> None:
@@ -234,10 +384,6 @@ class RayPool:
             ray.kill(actor)
         self._actors.clear()
         self._pending.clear()
-
-
-def _resources() -> dict[str, float]:
-    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 class _Sender:
@@ -249,8 +395,3 @@ class _Sender:
     def __getattr__(self, method: str) -> Any:
         remote = getattr(self._actor, method)
         return (remote.options(num_returns="streaming") if method == "fit" else remote).remote
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -1,22 +1,29 @@
 """Configuration of a job: read, validated, resolved; unknown keys fail."""
 
-import glob
-import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from sweep.explain import explain
+from sweep.frames import MANIFESTS, FrameList, list_frames, resolve
 from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
 from sweep.schedule import Mode
 from sweep.yaml_file import override_key, read_yaml
 from workers.codec import ARCHITECTURES
 from workers.errors import ConfigError
+from workers.files import is_uri
 from workers.fit import RECIPES, Recipe
 from workers.measure import EngineOptions
 from workers.plain import Precision
@@ -27,16 +34,33 @@ Lmbda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class FrameEntry(BaseModel):
-    """One entry of ``frames``, or several where ``frame`` is a glob pattern."""
+    """One entry of ``frames``, or several where ``frame`` is a glob pattern or a manifest."""
 
     model_config = _STRICT
-    frame: str = Field(min_length=1, description="path or glob pattern of a picture or .yuv file")
+    frame: str = Field(
+        min_length=1,
+        description="path, URI or glob pattern of a picture or .yuv file; or of a manifest, .csv or .parquet",
+    )
     encoder: str | None = Field(
         None,
         min_length=1,
-        description="path of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
+        description="path or URI of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
     )
-    lmbda: Lmbda | None = Field(None, description="a number, 0 or more; or null, for the encoder's")
+    lmbda: Lmbda | Annotated[list[Lmbda], Field(min_length=1)] | None = Field(
+        None, description="a number, 0 or more; or a list of them, no two the same; or null, for the encoder's"
+    )
+
+    @field_validator("lmbda")
+    @classmethod
+    def _differ(cls, value: float | list[float] | None) -> float | list[float] | None:
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ValueError
+        return value
+
+    @property
+    def lmbdas(self) -> tuple[float | None, ...]:
+        """One frame of the job for each."""
+        return tuple(self.lmbda) if isinstance(self.lmbda, list) else (self.lmbda,)
 
 
 _ENTRY = f"a path or glob pattern, or a mapping with {', '.join(FrameEntry.model_fields)}"
@@ -104,11 +128,34 @@ class RayConfig(BaseModel):
     replicas: PositiveInt | Auto = Field(
         "auto", description="auto, for one per GPU or else one per CPU core; or an integer, 1 or more"
     )
+    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = Field(
+        "auto", description="auto, for 1 where the cluster has GPUs; or a number, 0 or more, a fraction below 1"
+    )
+    cpus_per_replica: PositiveInt | Auto = Field(
+        "auto", description="auto, for 1 beside a GPU, else the replica's share; or an integer, 1 or more"
+    )
     pairs_per_call: PositiveInt | Auto = Field("auto", description="auto; or an integer, 1 or more")
+    tries: PositiveInt = Field(
+        3, description="an integer, 1 or more: calls of a frame that may be lost before it is given up"
+    )
+    patience: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        60.0, description="a number above 0: seconds that any call may take before its replica is taken to hang"
+    )
+
+    @field_validator("gpus_per_replica")
+    @classmethod
+    def _whole_above_one(cls, value: float | Auto) -> float | Auto:
+        if isinstance(value, float) and not (value <= 1 or value.is_integer()):
+            raise ValueError
+        return value
 
 
 def _expand_bare(value: object) -> object:
     return {"frame": value} if isinstance(value, str) else value
+
+
+def _expand_manifest(value: object) -> object:
+    return [value] if isinstance(value, str) and value.lower().endswith(MANIFESTS) else value
 
 
 def _power_of_two(value: object) -> object:
@@ -123,10 +170,9 @@ class JobConfig(BaseModel):
     """The whole configuration, as it stands in the file."""
 
     model_config = _STRICT
-    frames: list[Annotated[FrameEntry, BeforeValidator(_expand_bare)]] = Field(
-        min_length=1,
-        description=f"a list, not empty; each entry {_ENTRY}",
-    )
+    frames: Annotated[
+        list[Annotated[FrameEntry, BeforeValidator(_expand_bare)]], BeforeValidator(_expand_manifest)
+    ] = Field(min_length=1, description=f"a manifest; or a list, not empty, each entry {_ENTRY}")
     out: str = Field(min_length=1, description="path or URI of the folder for the results")
     grid: str | dict[str, dict[str, list[Step]]] = Field(
         DEFAULT_GRID,
@@ -137,33 +183,17 @@ class JobConfig(BaseModel):
     ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
 
 
-class FrameItem(NamedTuple):
-    """A frame of the job.
-
-    Attributes:
-        id: its file stem, or ``<stem>-<n>`` where stems collide.
-        frame: path of its file.
-        encoder: path of its encoder's file; ``None`` if it is to be fitted.
-        lmbda: weight of the rate; ``None`` for the encoder's.
-    """
-
-    id: str
-    frame: str
-    encoder: str | None
-    lmbda: float | None
-
-
 class Job(NamedTuple):
     """A configuration with everything resolved: what is written to ``job.yaml``.
 
     Attributes:
         config: as validated, ``out`` resolved.
-        frames: of the job, globs expanded, paths absolute.
+        frames: of the job, globs and manifests expanded, paths absolute.
         grid: pairs of every module.
     """
 
     config: JobConfig
-    frames: tuple[FrameItem, ...]
+    frames: FrameList
     grid: Grid
 
     def identity(self) -> dict[str, Any]:
@@ -172,12 +202,11 @@ class Job(NamedTuple):
             module: {kind: sorted({getattr(pair, kind) for pair in pairs}) for kind in ("weight", "bias")}
             for module, pairs in self.grid.items()
         }
-        needs_fit = any(item.encoder is None for item in self.frames)
         return {
-            "frames": [item._asdict() for item in self.frames],
+            "frames": {"count": len(self.frames), "digest": self.frames.digest()},
             "grid": steps,
             "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
-            "fit": self.config.fit.model_dump() if needs_fit else None,
+            "fit": self.config.fit.model_dump() if self.frames.n_fits else None,
         }
 
 
@@ -197,19 +226,22 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
     for override in overrides:
         override_key(content, override)
     if out is not None:
-        content["out"] = out if "://" in out else str(Path(out).absolute())
+        content["out"] = out if is_uri(out) else str(Path(out).absolute())
     try:
         config = JobConfig.model_validate(content)
     except ValidationError as error:
         lines = explain(error, content, JobConfig, {"frames": (FrameEntry, _ENTRY)})
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
     base = path.absolute().parent
-    config = config.model_copy(update={"out": _resolve(base, config.out)})
-    return Job(config, _expand(config, base, path), _grid(config, path))
-
-
-def _resolve(base: Path, location: str) -> str:
-    return location if "://" in location else os.path.normpath(base / location)
+    if config.fit.recipe not in RECIPES:
+        accepted = FitConfig.model_fields["recipe"].description
+        raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    config = config.model_copy(update={"out": resolve(base, config.out)})
+    try:
+        frames = list_frames(config.frames, base, config.fit.lmbda)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Job(config, frames, _grid(config, path))
 
 
 def _grid(config: JobConfig, path: Path) -> Grid:
@@ -220,63 +252,3 @@ def _grid(config: JobConfig, path: Path) -> Grid:
         raise ConfigError(f"{path}: grid: accepted: {accepted}; found {config.grid!r}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: grid: {error}") from None
-
-
-def _expand(config: JobConfig, base: Path, path: Path) -> tuple[FrameItem, ...]:
-    if config.fit.recipe not in RECIPES:
-        accepted = FitConfig.model_fields["recipe"].description
-        raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
-    entries: list[tuple[str, FrameEntry]] = []
-    for index, entry in enumerate(config.frames):
-        locations = _locations(base, entry.frame)
-        if not locations:
-            raise ConfigError(f"{path}: frames[{index}].frame: no file matches {_resolve(base, entry.frame)!r}")
-        for location in locations:
-            if not _is_text(location):
-                raise ConfigError(f"{path}: frames[{index}].frame: a path is text in UTF-8; found {location!r}")
-            entries.append((location, entry))
-
-    stems = [Path(location).stem for location, _ in entries]
-    items = []
-    for (location, entry), frame_id in zip(entries, _unique(stems), strict=True):
-        encoder = None
-        if entry.encoder is not None:
-            encoder = _resolve(base, entry.encoder.replace("{stem}", Path(location).stem))
-        lmbda = entry.lmbda
-        if lmbda is None and encoder is None:
-            lmbda = config.fit.lmbda
-        items.append(FrameItem(frame_id, location, encoder, lmbda))
-    return tuple(items)
-
-
-def _locations(base: Path, frame: str) -> list[str]:
-    """Paths that an entry stands for: itself if there is such a file, however it is written, or what matches."""
-    location = _resolve(base, frame)
-    if not glob.has_magic(frame) or Path(location).exists():
-        return [location]
-    pattern = _resolve(Path(glob.escape(str(base))), frame)
-    return sorted(match for match in glob.glob(pattern, recursive=True) if Path(match).is_file())
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # bytes that are no text, smuggled through as surrogates
-        return False
-    return True
-
-
-def _unique(stems: Sequence[str]) -> list[str]:
-    """The stems, those that collide numbered from 1 on, around numbers that other stems have taken."""
-    times = Counter(stems)
-    taken = {stem for stem, n in times.items() if n == 1}
-    next_number = dict.fromkeys(times, 1)
-    ids = []
-    for stem in stems:
-        frame_id = stem
-        if times[stem] > 1:
-            while (frame_id := f"{stem}-{next_number[stem]}") in taken:
-                next_number[stem] += 1
-            taken.add(frame_id)
-        ids.append(frame_id)
-    return ids

@@ -3,10 +3,10 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from sweep.config import FitConfig
 from sweep.grid import Grid
@@ -20,8 +20,10 @@ from sweep.messages import (
     Instruction,
     Measure,
     Open,
+    ReplicaId,
     ReplicaLost,
     ReplicaReady,
+    Retire,
     Work,
 )
 from sweep.schedule import Mode, Schedule, Task
@@ -47,13 +49,15 @@ class Pool(Protocol):
     def share(self, content: _Shared) -> Callable[[], _Shared]:
         """A reader of something that works on every replica."""
 
+    def retire(self, replica: ReplicaId, reason: str) -> None:
+        """Do without a replica, and get another one if possible."""
 
-class Progress:
-    """How far a fit is; no event of the schedule, for show alone."""
 
-    def __init__(self, frame: str, progress: FitProgress) -> None:
-        self.frame = frame
-        self.progress = progress
+class Progress(NamedTuple):
+    """How far the fit is that a call asked for; no event of the schedule, for show alone."""
+
+    call: int
+    progress: FitProgress
 
 
 def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -> object:
@@ -94,7 +98,7 @@ class LocalPool:
                 if isinstance(call.work, Fit):
                     for item in answer:  # type: ignore[attr-defined]
                         if isinstance(item, FitProgress):
-                            self._events.append(Progress(call.frame, item))
+                            self._events.append(Progress(call.id, item))
                         else:
                             answer = item
                 self._events.append(CallDone(call.id, answer, time.perf_counter() - start))
@@ -108,6 +112,10 @@ class LocalPool:
         """The thing itself."""
         return lambda: content
 
+    def retire(self, replica: ReplicaId, reason: str) -> None:
+        """Never happens: an error of the only replica is not caught."""
+        raise AssertionError(f"{replica}: {reason}")
+
 
 class Observer(Protocol):
     """Whoever wants to know how a job goes on."""
@@ -117,6 +125,9 @@ class Observer(Protocol):
 
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
         """A call was answered."""
+
+    def lost(self, call: Call, reason: str) -> None:
+        """A call will not be answered: its replica is gone."""
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
         """A fit went on."""
@@ -133,31 +144,38 @@ class Driver:
 
     Args:
         pool: the replicas.
-        sources: frames, in the order in which they are begun; those without an encoder are fitted first.
+        sources: frames, in the order in which they are begun, asked for as replicas get free.
         grid: pairs of every module.
-        fit: how to fit.
-        pairs_per_call: see :class:`~sweep.schedule.Schedule`.
+        fit: how to fit a frame that has no encoder.
         observer: is told of everything.
-        mode: see :class:`~sweep.schedule.Schedule`.
+        pairs_per_call: see :class:`~sweep.schedule.Schedule`, like what follows.
+        mode: see there.
+        tries: see there.
     """
 
     def __init__(
         self,
         pool: Pool,
-        sources: Mapping[str, FrameSource],
+        sources: Iterable[FrameSource],
         grid: Grid,
         fit: FitConfig,
-        pairs_per_call: int | Literal["auto"],
         observer: Observer,
+        *,
+        pairs_per_call: int | Literal["auto"] = "auto",
         mode: Mode = "full",
+        tries: int = 3,
     ) -> None:
         self._pool = pool
-        self._sources = dict(sources)
+        self._sources: dict[str, FrameSource] = {}  # of the frames in flight
         self._fit = fit
         self._observer = observer
         self._calls: dict[int, Call] = {}
-        tasks = [Task(source.id, needs_fit=source.read_encoder is None) for source in sources.values()]
-        self._schedule = Schedule(tasks, grid, pairs_per_call=pairs_per_call, mode=mode)
+        tasks = map(self._task, sources)
+        self._schedule = Schedule(tasks, grid, pairs_per_call=pairs_per_call, mode=mode, tries=tries)
+
+    def _task(self, source: FrameSource) -> Task:
+        self._sources[source.id] = source
+        return Task(source.id, needs_fit=source.read_encoder is None)
 
     def run(self) -> None:
         """Run until every frame has ended.
@@ -169,19 +187,27 @@ class Driver:
         while not self._schedule.finished:
             for event in self._pool.wait(timeout=1.0):
                 if isinstance(event, Progress):
-                    self._observer.fitting(event.frame, event.progress)
+                    if event.call in self._calls:
+                        self._observer.fitting(self._calls[event.call].frame, event.progress)
                     continue
-                if isinstance(event, ReplicaLost):  # whatever it still answers is none of this job's
-                    self._calls = {n: call for n, call in self._calls.items() if call.replica != event.replica}
+                if isinstance(event, ReplicaLost):
+                    self._forget(event)
                 elif isinstance(event, CallDone | CallFailed):
                     self._note(self._calls.pop(event.call, None), event)
                 for instruction in self._schedule.handle(event):
                     self._follow(instruction)
 
+    def _forget(self, event: ReplicaLost) -> None:
+        """Whatever a replica that is gone still answers is none of this job's."""
+        for call in [call for call in self._calls.values() if call.replica == event.replica]:
+            del self._calls[call.id]
+            _log.warning("frame %s: what replica %s was at is done again", call.frame, call.replica)
+            self._observer.lost(call, event.reason)
+
     def _note(self, call: Call | None, event: CallDone | CallFailed) -> None:
         if call is None:
             return
-        if isinstance(event, CallDone) and isinstance(call.work, Fit):
+        if isinstance(event, CallDone) and isinstance(call.work, Fit) and call.frame in self._sources:
             assert isinstance(event.answer, bytes)
             self._observer.fitted(call.frame, event.answer)
             read = self._pool.share(event.answer)
@@ -196,6 +222,8 @@ class Driver:
             self._calls[instruction.id] = instruction
             self._pool.submit(instruction, self._sources[instruction.frame], self._fit)
             self._observer.called(instruction)
+        elif isinstance(instruction, Retire):
+            self._pool.retire(instruction.replica, instruction.reason)
         else:
             del self._sources[instruction.frame]
             self._observer.ended(instruction)

@@ -27,8 +27,8 @@ def explain(
         at: Any = content
         for part in problem["loc"]:
             if isinstance(part, int):
+                model, accepted = entries.get(key, (None, accepted))
                 key, at = f"{key}[{part}]", at[part] if isinstance(at, list) else at
-                model, accepted = entries.get(key.partition("[")[0], (None, accepted))
                 found = at
             elif model is not None and part in model.model_fields:
                 field = model.model_fields[part]

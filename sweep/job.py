@@ -1,16 +1,23 @@
 """A job from its configuration to its results."""
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweep.cluster import RayPool, connect
-from sweep.config import FrameItem, Job
-from sweep.driver import Driver, Observer
+from sweep.config import Job
+from sweep.driver import Driver, Observer, Pool
+from sweep.frames import FrameItem
 from sweep.messages import Call, CallDone, CallFailed, FrameEnded
+from sweep.metrics import Metrics
 from sweep.progress import Tally
 from sweep.report import write_report
 from sweep.results import Results
@@ -22,101 +29,165 @@ _log = logging.getLogger(__name__)
 
 Display = Callable[[Tally], AbstractContextManager[Observer]]
 
+_WRITERS = 8  # frames that are written at a time
+_NAMED = 3  # files that are missing, in a message
+
 
 class Outcome(NamedTuple):
     """What a job came to.
 
     Attributes:
-        done: rows of ``frames.parquet`` for the frames that are done.
-        failed: likewise for those that failed.
+        frames: as in ``frames.parquet``.
     """
 
-    done: list[Mapping[str, Any]]
-    failed: list[Mapping[str, Any]]
+    frames: pa.Table
 
-
-class _Recorder:
-    """Writes what a job comes to, and passes everything on to a display."""
-
-    def __init__(self, results: Results, display: Observer) -> None:
-        self._results = results
-        self._display = display
-
-    def called(self, call: Call) -> None:
-        self._display.called(call)
-
-    def answered(self, call: Call, event: CallDone | CallFailed) -> None:
-        self._display.answered(call, event)
-
-    def fitting(self, frame: str, progress: FitProgress) -> None:
-        self._display.fitting(frame, progress)
-
-    def fitted(self, frame: str, checkpoint: bytes) -> None:
-        self._results.write_fitted(frame, checkpoint)
-        self._display.fitted(frame, checkpoint)
-
-    def ended(self, frame: FrameEnded) -> None:
-        self._results.write_frame(frame)
-        self._display.ended(frame)
+    def of(self, status: str) -> pa.Table:
+        """Those that are ``done``, or that ``failed``."""
+        return self.frames.filter(pc.field("status") == status)
 
 
 def run_job(job: Job, results: Results, display: Display) -> Outcome:
-    """Run a job, or go on with it.
-
-    What is finished is kept whatever happens: the tables over all frames are written also when this is
-    interrupted.
+    """Do what is unfinished of a job.
 
     Args:
-        job: the resolved configuration.
-        results: where they go.
-        display: shows how far the job is.
+        job: what is to be done.
+        results: where it goes; frames that are done there are left out.
+        display: shows how the job goes on, while its context is open.
+
+    Returns:
+        Every frame of the job.
 
     Raises:
-        ResultsError: the results cannot be written.
+        ClaimError: another driver is at work on the results; nothing was started.
         ClusterError: the cluster cannot be used; nothing was started.
+        ResultsError: the results cannot be written.
         ReplicaError: its replicas die one after the other.
     """
-    try:
-        if results.unfinished:
-            with connect(job.config.ray):
-                _run(job, results, display)
-        else:
-            _log.info("every frame is done already")
-    finally:
-        results.write_summary()
-        write_report(job.config.out)
-    by_status: dict[str, list[Mapping[str, Any]]] = {"done": [], "failed": []}
-    for record in results.records:
-        by_status[record["status"]].append(record)
-    return Outcome(**by_status)
+    with results.claimed():
+        has_time = True
+        try:
+            if results.n_unfinished:
+                _warn_of_missing(results)
+                with connect(job.config.ray):
+                    _run(job, results, display)
+            else:
+                _log.info("every frame is done already")
+        except BaseException as error:
+            has_time = isinstance(error, Exception)  # whoever interrupts a job wants it to end
+            raise
+        finally:
+            results.write_summary()
+            if has_time:
+                write_report(job.config.out)
+    return Outcome(results.frames())
 
 
 def _run(job: Job, results: Results, display: Display) -> None:
-    pool = RayPool(job.config.ray.replicas, job.config.sweep.engine_options())
+    config = job.config
+    pool = RayPool(config.ray, config.sweep.engine_options())
+    n_pairs = sum(len(pairs) for pairs in job.grid.values())
+    iterations = config.fit.resolve().iterations
+    tally = Tally(results.n_unfinished, n_pairs, results.n_fits, iterations, lambda: pool.n_replicas)
     try:
-        sources = {item.id: _source(item, results, pool) for item in results.unfinished}
-        tally = Tally(
-            len(sources),
-            sum(len(pairs) for pairs in job.grid.values()),
-            sum(source.read_encoder is None for source in sources.values()),
-            job.config.fit.resolve().iterations,
-            pool.n_replicas,
-        )
         with display(tally) as shown:
-            recorder = _Recorder(results, shown)
-            config = job.config
-            driver = Driver(
-                pool, sources, job.grid, config.fit, config.ray.pairs_per_call, recorder, config.sweep.mode
-            )
-            driver.run()
+            recorder = _Recorder(results, [shown, Metrics(tally)])
+            try:
+                Driver(
+                    pool,
+                    _sources(results, pool),
+                    job.grid,
+                    config.fit,
+                    recorder,
+                    pairs_per_call=config.ray.pairs_per_call,
+                    mode=config.sweep.mode,
+                    tries=config.ray.tries,
+                ).run()
+            finally:
+                recorder.close()
     finally:
         pool.close()
 
 
-def _source(item: FrameItem, results: Results, pool: RayPool) -> FrameSource:
+def _warn_of_missing(results: Results) -> None:
+    """Files that are not there make their frames fail, sooner or later: that can be said at once."""
+    named, n_missing = list[str](), 0
+    for item in results.unfinished:
+        for path in (item.frame, item.encoder):
+            if path is not None and "://" not in path and not os.path.exists(path):  # noqa: PTH110  # many
+                n_missing += 1
+                if len(named) < _NAMED:
+                    named.append(path)
+    if n_missing:
+        more = f" and {n_missing - len(named)} more" if n_missing > len(named) else ""
+        _log.warning("files that cannot be found from here: %s%s", ", ".join(named), more)
+
+
+def _sources(results: Results, pool: Pool) -> Iterator[FrameSource]:
+    return (_source(item, results, pool) for item in results.unfinished)
+
+
+def _source(item: FrameItem, results: Results, pool: Pool) -> FrameSource:
     read_encoder: Callable[[], object] | None = None
+    storage, fitted = results.storage, results.fitted_path(item.id)
     if item.encoder is not None:
-        read_encoder = partial(read_frame_encoder, Path(item.encoder))
-    elif (fitted := results.read_fitted(item.id)) is not None:
-        read_encoder = partial(parse_shared, pool.share(fitted), item.id)
-    return FrameSource(item.id, partial(read_frame, Path(item.frame)), read_encoder, item.lmbda)  # type: ignore[arg-type]
+        read_encoder = partial(read_frame_encoder, item.encoder)
+    elif results.is_fitted(item.id) and storage.local:  # a folder that other nodes may not see
+        read_encoder = partial(parse_shared, pool.share(storage.read(fitted)), item.id)
+    elif results.is_fitted(item.id):
+        read_encoder = partial(read_frame_encoder, storage.location(fitted))
+    return FrameSource(item.id, partial(read_frame, item.frame), read_encoder, item.lmbda)  # type: ignore[arg-type]
+
+
+class _Recorder:
+    """Writes what a job comes to, in the background, and tells others of everything.
+
+    A frame is reported as ended once it is written.
+    """
+
+    def __init__(self, results: Results, observers: Sequence[Observer]) -> None:
+        self._results = results
+        self._observers = observers
+        self._writers = ThreadPoolExecutor(_WRITERS, "qsweep-write")
+        self._written: deque[tuple[Future[object], FrameEnded]] = deque()
+
+    def called(self, call: Call) -> None:
+        for observer in self._observers:
+            observer.called(call)
+
+    def answered(self, call: Call, event: CallDone | CallFailed) -> None:
+        for observer in self._observers:
+            observer.answered(call, event)
+        self._report_written(2 * _WRITERS)
+
+    def lost(self, call: Call, reason: str) -> None:
+        for observer in self._observers:
+            observer.lost(call, reason)
+
+    def fitting(self, frame: str, progress: FitProgress) -> None:
+        for observer in self._observers:
+            observer.fitting(frame, progress)
+
+    def fitted(self, frame: str, checkpoint: bytes) -> None:
+        self._results.write_fitted(frame, checkpoint)
+        for observer in self._observers:
+            observer.fitted(frame, checkpoint)
+
+    def ended(self, frame: FrameEnded) -> None:
+        self._written.append((self._writers.submit(self._results.write_frame, frame), frame))
+        self._report_written(2 * _WRITERS)
+
+    def _report_written(self, n_waiting: int) -> None:
+        """Report frames that have been written; wait for them while more than so many have not."""
+        while self._written and (len(self._written) > n_waiting or self._written[0][0].done()):
+            written, frame = self._written.popleft()
+            written.result()
+            for observer in self._observers:
+                observer.ended(frame)
+            self._results.write_summary(due=False)
+
+    def close(self) -> None:
+        try:
+            self._report_written(0)
+        finally:
+            self._writers.shutdown(cancel_futures=True)

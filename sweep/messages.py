@@ -95,12 +95,28 @@ Event = ReplicaReady | ReplicaLost | CallDone | CallFailed
 
 
 class Call(NamedTuple):
-    """Ask a replica for some work on a frame."""
+    """Ask a replica for some work on a frame.
+
+    Attributes:
+        id: of the call.
+        replica: who is asked.
+        frame: id of the frame.
+        work: what to do.
+        pixels: of the frame, 0 before it has been opened.
+    """
 
     id: int
     replica: ReplicaId
     frame: str
     work: Work
+    pixels: int = 0
+
+
+class Retire(NamedTuple):
+    """Do without a replica: its calls fail, and those of others do not."""
+
+    replica: ReplicaId
+    reason: str
 
 
 class MeasuredRow(NamedTuple):
@@ -134,4 +150,4 @@ class FrameEnded(NamedTuple):
     seconds: float
 
 
-Instruction = Call | FrameEnded
+Instruction = Call | Retire | FrameEnded

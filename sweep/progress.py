@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
 """Where there is no terminal, a line is logged this often."""
 
+_SHOWN_FITS = 2
+
 
 class Tally:
     """Counts what a job has done, and estimates the time left.
@@ -28,7 +31,7 @@ class Tally:
         n_pairs: pairs of one frame.
         n_fits: how many of the frames are fitted first.
         fit_iterations: iterations of one fit.
-        n_replicas: among which the work is shared.
+        n_replicas: tells among how many the work is shared.
         clock: seconds.
     """
 
@@ -38,7 +41,7 @@ class Tally:
         n_pairs: int,
         n_fits: int = 0,
         fit_iterations: int = 0,
-        n_replicas: int = 1,
+        n_replicas: Callable[[], int] = lambda: 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.n_frames, self.done, self.failed = n_frames, 0, 0
@@ -46,7 +49,7 @@ class Tally:
         self.n_iterations = n_fits * fit_iterations
         self.fits: dict[str, FitProgress] = {}
         self._per_frame, self._per_fit, self._n_replicas = n_pairs, fit_iterations, n_replicas
-        self._of_frame: dict[str, int] = {}
+        self._of_frame: dict[str, int] = {}  # of those in flight
         self._iterations_ended = 0
         self._measure_seconds = self._fit_seconds = 0.0
         self._pairs_timed = self._iterations_timed = 0
@@ -60,7 +63,8 @@ class Tally:
         return self._iterations_ended + sum(progress.iteration for progress in self.fits.values())
 
     def called(self, call: Call) -> None:
-        """Note which frames are fitted."""
+        """Note which frames are in flight, and which are fitted."""
+        self._of_frame.setdefault(call.frame, 0)
         if isinstance(call.work, Fit):
             self._to_fit.add(call.frame)
 
@@ -72,11 +76,15 @@ class Tally:
             self._measure_seconds += event.seconds
             self._pairs_timed += n_pairs
 
+    def lost(self, call: Call, reason: str) -> None:
+        """What is done again counts once."""
+
     def _count_pairs(self, frame: str, n_pairs: int) -> None:
-        """Count pairs of a frame, but no more than it has: a call may be answered after the frame has failed."""
-        before = self._of_frame.get(frame, 0)
-        self._of_frame[frame] = min(before + n_pairs, self._per_frame)
-        self.pairs += self._of_frame[frame] - before
+        """Count pairs of a frame; a call may be answered after the frame has failed, and counted with it."""
+        if frame in self._of_frame:
+            before = self._of_frame[frame]
+            self._of_frame[frame] = min(before + n_pairs, self._per_frame)
+            self.pairs += self._of_frame[frame] - before
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
         """Note how far a fit is."""
@@ -95,7 +103,7 @@ class Tally:
     def ended(self, frame: FrameEnded) -> None:
         """Count a frame; one that failed leaves nothing to do either."""
         self._end_fit(frame.frame)
-        self._count_pairs(frame.frame, self._per_frame)
+        self.pairs += self._per_frame - self._of_frame.pop(frame.frame, 0)
         if frame.status == "done":
             self.done += 1
         else:
@@ -118,7 +126,7 @@ class Tally:
             if remaining > 0 and not timed:
                 return None
             left += max(0, remaining) * seconds / max(1, timed)
-        return left / self._n_replicas
+        return left / max(1, self._n_replicas())
 
     def __str__(self) -> str:
         parts = [f"{self.done + self.failed}/{self.n_frames} frames"]
@@ -149,6 +157,10 @@ class Lines:
         self.tally.answered(call, event)
         self.update()
 
+    def lost(self, call: Call, reason: str) -> None:
+        """See :class:`~sweep.driver.Observer`."""
+        self.tally.lost(call, reason)
+
     def fitting(self, frame: str, progress: FitProgress) -> None:
         """See :class:`~sweep.driver.Observer`."""
         self.tally.fitting(frame, progress)
@@ -174,8 +186,13 @@ class Lines:
         """Log how far the job is, if that was some time ago."""
         if time.monotonic() - self._shown >= LINE_SECONDS:
             self._shown = time.monotonic()
-            running = [f"{frame}: {describe_fit(fit)}" for frame, fit in self.tally.fits.items()]
-            _log.info("%s", "; ".join([str(self.tally), *running]))
+            _log.info("%s", "; ".join([str(self.tally), *self.running()]))
+
+    def running(self) -> list[str]:
+        """The fits that go on, the first few of them."""
+        fits = self.tally.fits
+        shown = [f"fit of {frame} {describe_fit(fit)}" for frame, fit in islice(fits.items(), _SHOWN_FITS)]
+        return [*shown, f"{len(fits) - len(shown)} more fits"] if len(fits) > len(shown) else shown
 
 
 class Bar(Lines):
@@ -189,13 +206,12 @@ class Bar(Lines):
     def update(self) -> None:
         """Redraw the bar."""
         tally = self.tally
-        running = [f"fit of {frame} {describe_fit(fit)}" for frame, fit in tally.fits.items()]
         # A fit's iterations and a frame's pairs are work of one kind and another: each counts as one share.
         shares = [(tally.pairs, tally.n_pairs)]
         if tally.n_iterations:
             shares.append((tally.iterations, tally.n_iterations))
         completed = sum(done / max(1, total) for done, total in shares) / len(shares)
-        self._bar.update(self._task, completed=completed, description="; ".join([str(tally), *running]))
+        self._bar.update(self._task, completed=completed, description="; ".join([str(tally), *self.running()]))
 
 
 def describe_fit(progress: FitProgress) -> str:

@@ -7,16 +7,20 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweep.results import FRAMES_FILE
 from sweep.storage import Storage
-from sweep.table import rd_path, read_rd_table, read_table
+from sweep.table import read_rd_table, read_table
 
 REPORT_FILE = "report.html"
 
 DETAILED_FRAMES = 50
 """Frames whose pairs are drawn, the first that have any: the file stays small enough to open."""
+
+LISTED_FRAMES = 1000
+"""Frames that are listed, failed ones first; all of them are in the table."""
 
 LEVELS = 8
 """Shades of the heat maps."""
@@ -88,14 +92,13 @@ def write_report(out: str) -> str:
         ResultsError: there are no results, or the report cannot be written.
     """
     storage = Storage(out)
-    frames = read_table(storage, FRAMES_FILE).to_dict("records")
-    frames.sort(key=lambda frame: frame["status"] != "failed")  # failures first
+    table = read_table(storage, FRAMES_FILE)
+    n_done = pc.sum(pc.equal(table["status"], "done")).as_py() or 0
+    failures_first = table.sort_by([("status", "descending")])
+    frames = failures_first.slice(0, LISTED_FRAMES).to_pandas().to_dict("records")
     # Cut after the frames without rows are left out: fifty that failed early would otherwise be all there is.
-    with_rows = (frame for frame in frames if storage.is_file(rd_path(frame["frame"])))
-    detailed = [
-        {"record": frame, "maps": heat_maps(read_rd_table(out, frames=[frame["frame"]]))}
-        for frame in islice(with_rows, DETAILED_FRAMES)
-    ]
+    with_maps = ({"record": frame, "maps": maps} for frame in frames if (maps := _maps(out, frame)))
+    detailed = list(islice(with_maps, DETAILED_FRAMES))
     environment = Environment(
         loader=PackageLoader("sweep"),
         autoescape=True,
@@ -106,12 +109,18 @@ def write_report(out: str) -> str:
     page = environment.get_template("report.html").render(
         frames=frames,
         detailed=detailed,
-        n_done=sum(frame["status"] == "done" for frame in frames),
+        n_frames=table.num_rows,
+        n_done=n_done,
         levels=[_threshold(level) for level in range(LEVELS)],
         version=version("qsweep"),
     )
     storage.write(REPORT_FILE, page.encode())
     return storage.describe(REPORT_FILE)
+
+
+def _maps(out: str, record: Mapping[Any, Any]) -> list[HeatMap]:
+    """Heat maps of a frame, none if nothing of it was measured."""
+    return heat_maps(read_rd_table(out, frames=[record["frame"]]))
 
 
 def heat_maps(table: pd.DataFrame) -> list[HeatMap]:

@@ -1,29 +1,53 @@
 """The folder of a job's results: who may write there, what is finished, and the tables that sum it up."""
 
+import logging
 import platform
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
-from sweep.config import FrameItem, Job
+from sweep.claim import Claim
+from sweep.config import Job
+from sweep.frames import FrameItem, FrameList
 from sweep.messages import FrameEnded
 from sweep.storage import Storage
 from sweep.table import (
     CHOICES,
     FRAMES,
+    RD_FOLDER,
     chosen_rows,
     frame_record,
+    rd_path,
+    read_choices,
     read_record,
+    read_table,
     write_rd_table,
     write_table,
 )
 from sweep.yaml_file import parse_yaml
 from workers.errors import ResultsError
 
-JOB_FILE, FRAMES_FILE, CHOICES_FILE = "job.yaml", "frames.parquet", "choices.parquet"
+_log = logging.getLogger(__name__)
+
+JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
+FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
+FITTED_FOLDER = "fitted"
+
+SUMMARY_SECONDS = 60.0
+"""The tables that sum a job up are written this often; if writing takes long, less often."""
+
+_READERS = 16  # files that are read at a time when a job goes on
+_SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 4, 60
 
 
 class Results:
@@ -41,36 +65,37 @@ class Results:
 
     def __init__(self, job: Job) -> None:
         self.storage = Storage(job.config.out)
-        self._items = {item.id: item for item in job.frames}
-        self._ended: dict[str, Mapping[str, Any]] = {}
-        self._claim(job)
-        for frame in self._items:
-            record = read_record(self.storage, frame)
-            if record is not None and record["status"] == "done":
-                self._ended[frame] = record
+        self._job = job
+        self._ids = job.frames.table["id"]
+        self._begin()
+        found = {file.path for file in self.storage.files(RD_FOLDER)}
+        self._done = np.array([rd_path(frame) in found for frame in self._ids.to_pylist()], dtype=bool)
+        self._failed = {frame for frame in self._ids.to_pylist() if found and rd_path(frame, "failed") in found}
+        fitted = {file.path for file in self.storage.files(FITTED_FOLDER)}
+        self._fitted = {frame for frame in self._ids.to_pylist() if fitted and self.fitted_path(frame) in fitted}
+        self._lock = threading.Lock()
+        self._frames, self._choices = _Columns(FRAMES), _Columns(CHOICES)
+        self._sum_up_finished()
+        self._summed_up, self._summing_seconds = time.monotonic(), 0.0
+        self._taken_over = False
 
-    def _claim(self, job: Job) -> None:
-        where = self.storage.describe("")
-        identity = job.identity()
+    # --- whose folder it is
+
+    def _begin(self) -> None:
+        """Refuse a folder of something else; begin one that is empty."""
         if self.storage.is_file(JOB_FILE):
-            try:
-                before = parse_yaml(self.storage.read(JOB_FILE).decode())["job"]
-                different = [key for key in identity if before.get(key) != identity[key]]
-            except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-                raise ResultsError(f"{self.storage.describe(JOB_FILE)}: damaged, or not of this program") from None
-            if different:
-                raise ResultsError(
-                    f"{where}: holds the results of another job, which differs in: {', '.join(different)}; "
-                    "choose another folder with --out, or remove this one"
-                )
+            self._compare()
+            if not self.storage.is_file(MANIFEST_FILE):  # killed in between
+                write_table(self.storage, MANIFEST_FILE, self._job.frames.table)
             return
         if not self.storage.is_empty():
             raise ResultsError(
-                f"{where}: is not empty, and what it holds is not of this program ({JOB_FILE} is missing)"
+                f"{self.storage.describe('')}: is not empty, and what it holds is not of this program "
+                f"({JOB_FILE} is missing)"
             )
         content = {
-            "job": identity,
-            "configuration": job.config.model_dump(),
+            "job": self._job.identity(),
+            "configuration": self._job.config.model_dump(),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "versions": {
                 "python": platform.python_version(),
@@ -78,55 +103,199 @@ class Results:
             },
         }
         self.storage.write(JOB_FILE, yaml.safe_dump(content, sort_keys=False).encode())
+        write_table(self.storage, MANIFEST_FILE, self._job.frames.table)
+
+    def _compare(self) -> None:
+        identity = self._job.identity()
+        try:
+            before = parse_yaml(self.storage.read(JOB_FILE).decode())["job"]
+            same = all(before.get(key) == identity[key] for key in identity)
+        except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+            raise ResultsError(f"{self.storage.describe(JOB_FILE)}: damaged, or not of this program") from None
+        if same:
+            return
+        same_frames = before.pop("frames", None) == identity.pop("frames")
+        different = [*([] if same_frames else self._different_frames()), *_differences(before, identity)]
+        more = len(different) - _SHOWN_DIFFERENCES
+        shown = different[:_SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
+        raise ResultsError(
+            f"{self.storage.describe('')}: holds the results of another job ({'; '.join(shown)}); "
+            "choose another folder with --out, or remove this one"
+        )
+
+    def _different_frames(self) -> Iterable[str]:
+        before, now = FrameList(read_table(self.storage, MANIFEST_FILE)), self._job.frames
+        if len(before) != len(now):
+            return [f"frames: {len(before)} there, {len(now)} here"]
+        pairs = enumerate(zip(before, now, strict=True))
+        index, (one, other) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+        return _differences(one._asdict(), other._asdict(), f"frame {index}")
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Nobody else writes into the folder until the context is left.
+
+        Raises:
+            ClaimError: another driver is at work there.
+            ResultsError: the folder is another job's now.
+        """
+        self.storage.be_patient()
+        claim = Claim(self.storage, self._lose)
+        try:
+            self._compare()  # two that began at once have both written
+            yield
+        finally:
+            claim.release()
+
+    def _lose(self) -> None:
+        self._taken_over = True
+
+    # --- what is finished
+
+    def _sum_up_finished(self) -> None:
+        """Take the records of what is done from the tables of the time before, and else from the rows."""
+        done = self._ids.filter(pa.array(self._done))
+        if not len(done):
+            return
+        try:
+            frames, choices = (read_table(self.storage, path) for path in (FRAMES_FILE, CHOICES_FILE))
+            known = frames.filter((pc.field("status") == "done") & pc.field("frame").isin(done))["frame"]
+            known = known.filter(pc.is_in(known, choices["frame"].combine_chunks()))
+            for columns, table in ((self._frames, frames), (self._choices, choices)):
+                columns.add_table(table.filter(pc.is_in(table["frame"], known.combine_chunks())))
+        except (ResultsError, pa.ArrowException, KeyError):  # not written yet, or damaged: the rows say it all
+            known = pa.chunked_array([], pa.string())
+        rest = done.filter(pc.invert(pc.is_in(done, known.combine_chunks()))).to_pylist()
+        with ThreadPoolExecutor(_READERS) as readers:
+            for record in readers.map(lambda frame: read_record(self.storage, frame), rest):
+                self._frames.add(record)
+            for table in readers.map(lambda frame: read_choices(self.storage, frame), rest):
+                self._choices.add_table(table)
 
     @property
-    def unfinished(self) -> list[FrameItem]:
-        """Frames that are not done, in the order of the configuration; failed ones are tried again."""
-        done = {frame for frame, record in self._ended.items() if record["status"] == "done"}
-        return [item for frame, item in self._items.items() if frame not in done]
+    def n_unfinished(self) -> int:
+        """Frames that are not done."""
+        return len(self._done) - int(self._done.sum())
 
     @property
-    def records(self) -> list[Mapping[str, Any]]:
-        """Records of the frames that have ended, in the order of the configuration."""
-        return [self._ended[frame] for frame in self._items if frame in self._ended]
+    def n_fits(self) -> int:
+        """Frames among these whose encoder is still to be fitted."""
+        return sum(self._needs_fit(item) for item in self._unfinished())
+
+    @property
+    def unfinished(self) -> Iterator[FrameItem]:
+        """Frames that are not done, failed ones among them: first those that are fitted, which takes longest."""
+        for fits in (True, False):
+            yield from (item for item in self._unfinished() if self._needs_fit(item) == fits)
+
+    def _unfinished(self) -> Iterator[FrameItem]:
+        return (item for item, done in zip(self._job.frames, self._done, strict=True) if not done)
+
+    def _needs_fit(self, item: FrameItem) -> bool:
+        return item.encoder is None and item.id not in self._fitted
+
+    # --- what is written
 
     def fitted_path(self, frame: str) -> str:
         """Where, below ``out``, the encoder that was fitted for a frame is."""
-        return f"fitted/{frame}.safetensors"
+        return f"{FITTED_FOLDER}/{frame}.safetensors"
 
     def write_fitted(self, frame: str, checkpoint: bytes) -> None:
         """Keep an encoder that was fitted for a frame, so that it is never fitted again."""
         self.storage.write(self.fitted_path(frame), checkpoint)
+        self._fitted.add(frame)
 
-    def read_fitted(self, frame: str) -> bytes | None:
-        """Checkpoint of an encoder that was fitted for a frame before, if any."""
-        path = self.fitted_path(frame)
-        return self.storage.read(path) if self.storage.is_file(path) else None
+    def is_fitted(self, frame: str) -> bool:
+        """Whether an encoder was fitted for a frame before."""
+        return frame in self._fitted
 
     def write_frame(self, ended: FrameEnded) -> Mapping[str, Any]:
-        """Write what a frame came to; give its record.
+        """Write what a frame came to, from any thread; give its record.
 
         Raises:
-            ResultsError: there is no room, or no right, to write.
+            ResultsError: there is no room, or no right, to write; or another driver has taken over.
         """
-        item = self._items[ended.frame]
+        if self._taken_over:
+            raise ResultsError(f"{self.storage.describe('')}: another driver has taken over")
+        index = pc.index(self._ids, ended.frame).as_py()
+        item = self._job.frames[index]
         encoder = item.encoder
-        if encoder is None and self.storage.is_file(self.fitted_path(ended.frame)):
+        if encoder is None and self.is_fitted(ended.frame):
             encoder = self.storage.describe(self.fitted_path(ended.frame))
         record = frame_record(ended, item.frame, encoder)
         if ended.checkpoint is not None:
             self.storage.write(f"quantized/{ended.frame}.safetensors", ended.checkpoint)
-        if ended.rows:
-            write_rd_table(self.storage, ended, record)
-        self._ended[ended.frame] = record
+        if ended.status == "done" and ended.frame in self._failed:
+            self.storage.delete(rd_path(ended.frame, "failed"))
+        rows = write_rd_table(self.storage, ended, record)
+        with self._lock:
+            self._done[index] = ended.status == "done"
+            self._frames.add(record)
+            if ended.status == "done":
+                self._choices.add_table(chosen_rows(rows))
         return record
 
-    def write_summary(self) -> None:
-        """Write the tables over all frames that have ended so far."""
-        write_table(self.storage, FRAMES_FILE, self.records, FRAMES)
-        with_rows = _done(self.records)
-        write_table(self.storage, CHOICES_FILE, chosen_rows(self.storage, with_rows), CHOICES)
+    def frames(self) -> pa.Table:
+        """Frames that have ended, in the order of the configuration, as in ``frames.parquet``."""
+        return self._in_order(self._frames)
+
+    def _in_order(self, columns: "_Columns") -> pa.Table:
+        with self._lock:
+            table = columns.table()
+        order = pc.index_in(table["frame"], self._ids.combine_chunks())
+        return table.take(pc.array_sort_indices(order.combine_chunks()))
+
+    def write_summary(self, *, due: bool = True) -> None:
+        """Write the tables over all frames that have ended so far.
+
+        Args:
+            due: whether in any case, or only if the last time is a while ago.
+        """
+        start = time.monotonic()
+        if not due and start - self._summed_up < max(SUMMARY_SECONDS, 50 * self._summing_seconds):
+            return
+        write_table(self.storage, FRAMES_FILE, self._in_order(self._frames))
+        write_table(self.storage, CHOICES_FILE, self._in_order(self._choices))
+        self._summed_up = time.monotonic()
+        self._summing_seconds = self._summed_up - start
 
 
-def _done(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [record["frame"] for record in records if record["status"] == "done"]
+class _Columns:
+    """Rows of a table that grows, a few of them kept as they came and the others as columns."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._rows: list[Mapping[str, Any]] = []
+        self._tables: list[pa.Table] = [schema.empty_table()]
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One more row."""
+        self._rows.append(row)
+        if len(self._rows) >= 1024:
+            self._tables.append(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows.clear()
+
+    def add_table(self, table: pa.Table) -> None:
+        """More rows."""
+        self._tables.append(table.select(self._schema.names).cast(self._schema))
+        if len(self._tables) >= 1024:
+            self._tables = [pa.concat_tables(self._tables).combine_chunks()]
+
+    def table(self) -> pa.Table:
+        """All of them."""
+        rows = pa.Table.from_pylist(self._rows, self._schema)
+        return pa.concat_tables([*self._tables, rows])
+
+
+def _differences(before: object, now: object, key: str = "") -> Iterable[str]:
+    """What differs between two descriptions of a job: a text each."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in sorted(before.keys() | now.keys()):
+            yield from _differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    elif before != now:
+        yield f"{key}: {_short(before)} there, {_short(now)} here"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

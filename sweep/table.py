@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -82,13 +82,23 @@ FRAMES = pa.schema(
 )
 """One row per frame of the job; what was measured is null unless the status is ``done``."""
 
-RD_FOLDER, RD_FILE = "rd_table", "part-0.parquet"
+RD_FOLDER = "rd_table"
+_FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet"}
 _RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
 
 
-def rd_path(frame: str) -> str:
-    """Where, below ``out``, the rows of a frame are."""
-    return f"{RD_FOLDER}/frame={_escape(frame)}/{RD_FILE}"
+def rd_path(frame: str, status: str = "done") -> str:
+    """Where, below ``out``, the rows of a frame are that is done, or of one that failed.
+
+    There is one such file for every frame that has ended: what it says of it, and whether it is to be tried again,
+    can be told from its name.
+    """
+    return f"{RD_FOLDER}/frame={_escape(frame)}/{_FILES[status]}"
+
+
+def is_done(path: str) -> bool:
+    """Whether a file of rows is of a frame that is done, and not of one that failed."""
+    return path.endswith(_FILES["done"])
 
 
 def _escape(value: str) -> str:
@@ -166,11 +176,12 @@ def frame_record(ended: FrameEnded, path: str, encoder: str | None) -> dict[str,
     return record
 
 
-def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> None:
-    """Write the rows of a frame and, in the same file, its record."""
-    schema = RD_TABLE.with_metadata({_RECORD: json.dumps(dict(record)).encode()})
-    table = rd_table(ended).cast(schema)
-    storage.write(rd_path(ended.frame), _parquet(table))
+def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> pa.Table:
+    """Write the rows of a frame and, in the same file, its record; give the rows."""
+    rows = rd_table(ended)
+    described = rows.replace_schema_metadata({_RECORD: json.dumps(dict(record)).encode()})
+    storage.write(rd_path(ended.frame, ended.status), _parquet(described))
+    return rows
 
 
 def _parquet(table: pa.Table) -> pa.Buffer:
@@ -179,16 +190,13 @@ def _parquet(table: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def read_record(storage: Storage, frame: str) -> dict[str, Any] | None:
-    """Record of a frame whose rows have been written, or ``None`` if there are none.
+def read_record(storage: Storage, frame: str) -> dict[str, Any]:
+    """Record of a frame that is done.
 
     Raises:
         ResultsError: the file is damaged, or not of this program.
     """
-    path = rd_path(frame)
-    if not storage.is_file(path):
-        return None
-    with _open_table(storage, path) as source:
+    with _open_table(storage, rd_path(frame)) as source:
         record: dict[str, Any] = json.loads(pq.read_schema(source).metadata[_RECORD])
     return record
 
@@ -197,8 +205,7 @@ def read_record(storage: Storage, frame: str) -> dict[str, Any] | None:
 def _open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
     """Open one of a job's Parquet files; whatever is wrong with it is a ``ResultsError``."""
     try:
-        with storage.open(path) as source:
-            yield source
+        yield pa.BufferReader(storage.read(path))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{_damaged(storage, path, error)}; remove this file to have it made anew") from None
 
@@ -208,25 +215,27 @@ def _damaged(storage: Storage, path: str, error: Exception) -> str:
     return f"{storage.describe(path)}: damaged, or not of this program: {reason}"
 
 
-def chosen_rows(storage: Storage, frames: Sequence[str]) -> pa.Table:
-    """Rows of ``choices.parquet`` for frames whose rows have been written."""
-    parts = []
-    for frame in frames:
-        with _open_table(storage, rd_path(frame)) as source:
-            table = pq.read_table(source, columns=[*CHOICES.names, "chosen"])
-        parts.append(table.filter(pc.field("chosen")).select(CHOICES.names).cast(CHOICES))
-    return pa.concat_tables(parts) if parts else CHOICES.empty_table()
+def chosen_rows(rows: pa.Table) -> pa.Table:
+    """Rows of ``choices.parquet``: those of a frame's rows that were chosen."""
+    return rows.filter(pc.field("chosen")).select(CHOICES.names).cast(CHOICES)
 
 
-def write_table(
-    storage: Storage, path: str, records: pa.Table | Iterable[Mapping[str, Any]], schema: pa.Schema
-) -> None:
+def read_choices(storage: Storage, frame: str) -> pa.Table:
+    """Rows of ``choices.parquet`` for a frame that is done.
+
+    Raises:
+        ResultsError: its rows are damaged.
+    """
+    with _open_table(storage, rd_path(frame)) as source:
+        return chosen_rows(pq.read_table(source, columns=[*CHOICES.names, "chosen"]))
+
+
+def write_table(storage: Storage, path: str, table: pa.Table) -> None:
     """Write a table as one whole Parquet file."""
-    table = records if isinstance(records, pa.Table) else pa.Table.from_pylist(list(records), schema)
     storage.write(path, _parquet(table))
 
 
-def read_table(storage: Storage, path: str) -> pd.DataFrame:
+def read_table(storage: Storage, path: str) -> pa.Table:
     """Read one of a job's Parquet files.
 
     Raises:
@@ -235,8 +244,7 @@ def read_table(storage: Storage, path: str) -> pd.DataFrame:
     if not storage.is_file(path):
         raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
     with _open_table(storage, path) as source:
-        frame: pd.DataFrame = pq.read_table(source).to_pandas()
-        return frame
+        return pq.read_table(source)
 
 
 def read_rd_table(
@@ -270,13 +278,20 @@ def read_rd_table(
         if unknown := sorted(set(wanted or ()) - set(known)):
             raise ValueError(f"{name}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
     storage = Storage(os.fspath(out))
-    files = storage.files(RD_FOLDER, RD_FILE)
-    if frames is not None:
-        if missing := [frame for frame in frames if rd_path(frame) not in files]:
+    if frames is None:
+        found = {file.path for file in storage.files(RD_FOLDER)}
+        # A frame that failed and is being done may, for a moment, have rows of both.
+        files = sorted(path for path in found if is_done(path) or _twin(path) not in found)
+        if not files:
+            raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows; is this the folder of a job?")
+    else:
+        files, missing = [], list[str]()
+        for frame in frames:
+            of_frame = (rd_path(frame, status) for status in _FILES)
+            path = next((path for path in of_frame if storage.is_file(path)), None)
+            (missing if path is None else files).append(path or frame)
+        if missing:
             raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows of frame {', '.join(missing)}")
-        files = [path for path in files if path in {rd_path(frame) for frame in frames}]
-    elif not files:
-        raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows; is this the folder of a job?")
     paths = [storage.inner(path) for path in files]
     condition = None if modules is None else pc.field("module").isin(pa.array(modules, pa.string()))
     try:
@@ -285,6 +300,11 @@ def read_rd_table(
     except (pa.ArrowException, OSError) as error:
         raise ResultsError(_damaged(storage, RD_FOLDER, error)) from None
     return to_pandas(table)
+
+
+def _twin(path: str) -> str:
+    """Where the rows would be if a frame that failed were done."""
+    return path.removesuffix(_FILES["failed"]) + _FILES["done"]
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -10,6 +10,7 @@
     ├── InfeasibleModuleError    no pair of quantization steps of a module can be used
     ├── ConfigError              a key of the configuration, or of the command line
     ├── ResultsError             the output folder: another job's, damaged, not writable
+    │   └── ClaimError           another driver is at work there
     ├── ClusterError             a Ray cluster that cannot be reached or started
     └── ReplicaError             replicas that were lost, too many or too often
 
@@ -18,6 +19,7 @@ A message says the rule that was broken, what was found and where (file, key, fr
 
 __all__ = [
     "CheckpointError",
+    "ClaimError",
     "ClusterError",
     "ConfigError",
     "FrameFileError",
@@ -60,6 +62,10 @@ class ConfigError(QsweepError):
 
 class ResultsError(QsweepError):
     """An output folder that cannot be written, or that holds something else."""
+
+
+class ClaimError(ResultsError):
+    """An output folder that another driver is at work in."""
 
 
 class ClusterError(QsweepError):

@@ -130,7 +130,7 @@ def test_another_jobs_folder_is_status_2(tmp_path: Path) -> None:
     Results(make_job(tmp_path, ["a"])).write_frame(done("a"))
     result = qsweep("run", tmp_path / "job.yaml", "--set", "fit.seed=1")
     assert result.exit_code == 2
-    assert "another job, which differs in: fit" in result.stderr
+    assert "another job (fit.seed: 0 there, 1 here)" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["named", "host and port", "client"])
@@ -166,7 +166,7 @@ def test_a_job_that_is_done_starts_nothing_and_shows_its_results(tmp_path: Path)
     assert "every frame is done already" in result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[0] == ["frame", "bpp", "networks", "bpp", "PSNR", "dB", "loss"]
-    record = results.records[0]
+    record = results.frames().to_pylist()[0]
     networks = record["rate_nn_bpp"]
     numbers = [f"{record['rate_latent_bpp'] + networks:.4f}", f"{networks:.4f}", f"{record['psnr_db']:.3f}"]
     assert lines[1] == ["[b]", *numbers, f"{record['loss']:.6g}"]

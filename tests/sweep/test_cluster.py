@@ -42,6 +42,7 @@ class Watcher:
         self.failures: list[CallFailed] = []
         self.frames: dict[str, FrameEnded] = {}
         self.progress: list[FitProgress] = []
+        self.lost_calls: list[Call] = []
         self._at_call = at_call
 
     def called(self, call: Call) -> None:
@@ -51,6 +52,9 @@ class Watcher:
     def answered(self, _: Call, event: CallDone | CallFailed) -> None:
         if isinstance(event, CallFailed):
             self.failures.append(event)
+
+    def lost(self, call: Call, _: str) -> None:
+        self.lost_calls.append(call)
 
     def fitting(self, _: str, progress: FitProgress) -> None:
         self.progress.append(progress)
@@ -68,7 +72,7 @@ def source(name: str, reader: Callable[[], Frame] | None = None) -> FrameSource:
 
 @pytest.fixture
 def pool() -> Iterator[RayPool]:
-    pool = RayPool(2)
+    pool = RayPool(RayConfig(replicas=2))
     # Both take part from the start, however short the job and slow the machine.
     ray.get([actor.ping.remote() for actor in pool._actors.values()])
     yield pool
@@ -76,8 +80,7 @@ def pool() -> Iterator[RayPool]:
 
 
 def run(pool: RayPool, sources: list[FrameSource], watcher: Watcher, fit: FitConfig | None = None) -> None:
-    driver = Driver(pool, {s.id: s for s in sources}, GRID, fit or FitConfig(), 1, watcher)
-    driver.run()
+    Driver(pool, sources, GRID, fit or FitConfig(), watcher, pairs_per_call=1).run()
 
 
 def facts(frame: FrameEnded) -> list[object]:
@@ -97,7 +100,7 @@ def test_one_pair_per_call_is_one_ray_call_each_over_both_replicas(pool: RayPool
 def test_a_killed_replica_is_replaced_and_no_row_is_missing_or_different(pool: RayPool) -> None:
     undisturbed = Watcher()
     local = LocalPool(Replica("cpu"))
-    Driver(local, {name: source(name) for name in "ab"}, GRID, FitConfig(), 1, undisturbed).run()
+    Driver(local, map(source, "ab"), GRID, FitConfig(), undisturbed, pairs_per_call=1).run()
 
     def kill(n: int, call: Call) -> None:
         if n in (5, 19):
@@ -162,11 +165,11 @@ def test_replicas_that_die_one_after_the_other_end_the_job(monkeypatch: pytest.M
         def __init__(self, threads: int, options: object) -> None:  # noqa: ARG002
             os._exit(1)
 
-        def ping(self) -> str:
-            return "never"
+        def where(self) -> tuple[str, str, str]:
+            return "never", "nowhere", ""
 
-    monkeypatch.setattr(cluster, "Replica", Stillborn)
-    pool = RayPool(1)
+    monkeypatch.setattr(cluster, "_Actor", Stillborn)
+    pool = RayPool(RayConfig(replicas=1))
     try:
         with pytest.raises(ReplicaError, match="died in a row"):
             run(pool, [source("a")], Watcher())

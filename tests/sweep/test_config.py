@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sweep.config import FrameItem, Job, load_job
+from sweep.config import Job, load_job
+from sweep.frames import FrameItem
 from sweep.grid import make_grid, named_grid
 from workers.errors import ConfigError
 
@@ -66,7 +67,14 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
           seed: 7
           lmbda: 0.02
           iterations: {warmup: 3, phase_1: 5, phase_2: 4}
-        ray: {address: "ray.example:6379", replicas: 3, pairs_per_call: 2}
+        ray:
+          address: "ray.example:6379"
+          replicas: 3
+          gpus_per_replica: 0.5
+          cpus_per_replica: 2
+          pairs_per_call: 2
+          tries: 5
+          patience: 7
         """,
     )
     assert job.config.out == "s3://bucket/results"
@@ -78,11 +86,19 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
         "iterations": {"warmup": 3, "phase_1": 5, "phase_2": 4},
     }
     assert job.config.fit.resolve().iterations == (5 + 2) * 3 + 5 + 4
-    assert job.config.ray.model_dump() == {"address": "ray.example:6379", "replicas": 3, "pairs_per_call": 2}
-    assert job.frames == (
+    assert job.config.ray.model_dump() == {
+        "address": "ray.example:6379",
+        "replicas": 3,
+        "gpus_per_replica": 0.5,
+        "cpus_per_replica": 2,
+        "pairs_per_call": 2,
+        "tries": 5,
+        "patience": 7,
+    }
+    assert list(job.frames) == [
         FrameItem("a", str(folder / "a.png"), str(folder / "a.safetensors"), 0.004),
         FrameItem("b", str(folder / "b.png"), None, 0.02),
-    )
+    ]
     assert job.grid == make_grid(
         {
             "arm": {"weight": [2**-8, 0.5], "bias": [2**-16]},
@@ -94,12 +110,13 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
 
 def test_frames_and_out_are_all_that_is_needed(folder: Path) -> None:
     job = load(folder, MINIMAL)
-    assert job.frames == (FrameItem("a", str(folder / "a.png"), None, 1e-3),)
+    assert list(job.frames) == [FrameItem("a", str(folder / "a.png"), None, 1e-3)]
     assert job.grid == named_grid("coolchic-3.4")
     fit, ray = job.config.fit, job.config.ray
     assert (fit.arch, fit.recipe, fit.seed, fit.lmbda) == ("hop", "fast", 0, 1e-3)
     assert fit.resolve().phases[0].iterations == 10_000
-    assert (ray.address, ray.replicas, ray.pairs_per_call) == (None, "auto", "auto")
+    assert ray.address is None
+    assert {ray.replicas, ray.gpus_per_replica, ray.cpus_per_replica, ray.pairs_per_call} == {"auto"}
 
 
 def test_paths_are_relative_to_the_file_but_those_of_the_command_line_to_the_working_directory(
@@ -115,7 +132,8 @@ def test_paths_are_relative_to_the_file_but_those_of_the_command_line_to_the_wor
     assert job.frames[0].encoder == str(folder / "e" / "a.safetensors")
     assert job.config.out == str(tmp_path / "out")
     assert load(folder, text, out="here").config.out == str(elsewhere / "here")
-    assert load(folder, text, out="file:///there").config.out == "file:///there"
+    assert load(folder, text, out="file:///the%20re").config.out == "/the re"
+    assert load(folder, text, out="s3://bucket/there").config.out == "s3://bucket/there"
     assert load(folder, text, "out=there").config.out == str(folder / "there")
 
 
@@ -188,9 +206,12 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         ("frames: [a]", "out", "required", "path or URI"),
         ("frames: []\nout: o", "frames", "a list, not empty", "found []"),
         ("frames: a.png\nout: o", "frames", "a list, not empty", "found 'a.png'"),
+        ("frames: [{frame: a, lmbda: []}]\nout: o", "frames[0].lmbda", "a list of them", "found []"),
+        ("frames: [{frame: a, lmbda: [1, 2, 1]}]\nout: o", "frames[0].lmbda", "no two the same", "[1, 2, 1]"),
+        ("frames: [{frame: a, lmbda: [1, -2]}]\nout: o", "frames[0].lmbda[1]", "0 or more", "-2"),
         ("frames: [3]\nout: o", "frames[0]", "a path or glob pattern, or a mapping with frame", "found 3"),
-        ("frames: [a, {lmbda: 1}]\nout: o", "frames[1].frame", "required", "path or glob"),
-        ("frames: [{frame: ''}]\nout: o", "frames[0].frame", "path or glob", "found ''"),
+        ("frames: [a, {lmbda: 1}]\nout: o", "frames[1].frame", "required", "glob pattern"),
+        ("frames: [{frame: ''}]\nout: o", "frames[0].frame", "glob pattern", "found ''"),
         ("frames: [{frame: a, encoder: 3}]\nout: o", "frames[0].encoder", ".safetensors", "found 3"),
         ("frames: [{frame: a, encoder: ''}]\nout: o", "frames[0].encoder", ".safetensors", "found ''"),
         ("frames: [{frame: a, lmbda: .nan}]\nout: o", "frames[0].lmbda", "0 or more", "found nan"),
@@ -228,7 +249,13 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         (MINIMAL + "ray: {replicas: 0}", "ray.replicas", "1 or more", "found 0"),
         (MINIMAL + "ray: {replicas: all}", "ray.replicas", "auto", "found 'all'"),
         (MINIMAL + "ray: {pairs_per_call: 1.5}", "ray.pairs_per_call", "auto", "found 1.5"),
-        (MINIMAL + "ray: {cpus: 1}", "ray.cpus", "unknown key", "address, replicas, pairs_per_call"),
+        (MINIMAL + "ray: {gpus_per_replica: 1.5}", "ray.gpus_per_replica", "fraction below 1", "found 1.5"),
+        (MINIMAL + "ray: {gpus_per_replica: -1}", "ray.gpus_per_replica", "0 or more", "found -1"),
+        (MINIMAL + "ray: {cpus_per_replica: 0}", "ray.cpus_per_replica", "1 or more", "found 0"),
+        (MINIMAL + "ray: {tries: 0}", "ray.tries", "1 or more", "found 0"),
+        (MINIMAL + "ray: {patience: 0}", "ray.patience", "above 0", "found 0"),
+        (MINIMAL + "ray: {patience: .inf}", "ray.patience", "above 0", "found inf"),
+        (MINIMAL + "ray: {cpus: 1}", "ray.cpus", "unknown key", "address, replicas, gpus_per_replica"),
         ("frames: [a, 'nothing*.png']\nout: o", "frames[1].frame", "no file matches", "nothing*.png'"),
     ],
 )

@@ -75,6 +75,10 @@ class Witness:
         if isinstance(event, CallFailed):
             self.failures.append(event)
 
+    def lost(self, call: Call, reason: str) -> None:
+        assert reason
+        assert self.open.pop(call.id) == call
+
     def fitting(self, frame: str, progress: FitProgress) -> None:
         assert any(call.frame == frame and isinstance(call.work, Fit) for call in self.open.values())
         self.progress.append(progress)
@@ -105,7 +109,7 @@ def drive(
 ) -> Witness:
     witness = Witness()
     pool = pool or LocalPool(Replica("cpu"))
-    Driver(pool, {s.id: s for s in sources}, grid, fit or FitConfig(), pairs_per_call, witness).run()
+    Driver(pool, sources, grid, fit or FitConfig(), witness, pairs_per_call=pairs_per_call).run()  # type: ignore[arg-type]
     return witness
 
 
@@ -290,6 +294,9 @@ class UnreliablePool:
     def share(self, content: _Shared) -> Callable[[], _Shared]:
         return lambda: content
 
+    def retire(self, replica: str, reason: str) -> None:
+        raise AssertionError((replica, reason))
+
 
 def facts(witness: Witness) -> object:
     return {
@@ -311,4 +318,4 @@ def test_an_observer_that_cannot_write_ends_the_run() -> None:
             raise ResultsError(f"no room for {frame.frame}")
 
     with pytest.raises(ResultsError, match="no room for a"):
-        Driver(LocalPool(Replica("cpu")), {"a": source()}, ONE_PAIR, FitConfig(), "auto", Full()).run()
+        Driver(LocalPool(Replica("cpu")), [source()], ONE_PAIR, FitConfig(), Full()).run()

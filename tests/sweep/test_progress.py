@@ -64,14 +64,14 @@ def test_a_frame_that_fails_leaves_nothing_to_do_even_if_a_call_is_answered_late
     measure(tally, "a", 3)
     tally.ended(failed("a"))
     if late:
-        measure(tally, "a", 3)
+        tally.answered(Call(9, "r0", "a", Measure("arm", PAIRS[:3], ())), CallDone(9, [], 1.0))
     assert (tally.pairs, tally.done, tally.failed) == (10, 0, 1)
     assert tally.seconds_left() == 0
     assert str(tally) == "1/1 frames, 1 failed, 10/10 pairs"
 
 
 def test_the_time_left_is_that_of_the_pairs_left_shared_among_the_replicas() -> None:
-    tally = Tally(n_frames=2, n_pairs=10, n_replicas=2)
+    tally = Tally(n_frames=2, n_pairs=10, n_replicas=lambda: 2)
     assert tally.seconds_left() is None
     measure(tally, "a", 4, seconds=20.0)
     assert tally.seconds_left() == 16 * (20 / 4) / 2
@@ -172,7 +172,7 @@ def test_a_line_every_so_often_says_how_far_the_job_is(
         clock.now += 6.0
         shown.fitting("b", fit_progress(iteration))
     assert [record.message for record in caplog.records] == [
-        "0/3 frames, 0/30 pairs, 2/100 fit iterations; b: phase 1 2/100, 30.00 dB, 0.500 bpp"
+        "0/3 frames, 0/30 pairs, 2/100 fit iterations; fit of b phase 1 2/100, 30.00 dB, 0.500 bpp"
     ]
 
 

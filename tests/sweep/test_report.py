@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from sweep.messages import FrameEnded, MeasuredRow
@@ -40,9 +41,8 @@ def write(out: Path, *frames: FrameEnded) -> str:
     storage = Storage(str(out))
     records = [frame_record(frame, f"{frame.frame}.png", None) for frame in frames]
     for frame, record in zip(frames, records, strict=True):
-        if frame.rows:
-            write_rd_table(storage, frame, record)
-    write_table(storage, FRAMES_FILE, records, FRAMES)
+        write_rd_table(storage, frame, record)
+    write_table(storage, FRAMES_FILE, pa.Table.from_pylist(records, FRAMES))
     where = write_report(str(out))
     assert where == f"{out}/report.html"
     return Path(where).read_text("utf-8")

@@ -41,9 +41,10 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
     Results(job)
     content = yaml.safe_load((out(job) / "job.yaml").read_text())
     assert content["configuration"]["out"] == str(tmp_path / "out")
-    assert content["configuration"]["ray"] == {"address": None, "replicas": "auto", "pairs_per_call": "auto"}
+    assert content["configuration"]["ray"]["replicas"] == "auto"
+    frames = content["job"].pop("frames")
+    assert frames["count"] == 1
     assert content["job"] == {
-        "frames": [{"id": "a", "frame": str(tmp_path / "a.png"), "encoder": None, "lmbda": 1e-7}],
         "grid": STEPS,
         "sweep": {"mode": "full", "precision": "float32"},
         "fit": {
@@ -55,6 +56,8 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
         },
     }
     assert content["versions"].keys() >= {"qsweep", "python", "torch", "ray", "pyarrow"}
+    manifest = pd.read_parquet(out(job) / "manifest.parquet").to_dict("records")
+    assert [(row["id"], row["frame"], row["lmbda"]) for row in manifest] == [("a", str(tmp_path / "a.png"), 1e-7)]
 
 
 def test_the_same_job_goes_on_whatever_it_runs_on(tmp_path: Path) -> None:
@@ -67,11 +70,19 @@ def test_the_same_job_goes_on_whatever_it_runs_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "different"),
     [
-        ({"frames": ["b.png"]}, "frames"),
-        ({"frames": [{"frame": "a.png", "lmbda": 2.0}]}, "frames"),
-        ({"grid": STEPS | {"upsampling": {"weight": [0.5], "bias": [1.0]}}}, "grid"),
-        ({"fit": {"arch": "lop"}}, "fit"),
-        ({"frames": [{"frame": "a.png", "encoder": "e"}], "grid": "coolchic-3.4"}, "frames, grid, fit"),
+        ({"frames": ["a.png", "b.png"]}, "frames: 1 there, 2 here"),
+        ({"frames": ["b.png"]}, "frame 0.frame: /.* there, /.* here; frame 0.id: a there, b here"),
+        ({"frames": [{"frame": "a.png", "lmbda": 2.0}]}, "frame 0.lmbda: 0.001 there, 2.0 here"),
+        (
+            {"grid": STEPS | {"upsampling": {"weight": [0.5], "bias": [1.0]}}},
+            r"grid.upsampling.weight: \[0.25\] there, \[0.5\] here",
+        ),
+        ({"fit": {"arch": "lop"}}, "fit.arch: hop there, lop here"),
+        ({"fit": {"seed": 3}, "sweep": {"mode": "winner"}}, "fit.seed: 0 there, 3 here; sweep.mode: full .* here"),
+        (
+            {"frames": [{"frame": "a.png", "encoder": "e"}], "grid": "coolchic-3.4"},
+            "frame 0.encoder: None .* here; frame 0.lmbda: .* None here; fit: .*….*; grid.arm.bias: .*; and 4 more",
+        ),
     ],
 )
 def test_another_job_is_refused_with_what_differs_and_nothing_is_touched(
@@ -79,9 +90,7 @@ def test_another_job_is_refused_with_what_differs_and_nothing_is_touched(
 ) -> None:
     Results(make_job(tmp_path, ["a"])).write_frame(done("a"))
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    with pytest.raises(
-        ResultsError, match=f"^{tmp_path}/out: holds the .* another job, .* in: {different}; choose"
-    ):
+    with pytest.raises(ResultsError, match=rf"^{tmp_path}/out: holds the .* another job \({different}\); choose"):
         Results(make_job(tmp_path, ["a"], **changes))
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
@@ -115,7 +124,7 @@ def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(
     assert [item.id for item in results.unfinished] == ["a", "c", "d"]
     again = Results(job)
     assert [item.id for item in again.unfinished] == ["a", "c", "d"]
-    assert [record["frame"] for record in again.records] == ["b"]
+    assert again.frames()["frame"].to_pylist() == ["b"]
 
 
 def test_a_frame_that_fails_and_is_then_done_is_done_with_each_row_once(tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_a_frame_whose_encoder_is_written_but_not_its_rows_is_unfinished(tmp_pat
         results.write_frame(done("a"))
     assert (out(job) / "quantized" / "a.safetensors").is_file()
     (out(job) / "rd_table").unlink()
-    assert results.records == []
+    assert results.frames().num_rows == 0
     assert unfinished(job) == ["a"]
 
 
@@ -164,15 +173,19 @@ def test_rows_that_are_garbled_inside_are_named_when_they_are_summed_up(tmp_path
     content = path.read_bytes()
     path.write_bytes(content[:4] + bytes(600) + content[604:])
     with pytest.raises(ResultsError, match=f"^{path}: damaged, or not of this program: .*; remove this file"):
-        Results(job).write_summary()
+        Results(job)
 
 
 def test_an_encoder_that_was_fitted_is_kept_and_found_again(tmp_path: Path) -> None:
     job = make_job(tmp_path, ["a"])
     results = Results(job)
-    assert results.read_fitted("a") is None
+    assert not results.is_fitted("a")
+    assert results.n_fits == 1
     results.write_fitted("a", b"fitted")
-    assert Results(job).read_fitted("a") == b"fitted"
+    again = Results(job)
+    assert again.is_fitted("a")
+    assert again.n_fits == 0
+    assert again.storage.read(again.fitted_path("a")) == b"fitted"
     assert results.write_frame(done("a"))["encoder"] == str(out(job) / "fitted" / "a.safetensors")
 
 

@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from sweep.messages import (
     Quantize,
     ReplicaLost,
     ReplicaReady,
+    Retire,
 )
 from sweep.schedule import Mode, Schedule, Task
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
@@ -85,11 +87,12 @@ def run(
     disturbances: int = 0,
 ) -> tuple[dict[str, FrameEnded], list[Call]]:
     """Play a job to its end: calls are answered in a random order; some are lost, some answered twice."""
-    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, mode=mode, max_losses=10**6)  # type: ignore[arg-type]
+    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, mode=mode, tries=10**6)  # type: ignore[arg-type]
     calls: list[Call] = []
     open_calls: dict[int, Call] = {}
     ended: dict[str, FrameEnded] = {}
     names = iter(f"r{n}" for n in range(10**6))
+    retired: list[str] = []
 
     def send(event: Event) -> None:
         for instruction in schedule.handle(event):
@@ -97,10 +100,16 @@ def run(
                 assert all(call.replica != instruction.replica for call in open_calls.values())
                 open_calls[instruction.id] = instruction
                 calls.append(instruction)
+            elif isinstance(instruction, Retire):
+                assert all(call.replica != instruction.replica for call in open_calls.values())
+                retired.append(instruction.replica)
             else:
                 assert instruction.frame not in ended, "a frame ends once"
                 ended[instruction.frame] = instruction
         schedule.check_invariants()
+        while retired:
+            send(ReplicaLost(retired.pop(), "retired"))
+            send(ReplicaReady(next(names)))
 
     for _ in range(replicas):
         send(ReplicaReady(next(names)))
@@ -251,7 +260,7 @@ def test_a_module_without_a_feasible_pair_fails_its_frame_and_keeps_what_was_mea
 
 
 def test_a_frame_whose_calls_are_always_lost_is_given_up_and_the_others_go_on() -> None:
-    schedule = Schedule([Task("cursed"), Task("plain")], GRID, max_losses=3)
+    schedule = Schedule([Task("cursed"), Task("plain")], GRID, tries=3)
     ended: dict[str, FrameEnded] = {}
     waiting: list[Call] = []
     names: Iterator[str] = iter(f"r{n}" for n in range(1000))
@@ -260,7 +269,7 @@ def test_a_frame_whose_calls_are_always_lost_is_given_up_and_the_others_go_on() 
         for instruction in schedule.handle(event):
             if isinstance(instruction, Call):
                 waiting.append(instruction)
-            else:
+            elif isinstance(instruction, FrameEnded):
                 ended[instruction.frame] = instruction
         schedule.check_invariants()
 
@@ -278,12 +287,11 @@ def test_a_frame_whose_calls_are_always_lost_is_given_up_and_the_others_go_on() 
     assert "out of memory" in str(ended["cursed"].error)
 
 
-def test_fits_are_begun_first_and_nothing_else_is_done_to_a_frame_before() -> None:
-    _, calls = run([Task("a"), Task("b"), Task("late", needs_fit=True)], replicas=1)
-    assert calls[0].frame == "late"
-    of_late = [type(call.work) for call in calls if call.frame == "late"]
-    assert of_late[:2] == [Fit, Open]
-    assert of_late[-1] is Quantize
+def test_nothing_is_done_to_a_frame_before_its_fit() -> None:
+    _, calls = run([Task("a"), Task("fitted", needs_fit=True)], replicas=3)
+    of_fitted = [type(call.work) for call in calls if call.frame == "fitted"]
+    assert of_fitted[:2] == [Fit, Open]
+    assert of_fitted[-1] is Quantize
 
 
 def test_no_replica_idles_while_another_frame_has_work() -> None:
@@ -314,8 +322,10 @@ def test_a_replica_stays_with_the_frame_it_holds_while_there_are_frames_enough()
 
 
 def test_ids_must_differ() -> None:
+    schedule = Schedule([Task("a"), Task("a")], GRID)
+    schedule.handle(ReplicaReady("r0"))
     with pytest.raises(ValueError, match="id of its own"):
-        Schedule([Task("a"), Task("a")], GRID)
+        schedule.handle(ReplicaReady("r1"))
 
 
 @pytest.mark.parametrize("pairs_per_call", [1, 3, "auto"])
@@ -347,3 +357,148 @@ def test_in_full_nothing_is_said_of_the_best() -> None:
     _, calls = run([Task("a")])
 
     assert all(call.work.best is None for call in calls if isinstance(call.work, Measure))
+
+
+# --- many frames, many replicas
+
+
+class Player:
+    """A schedule and the calls it has open, answered as a test likes."""
+
+    def __init__(self, tasks: Iterable[Task], replicas: int = 0, **options: Any) -> None:
+        self.schedule = Schedule(tasks, GRID, **options)
+        self.open: dict[str, Call] = {}
+        self.ended: list[FrameEnded] = []
+        self.retired: list[Retire] = []
+        for n in range(replicas):
+            self.send(ReplicaReady(f"r{n}"))
+
+    def send(self, event: Event) -> list[Call]:
+        calls = []
+        for instruction in self.schedule.handle(event):
+            if isinstance(instruction, Call):
+                assert instruction.replica not in self.open
+                self.open[instruction.replica] = instruction
+                calls.append(instruction)
+            elif isinstance(instruction, Retire):
+                self.retired.append(instruction)
+            else:
+                self.ended.append(instruction)
+        self.schedule.check_invariants()
+        return calls
+
+    def answer(self, replica: str) -> list[Call]:
+        return self.send(answer(self.open.pop(replica)))
+
+    def fail(self, replica: str) -> list[Call]:
+        call = self.open.pop(replica)
+        return self.send(CallFailed(call.id, MemoryError("no room"), final=False))
+
+    def lose(self, replica: str) -> list[Call]:
+        self.open.pop(replica, None)
+        return self.send(ReplicaLost(replica, "killed"))
+
+
+def test_frames_are_asked_for_as_replicas_get_free_and_no_more_are_in_flight_than_that() -> None:
+    asked: list[str] = []
+
+    def tasks() -> Iterator[Task]:
+        for n in range(1000):
+            asked.append(f"f{n}")
+            yield Task(f"f{n}")
+
+    player = Player(tasks(), replicas=4)
+    assert len(asked) == 4 + 1, "one ahead, to know whether there are more"
+    while len(player.ended) < 50:
+        player.answer(min(player.open))
+        assert len(asked) - len(player.ended) <= 2 * 4 + 1
+
+
+def test_while_there_is_a_frame_for_every_replica_a_module_is_one_call() -> None:
+    _, calls = run([Task(f"f{n}") for n in range(40)], replicas=4)
+    first = [call.work for call in calls[:100] if isinstance(call.work, Measure) and not call.work.plain]
+    assert {len(work.pairs) == len(GRID[work.module]) for work in first} == {True}
+
+
+def test_when_fewer_frames_than_replicas_remain_one_is_shared_out_over_all() -> None:
+    player = Player([Task("a")], replicas=3)
+    player.answer("r0")
+    assert {call.frame for call in player.open.values()} == {"a"}
+    assert len(player.open) == 3
+
+
+def test_replicas_may_join_and_leave_at_any_time() -> None:
+    player = Player([Task(f"f{n}") for n in range(20)], replicas=1)
+    player.answer("r0")
+    assert [call.replica for call in player.send(ReplicaReady("late"))] == ["late"]
+    before = player.open["late"]
+    player.lose("late")
+    player.lose("unknown")
+    (again,) = player.send(ReplicaReady("later"))
+    assert (again.frame, again.work) == (before.frame, before.work), "what was lost comes first"
+
+
+def test_a_call_that_failed_is_made_elsewhere() -> None:
+    player = Player([Task("a"), Task("b"), Task("c")], replicas=2)
+    assert player.open["r0"].frame == "a"
+    (call,) = player.fail("r0")
+    assert call.frame == "c", "r0 goes on with another frame"
+    (call,) = player.answer("r1")
+    assert call.frame == "b", "r1 stays with its own"
+    while player.open["r1"].frame == "b":
+        player.answer("r1")
+    assert player.open["r1"].frame == "a"
+
+
+def test_where_it_failed_everywhere_it_is_tried_again_until_there_were_too_many_tries() -> None:
+    player = Player([Task("a")], replicas=1, tries=3)
+    player.fail("r0")
+    player.fail("r0")
+    player.fail("r0")
+    assert [frame.status for frame in player.ended] == ["failed"]
+    assert "frame a: given up after 3 lost calls, the last one: on replica r0: MemoryError" in str(
+        player.ended[0].error
+    )
+
+
+def test_losses_are_counted_for_each_piece_of_work_so_that_a_long_frame_outlives_many() -> None:
+    player = Player([Task("a")], replicas=1, pairs_per_call=1, tries=2)
+    n_lost = 0
+    while not player.schedule.finished:
+        (name,) = player.open
+        if n_lost < 10 and n_lost % 2 == 0:
+            player.lose(name)
+            player.send(ReplicaReady(f"{name}+"))
+            name += "+"
+        n_lost += 1
+        player.answer(name)
+    assert [frame.status for frame in player.ended] == ["done"]
+
+
+def test_a_replica_on_which_calls_keep_failing_is_retired_and_its_frames_are_done_elsewhere() -> None:
+    player = Player([Task(f"f{n}") for n in range(6)], replicas=2)
+    while not player.retired:
+        player.fail("r0")
+    assert [retire.replica for retire in player.retired] == ["r0"]
+    assert "3 calls in a row failed on it, the last one: no room" in player.retired[0].reason
+    assert "r0" not in player.open
+    while not player.schedule.finished:
+        player.answer("r1")
+    assert [frame.status for frame in player.ended] == ["done"] * 6
+
+
+def test_an_answer_in_between_shows_that_a_replica_is_sound() -> None:
+    player = Player([Task(f"f{n}") for n in range(6)], replicas=1, tries=100)
+    for _ in range(4):
+        player.fail("r0")
+        player.fail("r0")
+        player.answer("r0")
+    assert player.retired == []
+
+
+def test_input_that_is_bad_everywhere_speaks_against_no_replica() -> None:
+    player = Player([Task(f"bad{n}") for n in range(6)], replicas=1)
+    while not player.schedule.finished:
+        player.answer("r0")
+    assert len(player.ended) == 6
+    assert player.retired == []

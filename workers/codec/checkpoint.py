@@ -12,21 +12,23 @@ from workers.codec.frame import Frame
 from workers.codec.frame_encoder import KINDS, FrameEncoder, FrameEncoderManager
 from workers.codec.parameter import MODULES, FrameEncoderParameter
 from workers.errors import CheckpointError, MismatchError
+from workers.files import describe, read_bytes, reason_of
 
 _PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
 
 
-def read_frame_encoder(path: str | Path) -> tuple[FrameEncoder, FrameEncoderManager]:
-    """Read a checkpoint file.
+def read_frame_encoder(location: str | Path) -> tuple[FrameEncoder, FrameEncoderManager]:
+    """Read a checkpoint file, at a path or URI.
 
     Raises:
         CheckpointError: it cannot be read, or :func:`parse_frame_encoder` cannot use it.
     """
+    name = describe(str(location))
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: the frame encoder cannot be read: {error.strerror or error}") from None
-    return parse_frame_encoder(content, str(path))
+        content = read_bytes(location)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{name}: the frame encoder cannot be read: {reason_of(error)}") from None
+    return parse_frame_encoder(content, name)
 
 
 def parse_frame_encoder(content: bytes, name: str) -> tuple[FrameEncoder, FrameEncoderManager]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from workers.codec.parameter import FrameDataType
 from workers.errors import FrameFileError
+from workers.files import describe, read_bytes, reason_of
 
 _YUV_NAME = re.compile(r".*_(\d{1,5})x(\d{1,5})_[\d.]+p_yuv(420|444)_(8|10)b")
 
@@ -71,17 +72,18 @@ class Frame:
         return self.data.luma_size
 
 
-def read_frame(path: str | Path) -> Frame:
-    """Read a frame file.
+def read_frame(location: str | Path) -> Frame:
+    """Read a frame file, at a path or URI.
 
     Raises:
         FrameFileError: it cannot be read, or :func:`parse_frame` cannot use it.
     """
+    name = describe(str(location))
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise FrameFileError(f"{path}: the frame cannot be read: {error.strerror or error}") from None
-    return parse_frame(content, str(path))
+        content = read_bytes(location)
+    except (OSError, ValueError) as error:
+        raise FrameFileError(f"{name}: the frame cannot be read: {reason_of(error)}") from None
+    return parse_frame(content, name)
 
 
 def parse_frame(content: bytes, name: str) -> Frame:

@@ -1,0 +1,146 @@
+"""Files wherever they are: on this machine, or behind a URI such as ``s3://bucket/frame.png``."""
+
+import random
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar, cast
+from urllib.parse import unquote
+
+import fsspec
+import pyarrow as pa
+from pyarrow import fs
+
+Result = TypeVar("Result")
+
+PATIENCE_SECONDS = 120.0
+"""For so long a service that answers with errors, or not at all, is asked again."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_QUERY = re.compile(r"\?\w+=")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+# Arrow has one exception for whatever a service answers; these are no better a second time.
+_FINAL = re.compile(r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|NO_SUCH_UPLOAD|credentials", re.I)
+
+
+def is_uri(location: str) -> bool:
+    """Whether this is a URI, and no path."""
+    return "://" in location
+
+
+def describe(location: str) -> str:
+    """A path or URI for messages: without options and credentials."""
+    if not is_uri(location):
+        return location
+    scheme, _, rest = location.partition("://")
+    path, _ = split_options(rest)
+    authority, slash, key = path.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{key}"
+
+
+def child(location: str, path: str) -> str:
+    """Path or URI of a file below a folder."""
+    if not is_uri(location):
+        return f"{location.rstrip('/')}/{path}"
+    folder, options = split_options(location)
+    return f"{folder.rstrip('/')}/{path}{options}"
+
+
+def split_options(uri: str) -> tuple[str, str]:
+    """A URI without its options, and the options with the question mark."""
+    query = _QUERY.search(uri)
+    return (uri[: query.start()], uri[query.start() :]) if query else (uri, "")
+
+
+def locate(location: str) -> tuple[fs.FileSystem, str]:
+    """File system of a path or URI, and the path in it.
+
+    Object stores are Arrow's own where it has one (``s3://``, ``gs://``), with their options in the URI's query;
+    others are those of fsspec. Keys stand in a URI as they are, without percent-encoding.
+
+    Raises:
+        ValueError: there is no file system of this kind, or the URI is none.
+    """
+    if not is_uri(location):
+        return fs.LocalFileSystem(), str(Path(location).absolute())
+    scheme, _, rest = location.partition("://")
+    if not _SCHEME.fullmatch(scheme):
+        raise ValueError("a URI begins with the name of its scheme")
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise ValueError("a file is file:///…, with an absolute path")
+        return fs.LocalFileSystem(), unquote(rest)
+    path, options = split_options(rest)
+    authority, _, key = path.partition("/")
+    filesystem, root = _filesystem(f"{scheme}://{authority}", options)
+    return filesystem, "/".join(part for part in (root.rstrip("/"), key) if part)
+
+
+@lru_cache(maxsize=64)  # a connection each
+def _filesystem(base: str, options: str) -> tuple[fs.FileSystem, str]:
+    try:
+        filesystem, root = fs.FileSystem.from_uri(base + options)
+    except pa.ArrowInvalid as error:
+        if "nrecognized filesystem" not in str(error):
+            raise ValueError(reason_of(error)) from None
+        try:
+            other, root = fsspec.core.url_to_fs(base)
+        except (ImportError, ValueError) as reason:
+            raise ValueError(reason_of(reason)) from None
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(other))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(reason_of(error)) from None
+    return filesystem, cast(str, root)
+
+
+def is_local(filesystem: fs.FileSystem) -> bool:
+    """Whether files are on this machine, or mounted on it."""
+    return isinstance(filesystem, fs.LocalFileSystem)
+
+
+def read_bytes(location: str | Path, patience: float = PATIENCE_SECONDS) -> bytes:
+    """Content of a file.
+
+    Raises:
+        OSError: it cannot be read; behind a URI, for so many seconds.
+        ValueError: see :func:`locate`.
+    """
+    filesystem, path = locate(str(location))
+    if is_local(filesystem):
+        return Path(path).read_bytes()
+
+    def read() -> bytes:
+        with filesystem.open_input_file(path) as source:
+            return cast(bytes, source.read())
+
+    return persist(read, patience)
+
+
+def persist(attempt: Callable[[], Result], patience: float) -> Result:
+    """Try something with a distant file until it succeeds, for so many seconds.
+
+    Raises:
+        OSError: the last one; at once where another try is of no use.
+    """
+    end, pause = time.monotonic() + patience, _FIRST_PAUSE
+    while True:
+        try:
+            return attempt()
+        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+            raise
+        except OSError as error:
+            if _FINAL.search(str(error)) or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
