@@ -21,7 +21,7 @@ RENEW_SECONDS = 3.0
 EXPIRY_SECONDS = 15.0
 """A claim that has not been renewed for so long is of a driver that is dead. Only one's own clock is asked."""
 
-_SETTLE_SECONDS = 0.5  # two drivers that claim at once: by then both see whose claim is there
+_SETTLE_SECONDS = {True: 0.1, False: 0.5}  # of two that claim at once, here or elsewhere: then both see whose it is
 
 
 class Owner(NamedTuple):
@@ -99,8 +99,7 @@ class Claim:
         self._released = threading.Event()
         _wait_for_expiry(storage)
         self._renew()
-        if not storage.local:
-            time.sleep(_SETTLE_SECONDS)
+        time.sleep(_SETTLE_SECONDS[storage.local])
         self._check()
         self._thread = threading.Thread(target=self._keep, name="qsweep-claim", daemon=True)
         self._thread.start()

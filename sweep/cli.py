@@ -38,13 +38,6 @@ app = typer.Typer(
 )
 
 
-class _Interrupted(BaseException):
-    """A signal asked the program to stop."""
-
-    def __init__(self, number: int) -> None:
-        self.status = 128 + number
-
-
 @app.callback(invoke_without_command=False)
 def _options(
     _: Annotated[
@@ -134,18 +127,22 @@ def _stop(error: QsweepError, status: int) -> typer.Exit:
 @contextmanager
 def _signals() -> Iterator[None]:
     """SIGINT and SIGTERM end the program in order, with the status a shell expects."""
+    received = signal.SIGINT
 
     def stop(number: int, _: FrameType | None) -> None:
+        nonlocal received
+        received = signal.Signals(number)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)  # one is enough
-        raise _Interrupted(number)
+        # The one exception that Ray expects while it waits.
+        raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except _Interrupted as interrupted:
+    except KeyboardInterrupt:
         typer.echo("qsweep: interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(interrupted.status) from None
+        raise typer.Exit(128 + received) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

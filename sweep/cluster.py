@@ -171,8 +171,9 @@ class _Actor(Replica):
     """A replica as Ray runs it."""
 
     def where(self) -> tuple[str, str, str]:
-        """Its device; its node, by name and by id."""
-        return self.ping(), socket.gethostname(), ray.get_runtime_context().get_node_id()
+        """Its device, with the GPUs that Ray gave it; its node, by name and by id."""
+        gpus = "".join(f", GPU {gpu}" for gpu in ray.get_gpu_ids())
+        return self.ping() + gpus, socket.gethostname(), ray.get_runtime_context().get_node_id()
 
 
 @dataclass
@@ -323,7 +324,7 @@ class RayPool:
         self._note_life(pending)
         if call is None:
             device, host, self._nodes[name] = answer
-            _log.info("replica %s is ready on %s of %s", name, device, host)
+            _log.info("replica %s is ready on %s (%s)", name, host, device)
             yield ReplicaReady(name)
         else:
             self._losses_in_a_row = 0

@@ -40,6 +40,10 @@ _Shared = TypeVar("_Shared")
 class Pool(Protocol):
     """Replicas, wherever they are: takes calls, gives events."""
 
+    @property
+    def n_replicas(self) -> int:
+        """How many there are, or will soon be."""
+
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
         """Hand a call to its replica, which waits for one."""
 
@@ -83,6 +87,11 @@ class LocalPool:
         self._replica = replica
         self._calls: deque[tuple[Call, FrameSource, FitConfig]] = deque()
         self._events: deque[Event | Progress] = deque([ReplicaReady("local")])
+
+    @property
+    def n_replicas(self) -> int:
+        """One."""
+        return 1
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
         """Note the call; it runs when the pool is waited for."""

@@ -70,7 +70,11 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
             if results.n_unfinished:
                 _warn_of_missing(results)
                 with connect(job.config.ray):
-                    _run(job, results, display)
+                    pool = RayPool(job.config.ray, job.config.sweep.engine_options())
+                    try:
+                        run_on(pool, job, results, display, lambda tally: [Metrics(tally)])
+                    finally:
+                        pool.close()
             else:
                 _log.info("every frame is done already")
         except BaseException as error:
@@ -83,30 +87,42 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
     return Outcome(results.frames())
 
 
-def _run(job: Job, results: Results, display: Display) -> None:
+def run_on(
+    pool: Pool,
+    job: Job,
+    results: Results,
+    display: Display,
+    others: Callable[[Tally], Sequence[Observer]] = lambda _: (),
+) -> None:
+    """Do what is unfinished of a job on the replicas of a pool.
+
+    Args:
+        pool: the replicas.
+        job: what is to be done.
+        results: where it goes.
+        display: shows how the job goes on, while its context is open.
+        others: who else is to be told, after the display.
+    """
     config = job.config
-    pool = RayPool(config.ray, config.sweep.engine_options())
     n_pairs = sum(len(pairs) for pairs in job.grid.values())
     iterations = config.fit.resolve().iterations
     tally = Tally(results.n_unfinished, n_pairs, results.n_fits, iterations, lambda: pool.n_replicas)
-    try:
-        with display(tally) as shown:
-            recorder = _Recorder(results, [shown, Metrics(tally)])
-            try:
-                Driver(
-                    pool,
-                    _sources(results, pool),
-                    job.grid,
-                    config.fit,
-                    recorder,
-                    pairs_per_call=config.ray.pairs_per_call,
-                    mode=config.sweep.mode,
-                    tries=config.ray.tries,
-                ).run()
-            finally:
-                recorder.close()
-    finally:
-        pool.close()
+    with display(tally) as shown:
+        recorder = _Recorder(results, [shown, *others(tally)])
+        driver = Driver(
+            pool,
+            _sources(results, pool),
+            job.grid,
+            config.fit,
+            recorder,
+            pairs_per_call=config.ray.pairs_per_call,
+            mode=config.sweep.mode,
+            tries=config.ray.tries,
+        )
+        try:
+            driver.run()
+        finally:
+            recorder.close()
 
 
 def _warn_of_missing(results: Results) -> None:

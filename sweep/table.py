@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -44,6 +45,28 @@ RD_TABLE = pa.schema(
     ]
 )
 """One row per (frame, module, pair); what was measured is null unless the status is ``ok``."""
+
+_OF_ROW = {
+    "module": "row.module",
+    "q_step_weight": "row.q_step.weight",
+    "q_step_bias": "row.q_step.bias",
+    "status": "row.status",
+    "loss_lower_bound": "row.loss_lower_bound",
+    "arithmetic": "row.arithmetic",
+    "replica": "replica",
+    "seconds": "row.seconds",
+}
+_OF_MEASURED = {
+    "expgol_cnt_weight": "expgol_cnt.weight",
+    "expgol_cnt_bias": "expgol_cnt.bias",
+    "rate_weight_bit": "rate_weight_bit",
+    "rate_bias_bit": "rate_bias_bit",
+    "rate_nn_bit": "rate_nn_bit",
+    "rate_latent_bit": "rate_latent_bit",
+    "mse": "mse",
+    "psnr_db": "psnr_db",
+    "loss": "loss",
+}
 
 CHOICES = pa.schema(
     [RD_TABLE.field(name).with_type(pa.string()) for name in ("frame", "module")]
@@ -108,37 +131,23 @@ def _escape(value: str) -> str:
 
 def rd_table(ended: FrameEnded) -> pa.Table:
     """Rows of one frame, in grid order."""
-    lmbda = None if ended.info is None else ended.info.lmbda
-    records = []
-    for row, replica in ended.rows:
-        record: dict[str, object] = {
-            "frame": ended.frame,
-            "lmbda": lmbda,
-            "module": row.module,
-            "q_step_weight": row.q_step.weight,
-            "q_step_bias": row.q_step.bias,
-            "status": row.status,
-            "chosen": row.module in ended.choices and ended.choices[row.module].q_step == row.q_step,
-            "loss_lower_bound": row.loss_lower_bound,
-            "arithmetic": row.arithmetic,
-            "replica": replica,
-            "seconds": row.seconds,
-        }
-        if row.measured is not None:
-            measured = row.measured
-            record |= {
-                "expgol_cnt_weight": measured.expgol_cnt.weight,
-                "expgol_cnt_bias": measured.expgol_cnt.bias,
-                "rate_weight_bit": measured.rate_weight_bit,
-                "rate_bias_bit": measured.rate_bias_bit,
-                "rate_nn_bit": measured.rate_nn_bit,
-                "rate_latent_bit": measured.rate_latent_bit,
-                "mse": measured.mse,
-                "psnr_db": measured.psnr_db,
-                "loss": measured.loss,
-            }
-        records.append(record)
-    return pa.Table.from_pylist(records, RD_TABLE)
+    n = len(ended.rows)
+    columns: dict[str, Sequence[object]] = {
+        "frame": [ended.frame] * n,
+        "lmbda": [None if ended.info is None else ended.info.lmbda] * n,
+    }
+    columns |= _columns(_OF_ROW, ended.rows)
+    columns |= _columns(_OF_MEASURED, [row.measured for row, _ in ended.rows])
+    chosen = {(module, choice.q_step) for module, choice in ended.choices.items()}
+    columns["chosen"] = [(row.module, row.q_step) in chosen for row, _ in ended.rows]
+    return pa.table({name: columns[name] for name in RD_TABLE.names}, RD_TABLE)
+
+
+def _columns(paths: Mapping[str, str], records: Sequence[object]) -> dict[str, Sequence[object]]:
+    """Attributes of some records, by column; nothing where there is no record."""
+    of_record, nothing = attrgetter(*paths.values()), (None,) * len(paths)
+    values = [nothing if record is None else of_record(record) for record in records]
+    return dict(zip(paths, zip(*values, strict=True) if values else [()] * len(paths), strict=True))
 
 
 def frame_record(ended: FrameEnded, path: str, encoder: str | None) -> dict[str, Any]:
@@ -186,7 +195,9 @@ def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any
 
 def _parquet(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    # Numbers are no two the same: looking for those that are takes longer than all the rest.
+    names = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    pq.write_table(table, sink, use_dictionary=names)
     return sink.getvalue()
 
 
@@ -217,7 +228,7 @@ def _damaged(storage: Storage, path: str, error: Exception) -> str:
 
 def chosen_rows(rows: pa.Table) -> pa.Table:
     """Rows of ``choices.parquet``: those of a frame's rows that were chosen."""
-    return rows.filter(pc.field("chosen")).select(CHOICES.names).cast(CHOICES)
+    return rows.select(CHOICES.names).filter(rows["chosen"]).cast(CHOICES)
 
 
 def read_choices(storage: Storage, frame: str) -> pa.Table:

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
+from ray.exceptions import ObjectLostError
 
 from sweep import cluster
 from sweep.cluster import RayPool, connect
@@ -130,6 +133,47 @@ def test_an_error_of_one_replica_is_tried_again(pool: RayPool, tmp_path: Path) -
     assert watcher.frames["a"].status == "done"
     assert len(watcher.frames["a"].rows) == N_PAIRS
     assert [str(failure.error) for failure in watcher.failures] == ["no room just now"]
+
+
+def test_a_replica_on_which_everything_fails_is_replaced_and_every_frame_is_done(
+    pool: RayPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sick = tmp_path / "sick"
+    path = FOLDER / "frame.png"
+
+    def read() -> Frame:
+        with suppress(FileExistsError), sick.open("x") as file:
+            file.write(str(os.getpid()))
+        if sick.read_text() == str(os.getpid()):
+            raise MemoryError("the memory of this machine is broken")
+        return read_frame(path)
+
+    watcher = Watcher()
+    run(pool, [source(f"f{n}", read) for n in range(8)], watcher)
+    assert [frame.status for frame in watcher.frames.values()] == ["done"] * 8
+    assert len(watcher.failures) == 3
+    assert {call.replica for call in watcher.calls} <= {"r0", "r1", "r2"}
+    assert "is retired: 3 calls in a row failed on it, the last one: the memory of this" in caplog.text
+
+
+def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(
+    pool: RayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, lost = ray.get, []
+
+    def get_but_once(reply: Any) -> Any:
+        answer = get(reply)
+        if isinstance(answer, bytes) and not lost:
+            lost.append(reply)
+            raise ObjectLostError(reply.hex(), None, "")
+        return answer
+
+    monkeypatch.setattr(cluster.ray, "get", get_but_once)
+    watcher = Watcher()
+    run(pool, [source("a")], watcher)
+    assert lost
+    assert watcher.frames["a"].status == "done"
+    assert [type(failure.error) for failure in watcher.failures] == [ObjectLostError]
 
 
 def test_a_frame_that_kills_every_replica_is_given_up_and_the_others_are_done(pool: RayPool) -> None:

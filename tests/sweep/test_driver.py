@@ -270,6 +270,7 @@ class UnreliablePool:
         self._events: list[Event | Progress] = [ReplicaReady("r0"), ReplicaReady("r1")]
         self._late: list[Event | Progress] = []
         self.waits = 0
+        self.n_replicas = 2
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
         local = LocalPool(self._replica)
