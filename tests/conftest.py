@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.cases import CASE_NAMES, CASES, Case, load_case
+from tests.object_store import object_store  # noqa: F401  # a fixture
 from tests.ray_cluster import local_ray  # noqa: F401  # a fixture
 
 
