@@ -2,6 +2,6 @@
 
 from sweep.api import FrameSweep, quantize_model, sweep_frame
 from sweep.grid import make_grid, named_grid
-from sweep.table import read_rd_table
+from sweep.reading import read_rd_table
 
 __all__ = ["FrameSweep", "make_grid", "named_grid", "quantize_model", "read_rd_table", "sweep_frame"]

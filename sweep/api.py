@@ -13,9 +13,9 @@ from sweep.cluster import RayPool, connect
 from sweep.config import FitConfig, RayConfig
 from sweep.driver import Driver, LocalPool, Pool
 from sweep.grid import Grid, named_grid
-from sweep.messages import Call, CallDone, CallFailed, FrameEnded
-from sweep.schedule import Mode
-from sweep.table import rd_table, to_pandas
+from sweep.messages import Call, CallDone, CallFailed, FrameEnded, Mode
+from sweep.reading import to_pandas
+from sweep.table import rd_table
 from workers.codec import (
     Frame,
     FrameEncoder,

@@ -6,11 +6,11 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 # Ray reads these when it is imported: nothing is reported to anyone, and an embedded cluster is reachable from
 # this machine alone.
@@ -24,6 +24,7 @@ from sweep.config import FitConfig, RayConfig
 from sweep.deadline import Deadlines
 from sweep.driver import Progress, perform
 from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaId, ReplicaLost, ReplicaReady
+from sweep.placement import Node, Shape
 from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.files import reason_of
 from workers.fit import FitProgress
@@ -110,63 +111,6 @@ def _embedded_cpus(replicas: int | Literal["auto"]) -> int:
     return _cpus() if replicas == "auto" else max(_cpus(), replicas)
 
 
-class Node(NamedTuple):
-    """What a node of the cluster has, all in all."""
-
-    id: str
-    cpus: float
-    gpus: float
-
-    @classmethod
-    def all(cls) -> "list[Node]":
-        """The nodes that are alive."""
-        alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-        return [cls(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
-
-
-class Shape(NamedTuple):
-    """What a replica needs.
-
-    Attributes:
-        cpus: cores, and as many threads.
-        gpus: of one node; a fraction to share one.
-    """
-
-    cpus: int
-    gpus: float
-
-    @classmethod
-    def of(cls, config: RayConfig, nodes: Sequence[Node]) -> "Shape":
-        """What a configuration asks for, on these nodes."""
-        if isinstance(config.gpus_per_replica, float):
-            gpus = config.gpus_per_replica
-        else:
-            gpus = 1.0 if any(node.gpus for node in nodes) else 0.0
-        if isinstance(config.cpus_per_replica, int):
-            cpus = config.cpus_per_replica
-        elif gpus or not isinstance(config.replicas, int):
-            cpus = 1
-        else:
-            share = int(sum(node.cpus for node in nodes)) // config.replicas
-            cpus = max(1, min(share, int(max((node.cpus for node in nodes), default=1))))
-        return cls(cpus, gpus)
-
-    def room(self, nodes: Iterable[Node]) -> int:
-        """How many replicas find room on some nodes."""
-        return sum(self._on(node) for node in nodes)
-
-    def _on(self, node: Node) -> int:
-        by_cpus = int(node.cpus // self.cpus)
-        if not self.gpus:
-            return by_cpus
-        # A fraction is of one GPU: what is left over of each is no use.
-        by_gpus = int(node.gpus) * int(1 / self.gpus) if self.gpus < 1 else int(node.gpus // self.gpus)
-        return min(by_cpus, by_gpus)
-
-    def __str__(self) -> str:
-        return f"{self.cpus} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
-
-
 class _Actor(Replica):
     """A replica as Ray runs it."""
 
@@ -206,7 +150,7 @@ class RayPool:
 
     def __init__(self, config: RayConfig, options: EngineOptions | None = None) -> None:
         self._config = config
-        nodes = Node.all()
+        nodes = _nodes()
         self._shape = Shape.of(config, nodes)
         self._options = options
         self._deadlines = Deadlines(config.patience)
@@ -265,7 +209,7 @@ class RayPool:
         self._retired[node] += 1
         _log.warning("replica %s on node %s is retired: %s", replica, node[:8], reason)
         self._drop(replica)
-        self._adjust(Node.all())
+        self._adjust(_nodes())
 
     def wait(self, timeout: float) -> list[Event | Progress]:
         """See :class:`~sweep.driver.Pool`.
@@ -285,7 +229,7 @@ class RayPool:
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
             events += self._stop_hanging()
-            nodes = Node.all()
+            nodes = _nodes()
             self._adjust(nodes)
             self._warn_if_waiting(nodes)
         return events
@@ -354,7 +298,7 @@ class RayPool:
                 f"{self._losses_in_a_row} replicas died in a row without an answer, the last one: {reason}"
             )
         _log.warning("replica %s was lost: %s", name, reason)
-        self._adjust(Node.all())
+        self._adjust(_nodes())
         yield ReplicaLost(name, reason)
 
     def _drop(self, name: str) -> None:
@@ -385,6 +329,12 @@ class RayPool:
             ray.kill(actor)
         self._actors.clear()
         self._pending.clear()
+
+
+def _nodes() -> list[Node]:
+    """The nodes that are alive."""
+    alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [Node(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
 
 
 class _Sender:

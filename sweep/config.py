@@ -17,13 +17,14 @@ from pydantic import (
 )
 
 from sweep.explain import explain
-from sweep.frames import MANIFESTS, FrameList, list_frames, resolve
+from sweep.frames import FrameList, list_frames, resolve
 from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
-from sweep.schedule import Mode
+from sweep.manifest import MANIFESTS
+from sweep.messages import Mode
 from sweep.yaml_file import override_key, read_yaml
 from workers.codec import ARCHITECTURES
 from workers.errors import ConfigError
-from workers.files import is_uri
+from workers.files import describe, is_uri
 from workers.fit import RECIPES, Recipe
 from workers.measure import EngineOptions
 from workers.plain import Precision
@@ -182,6 +183,13 @@ class JobConfig(BaseModel):
     sweep: SweepConfig = Field(default_factory=SweepConfig, description="a mapping")
     ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
 
+    def described(self) -> dict[str, Any]:
+        """As plain data, without the options and credentials of URIs: what may be written down."""
+        content = self.model_dump()
+        for entry in [content, *content["frames"]]:
+            entry |= {key: describe(entry[key]) for key in ("out", "frame", "encoder") if entry.get(key)}
+        return content
+
 
 class Job(NamedTuple):
     """A configuration with everything resolved: what is written to ``job.yaml``.
@@ -222,6 +230,27 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
         ConfigError: the file cannot be read, or a key is unknown, missing or ill-typed. The message names the
             file, the key, what was found and what is accepted.
     """
+    config = read_config(path, overrides, out)
+    base = path.absolute().parent
+    config = config.model_copy(update={"out": resolve(base, config.out)})
+    try:
+        frames = list_frames(config.frames, base, config.fit.lmbda)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Job(config, frames, _grid(config, path))
+
+
+def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> JobConfig:
+    """Read and validate a configuration file alone: its paths stay as they are written, no frame is looked for.
+
+    Args:
+        path: see :func:`load_job`.
+        overrides: see :func:`load_job`.
+        out: see :func:`load_job`.
+
+    Raises:
+        ConfigError: see :func:`load_job`.
+    """
     content = read_yaml(path)
     for override in overrides:
         override_key(content, override)
@@ -232,16 +261,11 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
     except ValidationError as error:
         lines = explain(error, content, JobConfig, {"frames": (FrameEntry, _ENTRY)})
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
-    base = path.absolute().parent
     if config.fit.recipe not in RECIPES:
         accepted = FitConfig.model_fields["recipe"].description
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
-    config = config.model_copy(update={"out": resolve(base, config.out)})
-    try:
-        frames = list_frames(config.frames, base, config.fit.lmbda)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return Job(config, frames, _grid(config, path))
+    _grid(config, path)  # before any frame is looked for
+    return config
 
 
 def _grid(config: JobConfig, path: Path) -> Grid:

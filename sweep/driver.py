@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from sweep.config import FitConfig
+from sweep.course import Task
 from sweep.grid import Grid
 from sweep.messages import (
     Call,
@@ -19,6 +20,7 @@ from sweep.messages import (
     FrameEnded,
     Instruction,
     Measure,
+    Mode,
     Open,
     ReplicaId,
     ReplicaLost,
@@ -26,7 +28,7 @@ from sweep.messages import (
     Retire,
     Work,
 )
-from sweep.schedule import Mode, Schedule, Task
+from sweep.schedule import Schedule
 from workers.errors import QsweepError
 from workers.fit import FitProgress
 from workers.replica import Replica

@@ -3,7 +3,6 @@
 import glob
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,19 +10,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from fsspec.implementations.arrow import ArrowFSWrapper
 
+from sweep.manifest import COLUMNS, MANIFESTS, read_manifest
 from workers.errors import ConfigError
-from workers.files import child, describe, is_uri, locate, persist, read_bytes, reason_of, split_options
+from workers.files import child, describe, is_uri, locate, persist, reason_of, split_options
 
-MANIFESTS = (".csv", ".parquet")
-"""Files with these suffixes are no frames, but lists of them."""
-
-_MANIFEST = pa.schema([("frame", pa.string()), ("encoder", pa.string()), ("lmbda", pa.float64())])
-_LIST = pa.schema([("id", pa.string()), *_MANIFEST])
-_PATIENCE_SECONDS = 5.0  # for a manifest behind a URI: nothing has begun yet
+_LIST = pa.schema([("id", pa.string()), *COLUMNS])
+_PATIENCE_SECONDS = 5.0  # for a pattern behind a URI: nothing has begun yet
 
 
 class Entry(Protocol):
@@ -93,10 +88,20 @@ class FrameList(Sequence[FrameItem]):
         """How many have no encoder."""
         return int(self.table["encoder"].null_count)
 
+    def described(self) -> "FrameList":
+        """The same without the options and credentials of URIs, which are not written down."""
+        columns = (self.table["frame"], self.table["encoder"])
+        if not any(pc.any(pc.match_substring(column, "://")).as_py() for column in columns):
+            return self
+        return FrameList.of(
+            item._replace(frame=describe(item.frame), encoder=item.encoder and describe(item.encoder))
+            for item in self
+        )
+
     def digest(self) -> str:
-        """A number that no other list has."""
+        """A number that no other list has, whatever the options of its URIs."""
         digest = hashlib.sha256()
-        for item in self:
+        for item in self.described():
             digest.update(json.dumps(item).encode() + b"\n")
         return digest.hexdigest()
 
@@ -211,63 +216,3 @@ def _unique(stems: Sequence[str]) -> list[str]:
             taken.add(frame_id)
         ids.append(frame_id)
     return ids
-
-
-# --- manifests
-
-
-def read_manifest(location: str) -> list[tuple[str, str | None, float | None]]:
-    """Frame, encoder and lmbda of each row of a manifest.
-
-    Args:
-        location: path or URI of a CSV or Parquet file with the columns ``frame`` and, if wanted, ``encoder`` and
-            ``lmbda``; an empty cell is no encoder, or none but the encoder's own lmbda.
-
-    Raises:
-        ValueError: it cannot be read, a column is missing, unknown or of another type, a row has no frame or an
-            lmbda that is none, two rows are the same, or there are none.
-    """
-    name = describe(location)
-    try:
-        content = read_bytes(location, _PATIENCE_SECONDS)
-    except OSError as error:
-        raise ValueError(f"the manifest {name} cannot be read: {reason_of(error)}") from None
-    try:
-        parse = _parse_csv if describe(location).lower().endswith(".csv") else _parse_parquet
-        table = parse(content)
-        if unknown := [column for column in table.column_names if column not in _MANIFEST.names]:
-            raise ValueError(f"its columns are {', '.join(_MANIFEST.names)}; found {', '.join(map(repr, unknown))}")
-        if "frame" not in table.column_names:
-            raise ValueError(f"it has a column frame; found {', '.join(table.column_names) or 'none'}")
-        for field in _MANIFEST:
-            if field.name not in table.column_names:
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-        columns = table.select(_MANIFEST.names).cast(_MANIFEST).to_pydict().values()
-    except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"the manifest {name}: {reason_of(error)}") from None
-    rows = list(zip(*columns, strict=True))
-    if not rows:
-        raise ValueError(f"the manifest {name} has no rows")
-    first: dict[tuple[str, str | None, float | None], int] = {}
-    for number, row in enumerate(rows, start=1):
-        frame, _, lmbda = row
-        if not frame:
-            raise ValueError(f"the manifest {name}, row {number}: there is no frame")
-        if lmbda is not None and not (math.isfinite(lmbda) and lmbda >= 0):
-            raise ValueError(f"the manifest {name}, row {number}: lmbda is a number, 0 or more; found {lmbda}")
-        if row in first:
-            raise ValueError(f"the manifest {name}, row {number}: the same as row {first[row]}")
-        first[row] = number
-    return rows
-
-
-def _parse_csv(content: bytes) -> pa.Table:
-    if not content.strip():
-        raise ValueError("the file is empty")
-    convert = pyarrow.csv.ConvertOptions(column_types=_MANIFEST, strings_can_be_null=True, null_values=[""])
-    # A spreadsheet may begin a file with a byte order mark.
-    return pyarrow.csv.read_csv(pa.BufferReader(content.removeprefix(b"\xef\xbb\xbf")), convert_options=convert)
-
-
-def _parse_parquet(content: bytes) -> pa.Table:
-    return pq.read_table(pa.BufferReader(content))

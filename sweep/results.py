@@ -1,25 +1,22 @@
 """The folder of a job's results: who may write there, what is finished, and the tables that sum it up."""
 
 import logging
-import platform
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from sweep.claim import Claim
 from sweep.config import Job
-from sweep.frames import FrameItem, FrameList
+from sweep.frames import FrameItem
 from sweep.messages import FrameEnded
+from sweep.ownership import begin
 from sweep.storage import Storage
 from sweep.table import (
     CHOICES,
@@ -34,12 +31,11 @@ from sweep.table import (
     write_rd_table,
     write_table,
 )
-from sweep.yaml_file import parse_yaml
 from workers.errors import ResultsError
+from workers.files import describe
 
 _log = logging.getLogger(__name__)
 
-JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
 FITTED_FOLDER = "fitted"
 
@@ -47,7 +43,6 @@ SUMMARY_SECONDS = 60.0
 """The tables that sum a job up are written this often; if writing takes long, less often."""
 
 _READERS = 16  # files that are read at a time when a job goes on
-_SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 4, 60
 
 
 class Results:
@@ -67,7 +62,7 @@ class Results:
         self.storage = Storage(job.config.out)
         self._job = job
         self._ids = job.frames.table["id"]
-        self._begin()
+        begin(self.storage, job)
         found = {file.path for file in self.storage.files(RD_FOLDER)}
         self._done = np.array([rd_path(frame) in found for frame in self._ids.to_pylist()], dtype=bool)
         self._failed = {frame for frame in self._ids.to_pylist() if found and rd_path(frame, "failed") in found}
@@ -81,56 +76,6 @@ class Results:
 
     # --- whose folder it is
 
-    def _begin(self) -> None:
-        """Refuse a folder of something else; begin one that is empty."""
-        if self.storage.is_file(JOB_FILE):
-            self._compare()
-            if not self.storage.is_file(MANIFEST_FILE):  # killed in between
-                write_table(self.storage, MANIFEST_FILE, self._job.frames.table)
-            return
-        if not self.storage.is_empty():
-            raise ResultsError(
-                f"{self.storage.describe('')}: is not empty, and what it holds is not of this program "
-                f"({JOB_FILE} is missing)"
-            )
-        content = {
-            "job": self._job.identity(),
-            "configuration": self._job.config.model_dump(),
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("qsweep", "torch", "ray", "pyarrow", "pandas", "numpy")},
-            },
-        }
-        self.storage.write(JOB_FILE, yaml.safe_dump(content, sort_keys=False).encode())
-        write_table(self.storage, MANIFEST_FILE, self._job.frames.table)
-
-    def _compare(self) -> None:
-        identity = self._job.identity()
-        try:
-            before = parse_yaml(self.storage.read(JOB_FILE).decode())["job"]
-            same = all(before.get(key) == identity[key] for key in identity)
-        except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-            raise ResultsError(f"{self.storage.describe(JOB_FILE)}: damaged, or not of this program") from None
-        if same:
-            return
-        same_frames = before.pop("frames", None) == identity.pop("frames")
-        different = [*([] if same_frames else self._different_frames()), *_differences(before, identity)]
-        more = len(different) - _SHOWN_DIFFERENCES
-        shown = different[:_SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
-        raise ResultsError(
-            f"{self.storage.describe('')}: holds the results of another job ({'; '.join(shown)}); "
-            "choose another folder with --out, or remove this one"
-        )
-
-    def _different_frames(self) -> Iterable[str]:
-        before, now = FrameList(read_table(self.storage, MANIFEST_FILE)), self._job.frames
-        if len(before) != len(now):
-            return [f"frames: {len(before)} there, {len(now)} here"]
-        pairs = enumerate(zip(before, now, strict=True))
-        index, (one, other) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
-        return _differences(one._asdict(), other._asdict(), f"frame {index}")
-
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Nobody else writes into the folder until the context is left.
@@ -142,7 +87,7 @@ class Results:
         self.storage.be_patient()
         claim = Claim(self.storage, self._lose)
         try:
-            self._compare()  # two that began at once have both written
+            begin(self.storage, self._job)  # two that began at once have both written
             yield
         finally:
             claim.release()
@@ -219,10 +164,10 @@ class Results:
             raise ResultsError(f"{self.storage.describe('')}: another driver has taken over")
         index = pc.index(self._ids, ended.frame).as_py()
         item = self._job.frames[index]
-        encoder = item.encoder
+        encoder = None if item.encoder is None else describe(item.encoder)
         if encoder is None and self.is_fitted(ended.frame):
             encoder = self.storage.describe(self.fitted_path(ended.frame))
-        record = frame_record(ended, item.frame, encoder)
+        record = frame_record(ended, describe(item.frame), encoder)
         if ended.checkpoint is not None:
             self.storage.write(f"quantized/{ended.frame}.safetensors", ended.checkpoint)
         if ended.status == "done" and ended.frame in self._failed:
@@ -285,17 +230,3 @@ class _Columns:
         """All of them."""
         rows = pa.Table.from_pylist(self._rows, self._schema)
         return pa.concat_tables([*self._tables, rows])
-
-
-def _differences(before: object, now: object, key: str = "") -> Iterable[str]:
-    """What differs between two descriptions of a job: a text each."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for name in sorted(before.keys() | now.keys()):
-            yield from _differences(before.get(name), now.get(name), f"{key}.{name}".lstrip("."))
-    elif before != now:
-        yield f"{key}: {_short(before)} there, {_short(now)} here"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

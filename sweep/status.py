@@ -6,7 +6,8 @@ from datetime import timedelta
 import pyarrow.compute as pc
 
 from sweep.claim import EXPIRY_SECONDS, read_owner
-from sweep.results import FITTED_FOLDER, FRAMES_FILE, JOB_FILE, MANIFEST_FILE
+from sweep.ownership import JOB_FILE, MANIFEST_FILE
+from sweep.results import FITTED_FOLDER, FRAMES_FILE
 from sweep.storage import Storage
 from sweep.table import RD_FOLDER, is_done, read_table
 from workers.errors import ResultsError

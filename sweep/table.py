@@ -1,21 +1,16 @@
 """The tables of a job: their schemas, once, and how rows become Parquet and come back."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from sweep.messages import FrameEnded
 from sweep.storage import Storage
-from workers.codec import MODULES
 from workers.errors import ResultsError
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -218,10 +213,11 @@ def _open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
     try:
         yield pa.BufferReader(storage.read(path))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{_damaged(storage, path, error)}; remove this file to have it made anew") from None
+        raise ResultsError(f"{damaged(storage, path, error)}; remove this file to have it made anew") from None
 
 
-def _damaged(storage: Storage, path: str, error: Exception) -> str:
+def damaged(storage: Storage, path: str, error: Exception) -> str:
+    """What is to be said of a file that cannot be made sense of."""
     reason = str(error).partition("\n")[0] if isinstance(error, pa.ArrowException | OSError) else repr(error)
     return f"{storage.describe(path)}: damaged, or not of this program: {reason}"
 
@@ -258,68 +254,30 @@ def read_table(storage: Storage, path: str) -> pa.Table:
         return pq.read_table(source)
 
 
-def read_rd_table(
-    out: str | os.PathLike[str],
-    *,
-    frames: Sequence[str] | None = None,
-    modules: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """Rate–distortion table of a job, also of one that is still running.
-
-    Args:
-        out: folder or URI of the job's results.
-        frames: ids of the frames wanted; ``None`` for all.
-        modules: modules wanted; ``None`` for all.
-        columns: columns wanted; ``None`` for all.
-
-    Returns:
-        One row per (frame, module, pair), in grid order within a frame. Names are categories; counts and bits
-        are nullable integers, null unless the row's ``status`` is ``ok``. Units are in the columns' names.
+def rd_files(storage: Storage, frames: Sequence[str] | None) -> list[str]:
+    """Paths below ``out`` of the rows of some frames, or of all that have ended.
 
     Raises:
-        ResultsError: there are no results, or they are damaged.
-        ValueError: there is no such module or column.
-
-    Example:
-        >>> table = read_rd_table("out/example")  # doctest: +SKIP
-        >>> table[table.chosen][["frame", "module", "q_step_weight", "q_step_bias"]]  # doctest: +SKIP
+        ResultsError: there are none.
     """
-    for name, wanted, known in (("modules", modules, MODULES), ("columns", columns, RD_TABLE.names)):
-        if unknown := sorted(set(wanted or ()) - set(known)):
-            raise ValueError(f"{name}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
-    storage = Storage(os.fspath(out))
+    where = storage.describe(RD_FOLDER)
     if frames is None:
         found = {file.path for file in storage.files(RD_FOLDER)}
         # A frame that failed and is being done may, for a moment, have rows of both.
         files = sorted(path for path in found if is_done(path) or _twin(path) not in found)
         if not files:
-            raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows; is this the folder of a job?")
-    else:
-        files, missing = [], list[str]()
-        for frame in frames:
-            of_frame = (rd_path(frame, status) for status in _FILES)
-            path = next((path for path in of_frame if storage.is_file(path)), None)
-            (missing if path is None else files).append(path or frame)
-        if missing:
-            raise ResultsError(f"{storage.describe(RD_FOLDER)}: there are no rows of frame {', '.join(missing)}")
-    paths = [storage.inner(path) for path in files]
-    condition = None if modules is None else pc.field("module").isin(pa.array(modules, pa.string()))
-    try:
-        dataset = ds.dataset(paths, schema=RD_TABLE, filesystem=storage.filesystem)
-        table = dataset.to_table(columns=None if columns is None else list(columns), filter=condition)
-    except (pa.ArrowException, OSError) as error:
-        raise ResultsError(_damaged(storage, RD_FOLDER, error)) from None
-    return to_pandas(table)
+            raise ResultsError(f"{where}: there are no rows; is this the folder of a job?")
+        return files
+    files, missing = list[str](), list[str]()
+    for frame in frames:
+        of_frame = (rd_path(frame, status) for status in _FILES)
+        path = next((path for path in of_frame if storage.is_file(path)), None)
+        (missing if path is None else files).append(path or frame)
+    if missing:
+        raise ResultsError(f"{where}: there are no rows of frame {', '.join(missing)}")
+    return files
 
 
 def _twin(path: str) -> str:
     """Where the rows would be if a frame that failed were done."""
     return path.removesuffix(_FILES["failed"]) + _FILES["done"]
-
-
-def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Rows as pandas shows them: names as categories, counts and bits as nullable integers."""
-    integers = {pa.int8(): pd.Int8Dtype(), pa.int64(): pd.Int64Dtype()}
-    frame: pd.DataFrame = table.unify_dictionaries().to_pandas(types_mapper=integers.get)
-    return frame

@@ -211,3 +211,9 @@ def test_a_job_from_uris_to_a_uri_gives_what_files_give(object_store: ObjectStor
         found = read_rd_table(out, frames=[name]).drop(columns=["frame", "replica", "seconds"])
         pd.testing.assert_frame_equal(found, expected)
     assert "every frame is done already" in run(tmp_path / "uri.yaml", frames=frames, out=out)
+
+    place = Storage(out)
+    written = [place.read(name) for name in ("job.yaml", "manifest.parquet", "frames.parquet", "report.html")]
+    assert not any(b"test:test" in content or b"endpoint" in content for content in written), "no secret is kept"
+    other = f"s3://test:other@{BUCKET}/out?{object_store.options}"
+    assert "every frame is done already" in run(tmp_path / "uri.yaml", frames=frames, out=other)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cluster import Node, Shape
 from sweep.config import RayConfig
+from sweep.placement import Node, Shape
 from tests.ray_cluster import Nodes
 from tests.sweep.test_faults import Job
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from sweep.messages import FrameEnded, MeasuredRow
+from sweep.reading import to_pandas
 from sweep.report import DETAILED_FRAMES, LEVELS, heat_maps, power, write_report
 from sweep.results import FRAMES_FILE
 from sweep.storage import Storage
-from sweep.table import FRAMES, frame_record, rd_table, to_pandas, write_rd_table, write_table
+from sweep.table import FRAMES, frame_record, rd_table, write_rd_table, write_table
 from tests.cases import Case, load_case
 from workers.codec import MODULES
 from workers.errors import FrameFileError, InfeasibleModuleError, ResultsError

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweep.course import Task
 from sweep.grid import make_grid
 from sweep.messages import (
     Call,
@@ -19,13 +20,14 @@ from sweep.messages import (
     Fit,
     FrameEnded,
     Measure,
+    Mode,
     Open,
     Quantize,
     ReplicaLost,
     ReplicaReady,
     Retire,
 )
-from sweep.schedule import Mode, Schedule, Task
+from sweep.schedule import Schedule
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair, Settled

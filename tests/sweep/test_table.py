@@ -9,8 +9,9 @@ import pytest
 
 from sweep import read_rd_table
 from sweep.messages import MeasuredRow
+from sweep.reading import to_pandas
 from sweep.storage import Storage
-from sweep.table import frame_record, rd_table, read_record, read_table, to_pandas, write_rd_table
+from sweep.table import frame_record, rd_table, read_record, read_table, write_rd_table
 from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm
 from workers.errors import ResultsError
 from workers.measure import RDRow
