@@ -159,9 +159,10 @@ class RayPool:
         self._nodes: dict[str, str] = {}  # of the replicas that are ready, by id
         self._retired: Counter[str] = Counter()  # replicas, by node
         self._pending: dict[Any, _Pending] = {}  # by what Ray will answer
-        self._losses_in_a_row = 0
-        self._started = self._looked = time.monotonic()
-        self._warned = self._started - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
+        self._answered: set[str] = set()  # replicas that have answered a call
+        self._useless, self._most = 0, 0  # replicas that died without, in a row; and how many there were at a time
+        self._looked = time.monotonic()
+        self._warned = self._looked - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
         self._adjust(nodes)
 
     @property
@@ -175,6 +176,7 @@ class RayPool:
         wanted = replicas if isinstance(replicas, int) else max(1, self._shape.room(nodes))
         while len(self._actors) < wanted:
             self._start_replica(nodes)
+        self._most = max(self._most, len(self._actors))
         for name in [name for name in self._actors if name not in self._nodes][: len(self._actors) - wanted]:
             self._drop(name)
 
@@ -271,7 +273,8 @@ class RayPool:
             _log.info("replica %s is ready on %s (%s)", name, host, device)
             yield ReplicaReady(name)
         else:
-            self._losses_in_a_row = 0
+            self._useless = 0
+            self._answered.add(name)
             yield CallDone(call.id, answer, pending.last - pending.start)
 
     def _note_life(self, pending: _Pending) -> None:
@@ -291,12 +294,11 @@ class RayPool:
 
     def _lost(self, name: str, reason: str) -> Iterator[Event]:
         """A replica died: forget it, and start another one in its place."""
+        # Nodes may all be taken away at once; what never was of any use tells of something that is wrong.
+        self._useless += name not in self._answered
+        if self._useless > 3 * self._most + 3:
+            raise ReplicaError(f"{self._useless} replicas died in a row without an answer, the last one: {reason}")
         self._drop(name)
-        self._losses_in_a_row += 1
-        if self._losses_in_a_row > 3 * len(self._actors) + 6:
-            raise ReplicaError(
-                f"{self._losses_in_a_row} replicas died in a row without an answer, the last one: {reason}"
-            )
         _log.warning("replica %s was lost: %s", name, reason)
         self._adjust(_nodes())
         yield ReplicaLost(name, reason)
@@ -305,6 +307,7 @@ class RayPool:
         """Forget a replica, and stop it if it still runs."""
         self._pending = {reply: pending for reply, pending in self._pending.items() if pending.replica != name}
         self._nodes.pop(name, None)
+        self._answered.discard(name)
         ray.kill(self._actors.pop(name))
 
     def _warn_if_waiting(self, nodes: Sequence[Node]) -> None:
