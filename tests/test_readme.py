@@ -31,11 +31,12 @@ def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(exist_ok=True)
         for name in names:
             (tmp_path / folder / name).touch()
+    (tmp_path / "frames.csv").write_text("frame,encoder,lmbda\nd.png,,0.02\n")
     (tmp_path / "kodak.yaml").write_text(text, "utf-8")
     job = load_job(tmp_path / "kodak.yaml")
-    assert [item.id for item in job.frames] == ["kodim01", "a", "b", "c"]
+    assert [item.id for item in job.frames] == ["kodim01", "a-1", "a-2", "b-1", "b-2", "c", "kodim02", "d"]
     assert job.frames[1].encoder == str(tmp_path / "kodak/more/a.safetensors")
-    assert [item.lmbda for item in job.frames] == [None, 0.004, 0.004, 0.001]
+    assert [item.lmbda for item in job.frames] == [None, 0.001, 0.004, 0.001, 0.004, 0.001, 0.001, 0.02]
     assert job.config.grid in STEPS
 
 

@@ -1,0 +1,102 @@
+"""Submits a job to a Ray cluster that runs already."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweep.submit import default_address, follow_job, submit_job
+from workers.errors import QsweepError
+from workers.files import describe
+
+WRONG, INTERRUPTED = 2, 130
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(
+    no_args_is_help=True,
+    epilog="Exit status: 0 the job was submitted. 2 wrong configuration, command line or address, nothing was "
+    "submitted. With --follow, that of the job: 0 every frame done; 1 some frames failed; 2 it could not begin, or "
+    "the cluster does not answer any more; 143 it was stopped; 137 it was killed, or went with its node. "
+    "130 following was interrupted, the job goes on.",
+)
+def submit(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False)
+    ],
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of the cluster's dashboard; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS if it is a URL, or "
+            "http://127.0.0.1:8265.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY.PATH=VALUE",
+            help="Set a key of the configuration; again for more.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="Folder for the results, in place of the configuration's.", show_default=False
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the job's log until it ends, and end with its exit status.")
+    ] = False,
+) -> None:
+    """Submit a job to a Ray cluster that runs already, and print its submission id.
+
+    The code of this checkout goes along; what it depends on has to be installed on the cluster, and relative paths
+    become absolute ones, to be found there. Where the same configuration was run before, the job goes on.
+    """
+    try:
+        job = submit_job(config, address or default_address(), overrides or (), out)
+    except QsweepError as error:
+        _say(str(error))
+        raise typer.Exit(WRONG) from None
+    commands = {
+        "follow": f"ray job logs --follow --address {job.address} {job.id}",
+        "status": f"qsweep status '{describe(job.out)}'",
+        "stop": f"ray job stop --address {job.address} {job.id}",
+    }
+    _say(f"submitted to {job.address}")
+    for what, command in commands.items():
+        typer.echo(f"  {what:8}{command}", err=True)
+    typer.echo(job.id, err=follow)  # alone on the standard output, unless the log goes there
+    if follow:
+        try:
+            ended = follow_job(job, _write)
+        except KeyboardInterrupt:
+            _say(f"following was interrupted; job {job.id} goes on")
+            raise typer.Exit(INTERRUPTED) from None
+        except QsweepError as error:
+            _say(f"{error}; job {job.id} may go on")
+            raise typer.Exit(WRONG) from None
+        if ended.reason:
+            _say(ended.reason)
+        raise typer.Exit(ended.status)
+
+
+def _say(message: str) -> None:
+    typer.echo(f"submit: {message}", err=True)
+
+
+def _write(piece: str) -> None:
+    sys.stdout.write(piece)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)  # what Ray's client tells of its requests
+    app(prog_name="scripts/submit")
