@@ -130,7 +130,7 @@ def test_a_ray_job_over_all_cases_gives_the_reference_tables(
 
     job = load_job(config)
     outcome = run_job(job, Results(job), display)
-    assert (len(outcome.done), len(outcome.failed)) == (len(CASE_NAMES), 0)
+    assert (outcome.of("done").num_rows, outcome.of("failed").num_rows) == (len(CASE_NAMES), 0)
     assert tallies[0].pairs == tallies[0].n_pairs == 491 * len(CASE_NAMES)
     out = tmp_path / "out"
     table = read_rd_table(str(out))
