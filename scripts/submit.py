@@ -2,11 +2,11 @@
 
 import logging
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sweep.cli import ConfigArgument, OutOption, SetOption
 from sweep.submit import default_address, follow_job, submit_job
 from workers.errors import QsweepError
 from workers.files import describe
@@ -24,9 +24,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     "130 following was interrupted, the job goes on.",
 )
 def submit(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False)
-    ],
+    config: ConfigArgument,
     address: Annotated[
         str | None,
         typer.Option(
@@ -36,21 +34,8 @@ def submit(
             show_default=False,
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY.PATH=VALUE",
-            help="Set a key of the configuration; again for more.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URI", help="Folder for the results, in place of the configuration's.", show_default=False
-        ),
-    ] = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Show the job's log until it ends, and end with its exit status.")
     ] = False,

@@ -26,6 +26,29 @@ from workers.errors import ClaimError, ClusterError, QsweepError
 from workers.files import describe
 
 FAILED, WRONG = 1, 2
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY.PATH=VALUE",
+        help="Set a key of the configuration; again for more.",
+        show_default=False,
+    ),
+]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="Folder for the results, in place of the configuration's.", show_default=False
+    ),
+]
+ResultsArgument = Annotated[
+    str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
+]
+
 _SHOWN_FRAMES = 20
 
 app = typer.Typer(
@@ -58,24 +81,9 @@ def _version(on: bool) -> None:
 
 @app.command()
 def run(
-    config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False)
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY.PATH=VALUE",
-            help="Set a key of the configuration; again for more.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URI", help="Folder for the results, in place of the configuration's.", show_default=False
-        ),
-    ] = None,
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
 ) -> None:
     """Run a job; where it was run before with the same configuration, go on with it."""
     console = Console(stderr=True)  # one for both, or the lines would run into the bar
@@ -95,9 +103,7 @@ def run(
 
 @app.command()
 def report(
-    out: Annotated[
-        str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
-    ],
+    out: ResultsArgument,
 ) -> None:
     """Write report.html anew from a job's results."""
     try:
@@ -108,9 +114,7 @@ def report(
 
 @app.command()
 def status(
-    out: Annotated[
-        str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
-    ],
+    out: ResultsArgument,
 ) -> None:
     """Tell how far a job is, from its results alone, on any machine."""
     try:

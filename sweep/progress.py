@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
 """Where there is no terminal, a line is logged this often."""
 
-_SHOWN_FITS = 2
+_SHOWN_FITS, _SHOWN_REPLICAS = 2, 4
 
 
 class Tally:
@@ -179,7 +179,10 @@ class Lines:
         if frame.status == "failed":
             _log.error("frame %s: failed: %s", frame.frame, frame.error)
         else:
-            _log.info("frame %s: done in %.1f s of replica time", frame.frame, frame.seconds)
+            replicas = sorted({measured.replica for measured in frame.rows})
+            more = ", …" if len(replicas) > _SHOWN_REPLICAS else ""
+            by = ", ".join(replicas[:_SHOWN_REPLICAS]) + more
+            _log.info("frame %s: done by %s in %.1f s of replica time", frame.frame, by, frame.seconds)
         self.update()
 
     def update(self) -> None:

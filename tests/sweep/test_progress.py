@@ -155,7 +155,7 @@ def test_lines_say_what_was_fitted_done_and_failed(caplog: pytest.LogCaptureFixt
     play(Lines(Tally(3, 10, 1, 100)), done("[b]"), failed("c"))
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("INFO", "frame [b]: fitted, phase 1 30/100, 30.00 dB, 0.500 bpp"),
-        ("INFO", "frame [b]: done in 4.5 s of replica time"),
+        ("INFO", "frame [b]: done by r0, r1 in 4.5 s of replica time"),
         ("ERROR", "frame c: failed: c.png: empty"),
     ]
 
