@@ -403,7 +403,7 @@ def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(tmp_path: 
     assert f"submit: submitted to {head}" in second.stderr
     n_frames = N_FRAMES * N_LMBDAS
     assert second.stdout.splitlines()[-1] == f"{n_frames} done, 0 failed; results in {out}"
-    assert len(re.findall(r"frame \S+: done in", second.stdout)) == n_frames - len(kept)
+    assert len(re.findall(r"frame \S+: done by", second.stdout)) == n_frames - len(kept)
     assert kept.items() <= done().items()
     table = read_rd_table(out)
     assert table.groupby("frame", observed=True).size().to_dict() == {
