@@ -153,6 +153,9 @@ class Samples(Lines):
         self._every = every
         self.mib: list[float] = []
 
+    def waited(self) -> None:
+        """Nothing is shown."""
+
     def ended(self, frame: Any) -> None:
         """See :class:`~sweep.driver.Observer`."""
         self.tally.ended(frame)

@@ -136,5 +136,7 @@ class _Outcome:
 
     def fitted(self, frame: str, checkpoint: bytes) -> None: ...
 
+    def waited(self) -> None: ...
+
     def ended(self, frame: FrameEnded) -> None:
         self.frame = frame

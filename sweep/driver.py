@@ -149,6 +149,9 @@ class Observer(Protocol):
     def ended(self, frame: FrameEnded) -> None:
         """A frame is finished."""
 
+    def waited(self) -> None:
+        """A second or less has passed, whether anything happened or not."""
+
 
 class Driver:
     """Runs the sweep of some frames on a pool.
@@ -207,6 +210,7 @@ class Driver:
                     self._note(self._calls.pop(event.call, None), event)
                 for instruction in self._schedule.handle(event):
                     self._follow(instruction)
+            self._observer.waited()
 
     def _forget(self, event: ReplicaLost) -> None:
         """Whatever a replica that is gone still answers is none of this job's."""

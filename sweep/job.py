@@ -174,7 +174,6 @@ class _Recorder:
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
         for observer in self._observers:
             observer.answered(call, event)
-        self._report_written(2 * _WRITERS)
 
     def lost(self, call: Call, reason: str) -> None:
         for observer in self._observers:
@@ -192,6 +191,11 @@ class _Recorder:
     def ended(self, frame: FrameEnded) -> None:
         self._written.append((self._writers.submit(self._results.write_frame, frame), frame))
         self._report_written(2 * _WRITERS)
+
+    def waited(self) -> None:
+        self._report_written(2 * _WRITERS)
+        for observer in self._observers:
+            observer.waited()
 
     def _report_written(self, n_waiting: int) -> None:
         """Report frames that have been written; wait for them while more than so many have not."""

@@ -48,6 +48,9 @@ class Metrics:
     def fitted(self, frame: str, checkpoint: bytes) -> None:
         """See :meth:`answered`."""
 
+    def waited(self) -> None:
+        """Ray sends what was counted by itself."""
+
     def ended(self, frame: FrameEnded) -> None:
         """Count a frame."""
         self._frames.inc(tags={"status": frame.status})

@@ -155,7 +155,6 @@ class Lines:
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
         """See :class:`~sweep.driver.Observer`."""
         self.tally.answered(call, event)
-        self.update()
 
     def lost(self, call: Call, reason: str) -> None:
         """See :class:`~sweep.driver.Observer`."""
@@ -165,7 +164,6 @@ class Lines:
         """See :class:`~sweep.driver.Observer`."""
         self.tally.fitting(frame, progress)
         _log.debug("frame %s: %s", frame, describe_fit(progress))
-        self.update()
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
         """See :class:`~sweep.driver.Observer`."""
@@ -183,9 +181,8 @@ class Lines:
             more = ", …" if len(replicas) > _SHOWN_REPLICAS else ""
             by = ", ".join(replicas[:_SHOWN_REPLICAS]) + more
             _log.info("frame %s: done by %s in %.1f s of replica time", frame.frame, by, frame.seconds)
-        self.update()
 
-    def update(self) -> None:
+    def waited(self) -> None:
         """Log how far the job is, if that was some time ago."""
         if time.monotonic() - self._shown >= LINE_SECONDS:
             self._shown = time.monotonic()
@@ -206,7 +203,7 @@ class Bar(Lines):
         self._bar = bar
         self._task = bar.add_task("", total=1.0)
 
-    def update(self) -> None:
+    def waited(self) -> None:
         """Redraw the bar."""
         tally = self.tally
         # A fit's iterations and a frame's pairs are work of one kind and another: each counts as one share.

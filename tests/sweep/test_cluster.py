@@ -64,6 +64,8 @@ class Watcher:
 
     def fitted(self, frame: str, checkpoint: bytes) -> None: ...
 
+    def waited(self) -> None: ...
+
     def ended(self, frame: FrameEnded) -> None:
         self.frames[frame.frame] = frame
 

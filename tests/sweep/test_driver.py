@@ -63,6 +63,7 @@ class Witness:
         self.progress: list[FitProgress] = []
         self.checkpoints: dict[str, bytes] = {}
         self.frames: dict[str, FrameEnded] = {}
+        self.rounds = 0
 
     def called(self, call: Call) -> None:
         assert call.frame not in self.frames
@@ -86,6 +87,9 @@ class Witness:
     def fitted(self, frame: str, checkpoint: bytes) -> None:
         assert frame not in self.checkpoints
         self.checkpoints[frame] = checkpoint
+
+    def waited(self) -> None:
+        self.rounds += 1
 
     def ended(self, frame: FrameEnded) -> None:
         assert frame.frame not in self.frames
@@ -320,3 +324,9 @@ def test_an_observer_that_cannot_write_ends_the_run() -> None:
 
     with pytest.raises(ResultsError, match="no room for a"):
         Driver(LocalPool(Replica("cpu")), [source()], ONE_PAIR, FitConfig(), Full()).run()
+
+
+def test_an_observer_is_told_that_time_has_passed_even_if_nothing_happens() -> None:
+    pool = UnreliablePool(set())
+    witness = drive([source()], pool, grid=ONE_PAIR)
+    assert witness.rounds == pool.waits

@@ -171,6 +171,7 @@ def test_a_line_every_so_often_says_how_far_the_job_is(
     for iteration in (1, 2, 3):
         clock.now += 6.0
         shown.fitting("b", fit_progress(iteration))
+        shown.waited()
     assert [record.message for record in caplog.records] == [
         "0/3 frames, 0/30 pairs, 2/100 fit iterations; fit of b phase 1 2/100, 30.00 dB, 0.500 bpp"
     ]
@@ -186,6 +187,7 @@ def test_a_terminal_gets_a_bar_with_names_as_they_are(terminal: Console) -> None
     with show(Tally(2, 10, 1, 100), terminal) as shown:
         assert isinstance(shown, Bar)
         shown.fitting("[b]", fit_progress(30))
+        shown.waited()
         bar = shown._bar
         bar.refresh()
     assert "fit of [b] phase 1 30/100" in terminal.file.getvalue()  # type: ignore[attr-defined]
