@@ -110,9 +110,12 @@ class Claim:
             return
         self._released.set()
         self._thread.join()
-        owner = read_owner(self._storage)
-        if owner is not None and owner.id == self._owner.id:
-            self._storage.delete(CLAIM_FILE)
+        try:
+            owner = read_owner(self._storage)
+            if owner is not None and owner.id == self._owner.id:
+                self._storage.delete(CLAIM_FILE)
+        except ResultsError as error:  # it expires all the same
+            _log.warning("%s", error)
 
     def _check(self) -> None:
         owner = read_owner(self._storage)
