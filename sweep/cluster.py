@@ -25,11 +25,11 @@ from sweep.deadline import Deadlines
 from sweep.driver import Progress, perform
 from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaId, ReplicaLost, ReplicaReady
 from sweep.placement import Node, Shape
+from workers import replica
 from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.files import reason_of
 from workers.fit import FitProgress
 from workers.measure import EngineOptions
-from workers.replica import Replica
 from workers.source import FrameSource
 
 _log = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ def _embedded_cpus(replicas: int | Literal["auto"]) -> int:
     return _cpus() if replicas == "auto" else max(_cpus(), replicas)
 
 
-class _Actor(Replica):
-    """A replica as Ray runs it."""
+class Replica(replica.Replica):
+    """A replica as Ray runs it: its processes are called ``ray::Replica``."""
 
     def where(self) -> tuple[str, str, str]:
         """Its device, with the GPUs that Ray gave it; its node, by name and by id."""
@@ -187,7 +187,7 @@ class RayPool:
         bad = [node.id for node in nodes if self._retired[node.id] >= _RETIRED_ON_A_NODE]
         if bad and shape.room(node for node in nodes if node.id not in bad):
             selector = {"ray.io/node-id": f"!in({','.join(bad)})"}
-        actor = ray.remote(_Actor).options(
+        actor = ray.remote(Replica).options(
             num_cpus=shape.cpus, num_gpus=shape.gpus, max_restarts=0, label_selector=selector
         )
         self._actors[name] = actor.remote(threads=shape.cpus, options=self._options)

@@ -63,7 +63,7 @@ class Nodes:
     def replicas(self) -> list[int]:
         """Ids of the processes of replicas on these nodes."""
         raylets = {_raylet(node) for node in self.workers}
-        return [pid for pid, name, parent in _processes() if name.startswith("ray::_Actor") and parent in raylets]
+        return [pid for pid, name, parent in _processes() if name.startswith("ray::Replica") and parent in raylets]
 
     def signal_replica(self, index: int, number: signal.Signals) -> bool:
         """Send a signal to a replica; whether there was one."""

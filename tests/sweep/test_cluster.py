@@ -214,7 +214,7 @@ def test_replicas_that_die_one_after_the_other_end_the_job(monkeypatch: pytest.M
         def where(self) -> tuple[str, str, str]:
             return "never", "nowhere", ""
 
-    monkeypatch.setattr(cluster, "_Actor", Stillborn)
+    monkeypatch.setattr(cluster, "Replica", Stillborn)
     pool = RayPool(RayConfig(replicas=1))
     try:
         with pytest.raises(ReplicaError, match="died in a row"):
