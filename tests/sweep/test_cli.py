@@ -213,7 +213,7 @@ def test_a_failed_frame_is_status_1_the_others_are_complete_and_the_same_command
     assert first.exit_code == 1, first.output
     reason = f"{tmp_path}/bad.png: the frame cannot be read: No such file or directory"
     assert first.stdout.splitlines()[-2:] == [f"bad failed: {reason}", f"1 done, 1 failed; results in {out}"]
-    assert re.search("frame good: done in", first.stderr)
+    assert re.search("frame good: done by", first.stderr)
     frames = pd.read_parquet(out / "frames.parquet").set_index("frame")
     assert frames.status.to_dict() == {"good": "done", "bad": "failed"}
     assert frames.error["bad"] == reason
@@ -226,7 +226,7 @@ def test_a_failed_frame_is_status_1_the_others_are_complete_and_the_same_command
     shutil.copy(FOLDER / "frame.png", tmp_path / "bad.png")
     second = qsweep("run", config)
     assert second.exit_code == 0, second.output
-    assert "frame bad: done in" in second.stderr
+    assert "frame bad: done by" in second.stderr
     assert "frame good" not in second.stderr
     assert read_rd_table(out).groupby("frame", observed=True).size().to_dict() == dict.fromkeys(
         ("good", "bad"), N_OF_GRID
