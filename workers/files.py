@@ -21,6 +21,7 @@ PATIENCE_SECONDS = 120.0
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _QUERY = re.compile(r"\?\w+=")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_S3_TIMEOUT_SECONDS = 8.0
 
 # Arrow has one exception for whatever a service answers; these are no better a second time.
 _FINAL = re.compile(r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|NO_SUCH_UPLOAD|credentials", re.I)
@@ -93,6 +94,12 @@ def _filesystem(base: str, options: str) -> tuple[fs.FileSystem, str]:
         filesystem = fs.PyFileSystem(fs.FSSpecHandler(other))
     except (pa.ArrowException, OSError) as error:
         raise ValueError(reason_of(error)) from None
+    if isinstance(filesystem, fs.S3FileSystem):
+        # A URI cannot say how long to wait: 3 s for each of ten tries, too short for a slow server and too long for
+        # a dead one. What it does say is what a copy would get.
+        rebuild, (settings,) = filesystem.__reduce__()
+        settings |= {"request_timeout": _S3_TIMEOUT_SECONDS, "retry_strategy": fs.AwsStandardS3RetryStrategy(2)}
+        filesystem = rebuild(settings)
     return filesystem, cast(str, root)
 
 

@@ -1,5 +1,6 @@
 """Inputs and results behind URIs: a real S3-compatible server, also when it does not answer as it should."""
 
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -127,10 +128,11 @@ def test_errors_for_a_while_are_waited_out(object_store: ObjectStore, tmp_path: 
 
 
 @QUICK
-def test_slowness_is_waited_out(object_store: ObjectStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(4.0, marks=pytest.mark.slow)])
+def test_slowness_is_waited_out(object_store: ObjectStore, tmp_path: Path, seconds: float) -> None:
     job = make_job(tmp_path, ["a"], out=object_store.uri("out"))
     results = Results(job)
-    object_store.delay = 1.0
+    object_store.delay = seconds
     results.write_frame(done("a"))
     object_store.delay = 0.0
     assert len(read_rd_table(job.config.out)) == N_PAIRS
@@ -154,6 +156,9 @@ def test_before_a_job_begins_nobody_waits_long_for_a_place_that_cannot_be_used(
         assert "ACCESS_DENIED" in error_of(object_store.uri("out"))
     with object_store.failing():
         assert error_of(object_store.uri("out")).startswith(f"s3://{BUCKET}/out/job.yaml: cannot be reached: ")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = f"endpoint_override=127.0.0.1%3A{silent.getsockname()[1]}&scheme=http"
+        assert "Timeout was reached" in error_of(f"s3://{BUCKET}/out?{mute}")
 
 
 def test_an_upload_that_breaks_off_leaves_no_part_of_a_file(
