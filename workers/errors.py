@@ -6,7 +6,8 @@
     ├── InputError               what a user handed in cannot be used
     │   ├── FrameFileError       a frame file is missing, truncated, of another kind, …
     │   ├── CheckpointError      a frame encoder's file, metadata, tensor names or shapes
-    │   └── MismatchError        frame and frame encoder are fine, but not for each other
+    │   ├── MismatchError        frame and frame encoder are fine, but not for each other
+    │   └── BitstreamError       a bitstream that is truncated, altered or none at all
     ├── InfeasibleModuleError    no pair of quantization steps of a module can be used
     ├── ConfigError              a key of the configuration, or of the command line
     ├── ResultsError             the output folder: another job's, damaged, not writable
@@ -18,6 +19,7 @@ A message says the rule that was broken, what was found and where (file, key, fr
 """
 
 __all__ = [
+    "BitstreamError",
     "CheckpointError",
     "ClaimError",
     "ClusterError",
@@ -50,6 +52,10 @@ class CheckpointError(InputError):
 
 class MismatchError(InputError):
     """A frame and a frame encoder that do not belong together."""
+
+
+class BitstreamError(InputError):
+    """A bitstream that is truncated, altered, or none at all; or that asks for more than its reader allows."""
 
 
 class InfeasibleModuleError(QsweepError):

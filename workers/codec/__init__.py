@@ -6,7 +6,7 @@ from workers.codec.checkpoint import (
     parse_frame_encoder,
     read_frame_encoder,
 )
-from workers.codec.frame import Frame, Planes, parse_frame, read_frame
+from workers.codec.frame import Frame, Planes, dump_frame, parse_frame, read_frame
 from workers.codec.frame_encoder import (
     KINDS,
     FrameEncoder,
@@ -36,6 +36,7 @@ __all__ = [
     "Planes",
     "SynthesisLayer",
     "check_match",
+    "dump_frame",
     "dump_frame_encoder",
     "loss_function",
     "parse_frame",

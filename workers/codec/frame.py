@@ -102,6 +102,24 @@ def parse_frame(content: bytes, name: str) -> Frame:
     return _parse_yuv(content, name) if name.lower().endswith(".yuv") else _parse_picture(content, name)
 
 
+def dump_frame(frame: Frame, name: str) -> bytes:
+    """Bytes of a frame's file, which :func:`parse_frame` reads again: a PNG for rgb, planar samples for yuv.
+
+    Raises:
+        FrameFileError: the name's suffix is not that of the frame's format.
+    """
+    suffix = ".png" if frame.frame_data_type == "rgb" else ".yuv"
+    if PurePath(name).suffix.lower() != suffix:
+        raise FrameFileError(f"{name}: a frame of format {frame.frame_data_type} is written as {suffix}")
+    maximum = 2**frame.bitdepth - 1
+    planes = [torch.round(plane * maximum).cpu().numpy()[0] for plane in frame.data.tensors]  # [C, h, w] each
+    if suffix == ".yuv":
+        return b"".join(plane.astype("u1" if frame.bitdepth == 8 else "<u2").tobytes() for plane in planes)
+    sink = io.BytesIO()
+    Image.fromarray(planes[0].transpose(1, 2, 0).astype(np.uint8)).save(sink, "PNG")
+    return sink.getvalue()
+
+
 def _parse_picture(content: bytes, name: str) -> Frame:
     try:
         with warnings.catch_warnings():

@@ -1,0 +1,102 @@
+"""From a frame encoder to a file, and from a file to a frame."""
+
+import math
+import zlib
+from typing import NamedTuple
+
+import torch
+
+from workers.bitstream.container import MAX_COUNT, Bitstream, SectionBytes, pack, unpack
+from workers.bitstream.latent_coder import MAX_LATENT, decode_latents, encode_latents
+from workers.bitstream.networks import QuantizedNetworks
+from workers.bitstream.reconstruction import Samples, reconstruct
+from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes
+from workers.codec.latent import flatten
+from workers.errors import BitstreamError, InputError
+
+MAX_PIXELS = 1 << 25
+"""Luma samples of the largest frame that is decoded unless more are asked for; 7680×4320 are less."""
+
+_MAX_PRODUCTS = 1 << 16  # for each luma sample, in any layer; hop has 720 in all
+
+
+class EncodedFrame(NamedTuple):
+    """A file, and what a decoder makes of it.
+
+    Attributes:
+        content: the file.
+        sizes: of its parts, in bytes.
+        frame: the decoded frame.
+    """
+
+    content: bytes
+    sizes: SectionBytes
+    frame: Frame
+
+
+def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu") -> EncodedFrame:
+    """Bitstream of a frame encoder whose networks have all been quantized.
+
+    Args:
+        frame_encoder: it is not changed.
+        device: where the frame is reconstructed; the file does not depend on it.
+
+    Raises:
+        InputError: the networks have not been quantized, or with steps, or latents, that a bitstream cannot hold.
+    """
+    networks = QuantizedNetworks.of(frame_encoder)
+    if (count := max(quantization.expgol_cnt for quantization in networks.quantization.values())) > MAX_COUNT:
+        raise InputError(f"an exp-Golomb count in a bitstream is at most {MAX_COUNT}; found {count}")
+    with torch.inference_mode():
+        latents = flatten(frame_encoder.decoder_side_latents()).cpu()
+    if not (latents.abs() <= MAX_LATENT).all():  # so also for NaN
+        raise InputError(f"a latent in a bitstream is at most {MAX_LATENT}; found {latents.abs().max():g}")
+    integers = latents.to(torch.int64).numpy()
+    coded = encode_latents(integers, networks)
+    samples = reconstruct(integers, networks, device)
+    content, sizes = pack(Bitstream(networks, coded, _crc(samples, networks.param)))
+    return EncodedFrame(content, sizes, _frame(samples, networks.param))
+
+
+def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The frame that a file holds: the same samples on every machine.
+
+    Time and memory are bounded by the frame's size, whatever the file says.
+
+    Args:
+        content: the file; it may be anything.
+        device: where the frame is reconstructed.
+        max_pixels: luma samples of the largest frame that is accepted.
+
+    Raises:
+        BitstreamError: it is no bitstream, truncated, altered, or larger than is accepted.
+    """
+    networks, latents, samples_crc = unpack(content)
+    height, width = networks.param.img_size
+    if height * width > max_pixels:
+        raise BitstreamError(f"frames of at most {max_pixels} luma samples are accepted; found {height}×{width}")
+    _check_work(networks.param)
+    samples = reconstruct(decode_latents(latents, networks), networks, device)
+    if _crc(samples, networks.param) != samples_crc:
+        raise BitstreamError("altered: what it decodes to is not what was encoded")
+    return _frame(samples, networks.param)
+
+
+def _check_work(param: FrameEncoderParameter) -> None:
+    shapes = param.tensor_shapes()
+    products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("synthesis."))
+    if products > _MAX_PRODUCTS:
+        raise BitstreamError(f"a synthesis has at most {_MAX_PRODUCTS} parameters; found {products}")
+
+
+def _crc(samples: Samples, param: FrameEncoderParameter) -> int:
+    dtype = "u1" if param.bitdepth == 8 else "<u2"
+    crc = 0
+    for plane in samples:
+        crc = zlib.crc32(plane.numpy().astype(dtype).tobytes(), crc)
+    return crc
+
+
+def _frame(samples: Samples, param: FrameEncoderParameter) -> Frame:
+    planes = [plane[(None,) * (4 - plane.ndim)].float() / (2**param.bitdepth - 1) for plane in samples]
+    return Frame(Planes(tuple(planes)), param.frame_data_type, param.bitdepth)

@@ -1,0 +1,108 @@
+"""Bits, and exp-Golomb codes of integers."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from workers.bitstream.networks import Integers
+from workers.errors import BitstreamError
+
+
+class BitWriter:
+    """Bits one after the other, the most significant one of a number first."""
+
+    def __init__(self) -> None:
+        self._bits: list[str] = []
+
+    def write(self, value: int, n_bits: int) -> None:
+        """Append a number of so many bits."""
+        if n_bits:
+            self._bits.append(format(value, f"0{n_bits}b"))
+
+    def write_magnitude(self, value: int, count: int) -> None:
+        """Append a number in the exp-Golomb code of a count ``k``: ``2⌊log2(value / 2^k + 1)⌋ + k + 1`` bits."""
+        shifted = value + (1 << count)
+        self.write(shifted, 2 * shifted.bit_length() - 1 - count)  # with the zeros that tell its length
+
+    def write_integers(self, values: Iterable[int], count: int) -> None:
+        """Append integers: the magnitude of each in the code of a count, and a sign unless it is 0."""
+        for value in values:
+            self.write_magnitude(abs(value), count)
+            if value:
+                self.write(value < 0, 1)
+
+    def to_bytes(self) -> bytes:
+        """All bits, filled up to whole bytes with zeros."""
+        bits = "".join(self._bits)
+        n_bytes = -(-len(bits) // 8)
+        return int(bits.ljust(8 * n_bytes, "0") or "0", 2).to_bytes(n_bytes, "big")
+
+
+class BitReader:
+    """Reads what a :class:`BitWriter` wrote; any bytes may be handed to it.
+
+    Args:
+        content: the bytes.
+        name: of what they are, for messages.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        bits = np.unpackbits(np.frombuffer(content, np.uint8)) + np.uint8(ord("0"))
+        self._text = bits.tobytes().decode("ascii")
+        self._at = 0
+        self._name = name
+
+    @property
+    def n_left(self) -> int:
+        """Bits that have not been read."""
+        return len(self._text) - self._at
+
+    def read(self, n_bits: int) -> int:
+        """The next number, of so many bits.
+
+        Raises:
+            BitstreamError: there are no more.
+        """
+        if n_bits > self.n_left:
+            raise BitstreamError(f"the {self._name} end early")
+        start, self._at = self._at, self._at + n_bits
+        return int(self._text[start : self._at] or "0", 2)
+
+    def read_magnitude(self, count: int, maximum: int) -> int:
+        """The next number, in the exp-Golomb code of a count.
+
+        Raises:
+            BitstreamError: it is not there, or exceeds the maximum.
+        """
+        longest = (maximum + (1 << count)).bit_length() - 1 - count  # prefix of zeros
+        one = self._text.find("1", self._at, self._at + longest + 1)
+        if one < 0:
+            raise BitstreamError(f"the {self._name} end early, or one exceeds {maximum}")
+        n_zeros, self._at = one - self._at, one
+        value = self.read(n_zeros + count + 1) - (1 << count)
+        if value > maximum:
+            raise BitstreamError(f"the {self._name}: a magnitude is at most {maximum}; found {value}")
+        return value
+
+    def read_integers(self, n: int, count: int, maximum: int) -> Integers:
+        """The next ``n`` integers, ``[n]``.
+
+        Raises:
+            BitstreamError: they are not there, or a magnitude exceeds the maximum.
+        """
+        if n > self.n_left:
+            raise BitstreamError(f"the {self._name} end early")
+        values = np.empty(n, np.int64)
+        for index in range(n):
+            magnitude = self.read_magnitude(count, maximum)
+            values[index] = -magnitude if magnitude and self.read(1) else magnitude
+        return values
+
+    def finish(self) -> None:
+        """Check that nothing is left but the zeros that fill the last byte.
+
+        Raises:
+            BitstreamError: something is.
+        """
+        if self.n_left > 7 or "1" in self._text[self._at :]:
+            raise BitstreamError(f"the {self._name}: {self.n_left} bits are left over")

@@ -1,0 +1,56 @@
+"""Fixed-point arithmetic that gives the same integers on every machine.
+
+Decoding must not depend on the order of sums, and so on the number of threads, the library or the device. Numbers
+here are integers that stand for multiples of a power of two. They are kept in double precision, which every machine
+multiplies fast, and never exceed what it holds exactly, whole numbers up to 2^53: so every sum is exact.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.bitstream.networks import Integers
+
+Doubles = npt.NDArray[np.float64]
+
+FRACTION_BITS = 16
+"""Activations are multiples of 2^−16."""
+
+MAX_ACTIVATION = 2.0**30
+"""They are clamped to this magnitude; as real numbers, to 2^14."""
+
+_MAX_WEIGHTS = 2.0**21  # sum of the weights' magnitudes in one output: products with activations sum to 2^51
+_MAX_BIAS = 2.0**51
+_MAX_WEIGHT_BITS = 16
+
+
+def round_half_up(x: Doubles) -> Doubles:
+    """Nearest integers, the greater one where two are as near."""
+    return np.floor(x + 0.5)
+
+
+def fixed_weights(integers: Integers, exponent: int, *, identity: bool = False) -> tuple[Doubles, int]:
+    """Weights as multiples of a power of two, so that products with activations never exceed what is exact.
+
+    Args:
+        integers: ``[out, …]``, multiples of ``2^exponent``.
+        exponent: see there.
+        identity: whether the matrix ``[out, out]`` is added to the unit matrix, for a residual layer.
+
+    Returns:
+        The weights as multiples of ``2^−bits``, of the same shape, and ``bits``: 16 at most, as few as hold them
+        exactly; or fewer where the weights of one output sum to more than 2^21, and they are rounded then.
+    """
+    bits = min(max(-exponent, 0), _MAX_WEIGHT_BITS)
+    while True:
+        weights = round_half_up(np.ldexp(integers.astype(np.float64), exponent + bits))
+        if identity:
+            weights = weights + round_half_up(np.ldexp(np.eye(len(weights)), bits))
+        if np.abs(weights.reshape(len(weights), -1)).sum(axis=1).max() <= _MAX_WEIGHTS:
+            return weights, bits
+        bits -= 1
+
+
+def fixed_biases(integers: Integers, exponent: int, bits: int) -> Doubles:
+    """Biases as what is added to products of activations and weights of so many bits; of the same shape."""
+    biases = np.ldexp(integers.astype(np.float64), exponent + FRACTION_BITS + bits)
+    return np.clip(round_half_up(biases), -_MAX_BIAS, _MAX_BIAS)

@@ -1,0 +1,74 @@
+"""The order in which latents are coded: all whose contexts are known at a time, over all grids, are one wave."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from workers.bitstream.networks import Integers
+from workers.codec.latent import PAD, context_offsets
+
+
+class WaveFronts(NamedTuple):
+    """Latents in coding order.
+
+    Attributes:
+        order: ``[N]``, indices of the latents as they are numbered elsewhere: grid by grid, in raster order.
+        ends: ``[W]``, for each wave the end of its part of ``order``.
+    """
+
+    order: Integers
+    ends: Integers
+
+
+def wave_fronts(grid_sizes: Sequence[tuple[int, int]], dim_arm: int) -> WaveFronts:
+    """Waves of all grids together.
+
+    The latent in row ``r`` and column ``c`` of its grid is in wave ``c + s · r``, with the least ``s`` for which
+    every neighbour in its context is in an earlier one.
+    """
+    slant = wave_slant(dim_arm)
+    waves = np.concatenate(
+        [(np.arange(width) + slant * np.arange(height)[:, None]).reshape(-1) for height, width in grid_sizes]
+    )
+    sizes = np.bincount(waves)
+    return WaveFronts(np.argsort(waves, kind="stable"), np.cumsum(sizes[sizes > 0]))  # narrow grids leave gaps
+
+
+def wave_slant(dim_arm: int) -> int:
+    """Waves between a latent and the one below it."""
+    return max(dx // -dy + 1 for dy, dx in context_offsets(dim_arm) if dy < 0)
+
+
+class ContextIndex:
+    """Where the latents and their neighbours are in one array that holds all grids, each with a margin of zeros.
+
+    Args:
+        grid_sizes: height and width of each grid.
+        dim_arm: neighbours of a latent.
+
+    Attributes:
+        size: of the array.
+        latents: ``[N]``, where each latent is.
+    """
+
+    def __init__(self, grid_sizes: Sequence[tuple[int, int]], dim_arm: int) -> None:
+        self._offsets = np.array(context_offsets(dim_arm))  # [C, 2]
+        self.size = 0
+        positions, strides = [], []
+        for height, width in grid_sizes:
+            stride = width + 2 * PAD
+            rows, columns = np.arange(PAD, PAD + height), np.arange(PAD, PAD + width)
+            positions.append((self.size + rows[:, None] * stride + columns).reshape(-1))
+            strides.append(np.full(height * width, stride))
+            self.size += (height + PAD) * stride
+        self.latents = np.concatenate(positions)
+        self._strides = np.concatenate(strides)
+
+    def neighbours(self, latents: Integers) -> Integers:
+        """``[n, C]``, where the neighbours of some latents are, of indices ``[n]``."""
+        dy, dx = self._offsets.T
+        found: Integers = self._strides[latents, None] * dy
+        found += dx
+        found += self.latents[latents, None]
+        return found
