@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep import named_grid
-from sweep.config import FitConfig, load_job
+from sweep.config import load_job
 from sweep.driver import Progress
+from sweep.fit_config import FitConfig
 from sweep.job import run_on
 from sweep.messages import Call, CallDone, Event, Measure, Open, Quantize, ReplicaReady
 from sweep.progress import Lines
@@ -157,7 +158,7 @@ class Samples(Lines):
         """Nothing is shown."""
 
     def ended(self, frame: Any) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         self.tally.ended(frame)
         if self.tally.done % self._every == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])

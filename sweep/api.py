@@ -10,11 +10,13 @@ import pandas as pd
 import torch
 
 from sweep.cluster import RayPool, connect
-from sweep.config import FitConfig, RayConfig
-from sweep.driver import Driver, LocalPool, Pool
+from sweep.config import RayConfig
+from sweep.driver import LocalPool, Pool
+from sweep.fit_config import FitConfig
 from sweep.grid import Grid, named_grid
-from sweep.messages import Call, CallDone, CallFailed, FrameEnded, Mode
+from sweep.messages import Mode
 from sweep.reading import to_pandas
+from sweep.single import run_one
 from sweep.table import rd_table
 from workers.codec import (
     Frame,
@@ -23,7 +25,6 @@ from workers.codec import (
     check_match,
     dump_frame_encoder,
 )
-from workers.fit import FitProgress
 from workers.quantize import Settled, apply_choices
 from workers.replica import Replica
 from workers.source import FrameSource, parse_shared
@@ -111,32 +112,6 @@ def sweep_frame(
             stack.callback(ray_pool.close)
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda))
             source = FrameSource("frame", pool.share(frame), partial(parse_shared, read, "frame"))
-        outcome = _Outcome()
-        Driver(pool, [source], grid or named_grid(), FitConfig(), outcome, mode=mode).run()
-    ended = outcome.frame
-    assert ended is not None
-    if ended.error is not None:
-        raise ended.error
+        ended = run_one(pool, source, grid or named_grid(), FitConfig(), mode)
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
     return FrameSweep(ended.choices, to_pandas(rd_table(ended)))
-
-
-class _Outcome:
-    """An observer that waits for the one frame."""
-
-    frame: FrameEnded | None = None
-
-    def called(self, call: Call) -> None: ...
-
-    def answered(self, call: Call, event: CallDone | CallFailed) -> None: ...
-
-    def lost(self, call: Call, reason: str) -> None: ...
-
-    def fitting(self, frame: str, progress: FitProgress) -> None: ...
-
-    def fitted(self, frame: str, checkpoint: bytes) -> None: ...
-
-    def waited(self) -> None: ...
-
-    def ended(self, frame: FrameEnded) -> None:
-        self.frame = frame

@@ -16,13 +16,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sweep.coding import decode_file, encode_file
 from sweep.config import Job, load_job
+from sweep.fit_config import FitConfig, make_fit
 from sweep.job import Outcome, run_job
 from sweep.progress import logging_to, show
 from sweep.report import write_report
 from sweep.results import FRAMES_FILE, Results
 from sweep.status import read_status
-from workers.errors import ClaimError, ClusterError, QsweepError
+from workers.bitstream import MAX_PIXELS
+from workers.errors import ClaimError, ClusterError, InfeasibleModuleError, QsweepError
 from workers.files import describe
 
 FAILED, WRONG = 1, 2
@@ -50,6 +53,14 @@ ResultsArgument = Annotated[
 ]
 
 _SHOWN_FRAMES = 20
+_DEFAULT_FIT = FitConfig()
+
+
+def _accepted(key: str) -> str:
+    """What the configuration says of a key of ``fit``, as help."""
+    text = FitConfig.model_fields[key].description or ""
+    return f"{text[:1].upper()}{text[1:]}."
+
 
 app = typer.Typer(
     add_completion=False,
@@ -102,6 +113,56 @@ def run(
 
 
 @app.command()
+def encode(
+    frame: Annotated[str, typer.Argument(metavar="FRAME", help="The picture, or its URI.", show_default=False)],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="The bitstream to write.", show_default=False)
+    ],
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A fitted frame encoder; without one it is fitted.", show_default=False),
+    ] = None,
+    arch: Annotated[str, typer.Option(help=_accepted("arch"))] = _DEFAULT_FIT.arch,
+    recipe: Annotated[str, typer.Option(help=_accepted("recipe"))] = _DEFAULT_FIT.recipe,
+    lmbda: Annotated[
+        float | None,
+        typer.Option(help="Weight of the rate; the encoder's, or 0.001, by default.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option(help=_accepted("seed"))] = _DEFAULT_FIT.seed,
+) -> None:
+    """Encode one frame, in this process: fit, quantization sweep, latents once more, bitstream."""
+    console = Console(stderr=True)
+    with _signals("interrupted"), logging_to(console):
+        try:
+            given = {"arch": arch, "recipe": recipe, "seed": seed} | ({} if lmbda is None else {"lmbda": lmbda})
+            fit = make_fit(given)
+            encoded = encode_file(frame, output, fit, encoder, lmbda, partial(show, console=console))
+        except QsweepError as error:
+            raise _stop(error, FAILED if isinstance(error, InfeasibleModuleError) else WRONG) from None
+    typer.echo(f"{describe(output)}: {encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB")
+
+
+@app.command()
+def decode(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The bitstream, or its URI.", show_default=False)],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FRAME", help="The picture to write: .png, or .yuv.", show_default=False
+        ),
+    ],
+    max_pixels: Annotated[int, typer.Option(help="Pixels of the largest frame that is accepted.")] = MAX_PIXELS,
+) -> None:
+    """Decode a bitstream: the same samples on every machine."""
+    with _signals("interrupted"):
+        try:
+            height, width = decode_file(file, output, max_pixels)
+        except QsweepError as error:
+            raise _stop(error, WRONG) from None
+    typer.echo(f"{describe(output)}: {height}×{width}")
+
+
+@app.command()
 def report(
     out: ResultsArgument,
 ) -> None:
@@ -129,7 +190,7 @@ def _stop(error: QsweepError, status: int) -> typer.Exit:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals(message: str = "interrupted; the same command goes on from here") -> Iterator[None]:
     """SIGINT and SIGTERM end the program in order, with the status a shell expects."""
     received = signal.SIGINT
 
@@ -145,7 +206,7 @@ def _signals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("qsweep: interrupted; the same command goes on from here", err=True)
+        typer.echo(f"qsweep: {message}", err=True)
         raise typer.Exit(128 + received) from None
     finally:
         for number, handler in before.items():

@@ -20,10 +20,11 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from sweep.config import FitConfig, RayConfig
+from sweep.config import RayConfig
 from sweep.deadline import Deadlines
 from sweep.driver import Progress, perform
-from sweep.messages import Call, CallDone, CallFailed, Event, Fit, ReplicaId, ReplicaLost, ReplicaReady
+from sweep.fit_config import FitConfig
+from sweep.messages import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
 from sweep.placement import Node, Shape
 from workers import replica
 from workers.errors import ClusterError, QsweepError, ReplicaError
@@ -240,7 +241,7 @@ class RayPool:
         pending = self._pending[reply]
         name, call = pending.replica, pending.call
         try:
-            if call is not None and isinstance(call.work, Fit):
+            if call is not None and isinstance(call.work, TRAINING):
                 answer = ray.get(next(reply))
                 if isinstance(answer, FitProgress):
                     self._note_life(pending)
@@ -348,4 +349,4 @@ class _Sender:
 
     def __getattr__(self, method: str) -> Any:
         remote = getattr(self._actor, method)
-        return (remote.options(num_returns="streaming") if method == "fit" else remote).remote
+        return (remote.options(num_returns="streaming") if method in ("fit", "encode") else remote).remote

@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
@@ -17,27 +15,25 @@ from pydantic import (
 )
 
 from sweep.explain import explain
+from sweep.fit_config import STRICT, FitConfig, Lmbda
 from sweep.frames import FrameList, list_frames, resolve
 from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
 from sweep.manifest import MANIFESTS
 from sweep.messages import Mode
 from sweep.yaml_file import override_key, read_yaml
-from workers.codec import ARCHITECTURES
 from workers.errors import ConfigError
 from workers.files import describe, is_uri
-from workers.fit import RECIPES, Recipe
+from workers.fit import RECIPES
 from workers.measure import EngineOptions
 from workers.plain import Precision
 
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 Auto = Literal["auto"]
-Lmbda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class FrameEntry(BaseModel):
     """One entry of ``frames``, or several where ``frame`` is a glob pattern or a manifest."""
 
-    model_config = _STRICT
+    model_config = STRICT
     frame: str = Field(
         min_length=1,
         description="path, URI or glob pattern of a picture or .yuv file; or of a manifest, .csv or .parquet",
@@ -67,45 +63,10 @@ class FrameEntry(BaseModel):
 _ENTRY = f"a path or glob pattern, or a mapping with {', '.join(FrameEntry.model_fields)}"
 
 
-class FitIterations(BaseModel):
-    """Iterations in place of the recipe's."""
-
-    model_config = _STRICT
-    warmup: PositiveInt | None = Field(None, description="an integer, 1 or more, per candidate and stage; or null")
-    phase_1: PositiveInt | None = Field(None, description="an integer, 1 or more; or null")
-    phase_2: PositiveInt | None = Field(None, description="an integer, 1 or more; or null")
-
-
-class FitConfig(BaseModel):
-    """How a frame encoder is fitted where an entry has none."""
-
-    model_config = _STRICT
-    arch: Literal["vlop", "lop", "mop", "hop"] = Field("hop", description=f"one of {', '.join(ARCHITECTURES)}")
-    recipe: str = Field("fast", description=f"one of {', '.join(RECIPES)}")
-    seed: int = Field(0, ge=0, lt=2**63, description="an integer, 0 to 2^63 - 1")
-    lmbda: Lmbda = Field(1e-3, description="a number, 0 or more; for entries that give none")
-    iterations: FitIterations = Field(
-        default_factory=FitIterations, description="a mapping with warmup, phase_1, phase_2; null is the recipe's"
-    )
-
-    def resolve(self) -> Recipe:
-        """The recipe, with the iterations that are given here."""
-        recipe = RECIPES[self.recipe]
-        given = (self.iterations.phase_1, self.iterations.phase_2)
-        phases = [
-            phase if iterations is None else replace(phase, iterations=iterations)
-            for phase, iterations in zip(recipe.phases, given, strict=True)
-        ]
-        warmup = recipe.warmup
-        if warmup is not None and self.iterations.warmup is not None:
-            warmup = replace(warmup, iterations=self.iterations.warmup)
-        return Recipe(tuple(phases), warmup)
-
-
 class SweepConfig(BaseModel):
     """How pairs are measured."""
 
-    model_config = _STRICT
+    model_config = STRICT
     mode: Mode = Field(
         "full", description="full, to measure every pair; or winner, only for as long as a pair can still win"
     )
@@ -122,7 +83,7 @@ class SweepConfig(BaseModel):
 class RayConfig(BaseModel):
     """Where a job runs, and how its work is cut up. Nothing here changes a result."""
 
-    model_config = _STRICT
+    model_config = STRICT
     address: str | None = Field(
         None, description="address of a Ray cluster; or null, for RAY_ADDRESS if set, else an embedded local Ray"
     )
@@ -170,7 +131,7 @@ Step = Annotated[float, BeforeValidator(_power_of_two)]
 class JobConfig(BaseModel):
     """The whole configuration, as it stands in the file."""
 
-    model_config = _STRICT
+    model_config = STRICT
     frames: Annotated[
         list[Annotated[FrameEntry, BeforeValidator(_expand_bare)]], BeforeValidator(_expand_manifest)
     ] = Field(min_length=1, description=f"a manifest; or a list, not empty, each entry {_ENTRY}")
@@ -181,6 +142,7 @@ class JobConfig(BaseModel):
     )
     fit: FitConfig = Field(default_factory=FitConfig, description="a mapping")
     sweep: SweepConfig = Field(default_factory=SweepConfig, description="a mapping")
+    bitstream: bool = Field(False, description="true, to write a bitstream of every frame; or false")
     ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
 
     def described(self) -> dict[str, Any]:
@@ -210,11 +172,13 @@ class Job(NamedTuple):
             module: {kind: sorted({getattr(pair, kind) for pair in pairs}) for kind in ("weight", "bias")}
             for module, pairs in self.grid.items()
         }
+        retuning = self.config.fit.resolve().retuning
         return {
             "frames": {"count": len(self.frames), "digest": self.frames.digest()},
             "grid": steps,
             "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
-            "fit": self.config.fit.model_dump() if self.frames.n_fits else None,
+            "fit": self.config.fit.model_dump(exclude={"iterations": {"phase_3"}}) if self.frames.n_fits else None,
+            "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
         }
 
 

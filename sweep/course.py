@@ -1,7 +1,7 @@
 """The course of one frame: what it needs next, and what an answer means for it.
 
 A frame is fitted if it has no encoder, and opened; then, per module in sorted order, every pair is measured,
-near-ties are decided, and the module is settled; at last the networks are quantized.
+near-ties are decided, and the module is settled; at last the networks are quantized, or a bitstream is made.
 """
 
 import math
@@ -11,17 +11,38 @@ from typing import Literal, NamedTuple
 
 from sweep.choose import argmin, near_ties
 from sweep.grid import Grid
-from sweep.messages import CallDone, Fit, FrameEnded, Measure, MeasuredRow, Mode, Open, Quantize, ReplicaId, Work
+from sweep.messages import (
+    CallDone,
+    Encode,
+    Fit,
+    FrameEnded,
+    FrameSwept,
+    Measure,
+    MeasuredRow,
+    Mode,
+    Open,
+    Quantize,
+    ReplicaId,
+    Work,
+)
 from workers.errors import InfeasibleModuleError, ReplicaError
 from workers.quantize import QStepPair, Settled
+from workers.replica import EncodedAnswer
 from workers.source import FrameInfo
 
 
 class Task(NamedTuple):
-    """A frame of the job."""
+    """A frame of the job.
+
+    Attributes:
+        frame: its id.
+        needs_fit: whether it has no frame encoder yet.
+        swept: what its sweep came to, where that is known from an earlier run.
+    """
 
     frame: str
     needs_fit: bool = False
+    swept: FrameSwept | None = None
 
 
 class Course:
@@ -32,6 +53,7 @@ class Course:
         grid: per module, in sorted order, its pairs.
         mode: see there.
         tries: of a piece of work that is lost before the frame is given up.
+        bitstream: whether it ends as a bitstream, or with its networks quantized.
 
     Attributes:
         id: of the frame.
@@ -40,12 +62,12 @@ class Course:
         failed_on: replicas on which its calls failed.
     """
 
-    def __init__(self, task: Task, grid: Grid, mode: Mode, tries: int) -> None:
+    def __init__(self, task: Task, grid: Grid, mode: Mode, tries: int, bitstream: bool = False) -> None:
         self.id = task.frame
         self.calls: set[int] = set()
         self.holders: set[ReplicaId] = set()
         self.failed_on: set[ReplicaId] = set()
-        self._grid, self._mode, self._tries = grid, mode, tries
+        self._grid, self._mode, self._tries, self._bitstream = grid, mode, tries, bitstream
         first: list[Work] = [Fit()] if task.needs_fit else []
         self._todo: deque[Work] = deque([*first, Open()])
         self._pairs: deque[QStepPair] = deque()  # of the current module, not handed out
@@ -55,6 +77,10 @@ class Course:
         self._info: FrameInfo | None = None
         self._losses: Counter[object] = Counter()  # of each piece of the work in hand
         self._seconds = 0.0
+        if task.swept is not None:
+            self._info, self._choices, self._seconds = task.swept.info, task.swept.choices, task.swept.seconds
+            self._rows = {(row.row.module, row.row.q_step): row for row in task.swept.rows}
+            self._todo = deque([Encode(self._settled())])
 
     @property
     def may_run(self) -> bool:
@@ -84,8 +110,8 @@ class Course:
         best = None if self._mode == "full" else self._best_loss()
         return Measure(self._module, tuple(pairs), self._settled(), best=best)
 
-    def answered(self, work: Work, event: CallDone, replica: ReplicaId) -> FrameEnded | None:
-        """Take in an answer; give the end of the frame, if it is that."""
+    def answered(self, work: Work, event: CallDone, replica: ReplicaId) -> FrameSwept | FrameEnded | None:
+        """Take in an answer; give the end of the sweep, or of the frame, if it is that."""
         self._seconds += event.seconds
         if isinstance(work, Measure):
             assert isinstance(event.answer, list)
@@ -96,10 +122,13 @@ class Course:
         elif isinstance(work, Quantize):
             assert isinstance(event.answer, bytes)
             return self._end("done", checkpoint=event.answer)
+        elif isinstance(work, Encode):
+            assert isinstance(event.answer, EncodedAnswer)
+            return self._end("done", checkpoint=event.answer.checkpoint, encoded=event.answer)
         elif isinstance(work, Open):
             assert isinstance(event.answer, FrameInfo)
             self._info = event.answer
-            self._next_module()
+            return self._next_module()
         return None
 
     def lost(self, work: Work, reason: str) -> FrameEnded | None:
@@ -120,7 +149,7 @@ class Course:
         """The end of the frame, with what was measured of it."""
         return self._end("failed", error=error)
 
-    def _settle(self, *, decided: bool) -> FrameEnded | None:
+    def _settle(self, *, decided: bool) -> FrameSwept | FrameEnded | None:
         """All pairs of a module are measured: choose, or have the near-ties measured again first."""
         assert self._module is not None
         rows = [self._rows[self._module, pair].row for pair in self._grid[self._module]]
@@ -138,16 +167,20 @@ class Course:
         except InfeasibleModuleError as error:
             return self.failed(InfeasibleModuleError(f"frame {self.id}, {error}"))
         self._choices[self._module] = winner.settle()
-        self._next_module()
-        return None
+        return self._next_module()
 
-    def _next_module(self) -> None:
+    def _next_module(self) -> FrameSwept | None:
         self._losses.clear()
         self._module = next((module for module in self._grid if module not in self._choices), None)
-        if self._module is None:
-            self._todo.append(Quantize(self._settled()))
-        else:
+        if self._module is not None:
             self._pairs.extend(self._grid[self._module])
+            return None
+        if not self._bitstream:
+            self._todo.append(Quantize(self._settled()))
+            return None
+        self._todo.append(Encode(self._settled()))
+        assert self._info is not None
+        return FrameSwept(self.id, self._info, self._in_grid_order(), self._choices, self._seconds)
 
     def _settled(self) -> tuple[tuple[str, Settled], ...]:
         return tuple(self._choices.items())
@@ -163,10 +196,16 @@ class Course:
         *,
         error: Exception | None = None,
         checkpoint: bytes | None = None,
+        encoded: EncodedAnswer | None = None,
     ) -> FrameEnded:
+        rows = self._in_grid_order()
+        return FrameEnded(
+            self.id, status, error, self._info, rows, self._choices, checkpoint, self._seconds, encoded
+        )
+
+    def _in_grid_order(self) -> tuple[MeasuredRow, ...]:
         keys = ((module, pair) for module, pairs in self._grid.items() for pair in pairs)
-        rows = tuple(self._rows[key] for key in keys if key in self._rows)
-        return FrameEnded(self.id, status, error, self._info, rows, self._choices, checkpoint, self._seconds)
+        return tuple(self._rows[key] for key in keys if key in self._rows)
 
     def check_invariants(self, under_way: Sequence[Work]) -> None:
         """Raise ``AssertionError`` if the state contradicts itself; for tests.

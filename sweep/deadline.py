@@ -1,6 +1,6 @@
 """How long a call may take before its replica is taken to hang."""
 
-from sweep.messages import Call, Measure
+from sweep.messages import Call, Encode, Measure
 
 _FACTOR = 10.0
 """Of the longest that such calls have taken; and of the patience, while none has been answered yet."""
@@ -18,7 +18,7 @@ class Deadlines:
         self._longest: dict[object, float] = {}  # seconds of one unit
 
     def answered(self, call: Call, seconds: float) -> None:
-        """Note what a call took; or, of a fit, its way from one sign of life to the next."""
+        """Note what a call took; or, of a training, its way from one sign of life to the next."""
         kind, units = _kind(call)
         self._longest[kind] = max(self._longest.get(kind, 0.0), seconds / units)
 
@@ -35,4 +35,4 @@ def _kind(call: Call) -> tuple[object, float]:
     work = call.work
     if isinstance(work, Measure):
         return (work.module, work.plain), max(1, call.pixels) * len(work.pairs)
-    return type(work), 1.0
+    return type(work), max(1, call.pixels) if isinstance(work, Encode) else 1.0

@@ -3,21 +3,23 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar, cast
 
-from sweep.config import FitConfig
 from sweep.course import Task
+from sweep.fit_config import FitConfig
 from sweep.grid import Grid
 from sweep.messages import (
+    TRAINING,
     Call,
     CallDone,
     CallFailed,
+    Encode,
     Event,
     Fit,
-    FrameEnded,
+    FrameSwept,
     Instruction,
     Measure,
     Mode,
@@ -28,6 +30,7 @@ from sweep.messages import (
     Retire,
     Work,
 )
+from sweep.observer import Observer
 from sweep.schedule import Schedule
 from workers.errors import QsweepError
 from workers.fit import FitProgress
@@ -60,14 +63,14 @@ class Pool(Protocol):
 
 
 class Progress(NamedTuple):
-    """How far the fit is that a call asked for; no event of the schedule, for show alone."""
+    """How far the training is that a call asked for; no event of the schedule, for show alone."""
 
     call: int
     progress: FitProgress
 
 
 def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -> object:
-    """What a replica is asked for some work; a fit answers with an iterator.
+    """What a replica is asked for some work; a training answers with an iterator.
 
     The replica may also be a stand-in whose methods only send the call on its way.
     """
@@ -79,6 +82,8 @@ def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -
         if work.plain:
             return replica.measure_plain(source, dict(work.choices), work.module, work.pairs)
         return replica.measure(source, dict(work.choices), work.module, work.pairs, work.best)
+    if isinstance(work, Encode):
+        return replica.encode(source, dict(work.choices), fit.resolve().retuning)
     return replica.quantize(source, dict(work.choices))
 
 
@@ -88,7 +93,8 @@ class LocalPool:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._calls: deque[tuple[Call, FrameSource, FitConfig]] = deque()
-        self._events: deque[Event | Progress] = deque([ReplicaReady("local")])
+        self._events: list[Event | Progress] = [ReplicaReady("local")]
+        self._training: Iterator[Event | Progress] = iter(())
 
     @property
     def n_replicas(self) -> int:
@@ -100,24 +106,29 @@ class LocalPool:
         self._calls.append((call, source, fit))
 
     def wait(self, timeout: float) -> list[Event | Progress]:  # noqa: ARG002
-        """Run a call that was handed in; give what came of it."""
-        if not self._events and self._calls:
-            call, source, fit = self._calls.popleft()
-            start = time.perf_counter()
-            try:
-                answer = perform(self._replica, call.work, source, fit)
-                if isinstance(call.work, Fit):
-                    for item in answer:  # type: ignore[attr-defined]
-                        if isinstance(item, FitProgress):
-                            self._events.append(Progress(call.id, item))
-                        else:
-                            answer = item
-                self._events.append(CallDone(call.id, answer, time.perf_counter() - start))
-            except QsweepError as error:
-                self._events.append(CallFailed(call.id, error, final=True))
-        events = list(self._events)
-        self._events.clear()
-        return events
+        """Run a call that was handed in, a training as far as its next sign of life; give what came of it."""
+        if self._events:
+            events, self._events = self._events, []
+            return events
+        event = next(self._training, None)
+        if event is None and self._calls:
+            self._training = self._run(*self._calls.popleft())
+            event = next(self._training)
+        return [] if event is None else [event]
+
+    def _run(self, call: Call, source: FrameSource, fit: FitConfig) -> Iterator[Event | Progress]:
+        start = time.perf_counter()
+        try:
+            answer = perform(self._replica, call.work, source, fit)
+            if isinstance(call.work, TRAINING):
+                for item in cast("Iterator[object]", answer):
+                    if isinstance(item, FitProgress):
+                        yield Progress(call.id, item)
+                    else:
+                        answer = item
+            yield CallDone(call.id, answer, time.perf_counter() - start)
+        except QsweepError as error:
+            yield CallFailed(call.id, error, final=True)
 
     def share(self, content: _Shared) -> Callable[[], _Shared]:
         """The thing itself."""
@@ -128,33 +139,8 @@ class LocalPool:
         raise AssertionError(f"{replica}: {reason}")
 
 
-class Observer(Protocol):
-    """Whoever wants to know how a job goes on."""
-
-    def called(self, call: Call) -> None:
-        """A call was handed to a replica."""
-
-    def answered(self, call: Call, event: CallDone | CallFailed) -> None:
-        """A call was answered."""
-
-    def lost(self, call: Call, reason: str) -> None:
-        """A call will not be answered: its replica is gone."""
-
-    def fitting(self, frame: str, progress: FitProgress) -> None:
-        """A fit went on."""
-
-    def fitted(self, frame: str, checkpoint: bytes) -> None:
-        """A frame encoder has been fitted."""
-
-    def ended(self, frame: FrameEnded) -> None:
-        """A frame is finished."""
-
-    def waited(self) -> None:
-        """A second or less has passed, whether anything happened or not."""
-
-
 class Driver:
-    """Runs the sweep of some frames on a pool.
+    """Takes some frames through all their stages, on a pool.
 
     Args:
         pool: the replicas.
@@ -165,6 +151,8 @@ class Driver:
         pairs_per_call: see :class:`~sweep.schedule.Schedule`, like what follows.
         mode: see there.
         tries: see there.
+        bitstream: see there.
+        swept: what the sweep of a frame came to, where that is known from an earlier run.
     """
 
     def __init__(
@@ -178,18 +166,23 @@ class Driver:
         pairs_per_call: int | Literal["auto"] = "auto",
         mode: Mode = "full",
         tries: int = 3,
+        bitstream: bool = False,
+        swept: Callable[[str], FrameSwept | None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._sources: dict[str, FrameSource] = {}  # of the frames in flight
         self._fit = fit
         self._observer = observer
         self._calls: dict[int, Call] = {}
+        self._swept = swept
         tasks = map(self._task, sources)
-        self._schedule = Schedule(tasks, grid, pairs_per_call=pairs_per_call, mode=mode, tries=tries)
+        self._schedule = Schedule(
+            tasks, grid, pairs_per_call=pairs_per_call, mode=mode, tries=tries, bitstream=bitstream
+        )
 
     def _task(self, source: FrameSource) -> Task:
         self._sources[source.id] = source
-        return Task(source.id, needs_fit=source.read_encoder is None)
+        return Task(source.id, needs_fit=source.read_encoder is None, swept=self._swept(source.id))
 
     def run(self) -> None:
         """Run until every frame has ended.
@@ -239,6 +232,8 @@ class Driver:
             self._observer.called(instruction)
         elif isinstance(instruction, Retire):
             self._pool.retire(instruction.replica, instruction.reason)
+        elif isinstance(instruction, FrameSwept):
+            self._observer.swept(instruction)
         else:
             del self._sources[instruction.frame]
             self._observer.ended(instruction)

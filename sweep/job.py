@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.cluster import RayPool, connect
 from sweep.config import Job
-from sweep.driver import Driver, Observer, Pool
+from sweep.driver import Driver, Pool
 from sweep.frames import FrameItem
-from sweep.messages import Call, CallDone, CallFailed, FrameEnded
+from sweep.messages import FrameEnded, FrameSwept
 from sweep.metrics import Metrics
+from sweep.observer import Observer, Observers
 from sweep.progress import Tally
 from sweep.report import write_report
 from sweep.results import Results
 from workers.codec import read_frame, read_frame_encoder
-from workers.fit import FitProgress
 from workers.source import FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
@@ -105,8 +105,15 @@ def run_on(
     """
     config = job.config
     n_pairs = sum(len(pairs) for pairs in job.grid.values())
-    iterations = config.fit.resolve().iterations
-    tally = Tally(results.n_unfinished, n_pairs, results.n_fits, iterations, lambda: pool.n_replicas)
+    recipe = config.fit.resolve()
+    tally = Tally(
+        results.n_unfinished,
+        n_pairs,
+        results.n_fits,
+        recipe.iterations,
+        recipe.retuning.iterations if config.bitstream else 0,
+        n_replicas=lambda: pool.n_replicas,
+    )
     with display(tally) as shown:
         recorder = _Recorder(results, [shown, *others(tally)])
         driver = Driver(
@@ -118,6 +125,8 @@ def run_on(
             pairs_per_call=config.ray.pairs_per_call,
             mode=config.sweep.mode,
             tries=config.ray.tries,
+            bitstream=config.bitstream,
+            swept=results.read_swept,
         )
         try:
             driver.run()
@@ -155,55 +164,41 @@ def _source(item: FrameItem, results: Results, pool: Pool) -> FrameSource:
     return FrameSource(item.id, partial(read_frame, item.frame), read_encoder, item.lmbda)  # type: ignore[arg-type]
 
 
-class _Recorder:
+class _Recorder(Observers):
     """Writes what a job comes to, in the background, and tells others of everything.
 
-    A frame is reported as ended once it is written.
+    What a frame has come to is reported once it is written.
     """
 
     def __init__(self, results: Results, observers: Sequence[Observer]) -> None:
+        super().__init__(observers)
         self._results = results
-        self._observers = observers
         self._writers = ThreadPoolExecutor(_WRITERS, "qsweep-write")
-        self._written: deque[tuple[Future[object], FrameEnded]] = deque()
-
-    def called(self, call: Call) -> None:
-        for observer in self._observers:
-            observer.called(call)
-
-    def answered(self, call: Call, event: CallDone | CallFailed) -> None:
-        for observer in self._observers:
-            observer.answered(call, event)
-
-    def lost(self, call: Call, reason: str) -> None:
-        for observer in self._observers:
-            observer.lost(call, reason)
-
-    def fitting(self, frame: str, progress: FitProgress) -> None:
-        for observer in self._observers:
-            observer.fitting(frame, progress)
+        self._written: deque[tuple[Future[Any], Callable[[], None]]] = deque()
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
         self._results.write_fitted(frame, checkpoint)
-        for observer in self._observers:
-            observer.fitted(frame, checkpoint)
+        super().fitted(frame, checkpoint)
+
+    def swept(self, frame: FrameSwept) -> None:
+        written = self._writers.submit(self._results.write_swept, frame)
+        self._written.append((written, partial(super().swept, frame)))
 
     def ended(self, frame: FrameEnded) -> None:
-        self._written.append((self._writers.submit(self._results.write_frame, frame), frame))
+        written = self._writers.submit(self._results.write_frame, frame)
+        self._written.append((written, partial(super().ended, frame)))
         self._report_written(2 * _WRITERS)
 
     def waited(self) -> None:
         self._report_written(2 * _WRITERS)
-        for observer in self._observers:
-            observer.waited()
+        super().waited()
 
     def _report_written(self, n_waiting: int) -> None:
-        """Report frames that have been written; wait for them while more than so many have not."""
+        """Report what has been written; wait for it while more than so much has not."""
         while self._written and (len(self._written) > n_waiting or self._written[0][0].done()):
-            written, frame = self._written.popleft()
+            written, report = self._written.popleft()
             written.result()
-            for observer in self._observers:
-                observer.ended(frame)
+            report()
             self._results.write_summary(due=False)
 
     def close(self) -> None:

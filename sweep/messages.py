@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from workers.measure import RDRow
 from workers.quantize import QStepPair, Settled
+from workers.replica import EncodedAnswer
 from workers.source import FrameInfo
 
 ReplicaId = str
@@ -52,7 +53,20 @@ class Quantize:
     choices: tuple[tuple[str, Settled], ...]
 
 
-Work = Fit | Open | Measure | Quantize
+@dataclass(frozen=True)
+class Encode:
+    """Quantize the networks, train the latents on, and write the bitstream.
+
+    The answer is an :class:`~workers.replica.EncodedAnswer`.
+    """
+
+    choices: tuple[tuple[str, Settled], ...]
+
+
+Work = Fit | Open | Measure | Quantize | Encode
+
+TRAINING = (Fit, Encode)
+"""Work that tells how far it is before it answers."""
 
 # --- events
 
@@ -129,6 +143,24 @@ class MeasuredRow(NamedTuple):
     replica: ReplicaId
 
 
+class FrameSwept(NamedTuple):
+    """The sweep of a frame is complete; what is left is its bitstream.
+
+    Attributes:
+        frame: which one.
+        info: size and format.
+        rows: everything that was measured, in grid order.
+        choices: of every module.
+        seconds: time that replicas spent on it.
+    """
+
+    frame: str
+    info: FrameInfo
+    rows: tuple[MeasuredRow, ...]
+    choices: dict[str, Settled]
+    seconds: float
+
+
 class FrameEnded(NamedTuple):
     """A frame is finished, for better or worse.
 
@@ -141,6 +173,7 @@ class FrameEnded(NamedTuple):
         choices: modules that were settled.
         checkpoint: the quantized frame encoder, if it is done.
         seconds: time that replicas spent on it.
+        encoded: its bitstream, if it is done and there is to be one.
     """
 
     frame: str
@@ -151,6 +184,7 @@ class FrameEnded(NamedTuple):
     choices: dict[str, Settled]
     checkpoint: bytes | None
     seconds: float
+    encoded: EncodedAnswer | None = None
 
 
-Instruction = Call | Retire | FrameEnded
+Instruction = Call | Retire | FrameSwept | FrameEnded

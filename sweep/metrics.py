@@ -2,7 +2,7 @@
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from sweep.messages import Call, CallDone, CallFailed, FrameEnded, Measure
+from sweep.messages import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure
 from sweep.progress import Tally
 from workers.fit import FitProgress
 
@@ -10,7 +10,7 @@ _SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000]
 
 
 class Metrics:
-    """An observer of a job; see :class:`~sweep.driver.Observer`.
+    """An observer of a job; see :class:`~sweep.observer.Observer`.
 
     Args:
         tally: of the same job, which has been told of everything before.
@@ -46,6 +46,9 @@ class Metrics:
         """A fit counts once it is complete."""
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
+        """See :meth:`answered`."""
+
+    def swept(self, frame: FrameSwept) -> None:
         """See :meth:`answered`."""
 
     def waited(self) -> None:

@@ -9,8 +9,8 @@ import yaml
 
 from sweep.config import Job
 from sweep.frames import FrameList
+from sweep.parquet import read_table, write_table
 from sweep.storage import Storage
-from sweep.table import read_table, write_table
 from sweep.yaml_file import parse_yaml
 from workers.errors import ResultsError
 

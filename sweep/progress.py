@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from sweep.messages import Call, CallDone, CallFailed, Fit, FrameEnded, Measure
+from sweep.messages import Call, CallDone, CallFailed, Fit, FrameEnded, FrameSwept, Measure
 from workers.fit import FitProgress
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class Tally:
         n_pairs: pairs of one frame.
         n_fits: how many of the frames are fitted first.
         fit_iterations: iterations of one fit.
+        encode_iterations: iterations of the training that every frame ends with, at most; 0 for none.
         n_replicas: tells among how many the work is shared.
         clock: seconds.
     """
@@ -41,14 +42,16 @@ class Tally:
         n_pairs: int,
         n_fits: int = 0,
         fit_iterations: int = 0,
+        encode_iterations: int = 0,
         n_replicas: Callable[[], int] = lambda: 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.n_frames, self.done, self.failed = n_frames, 0, 0
         self.n_pairs, self.pairs = n_frames * n_pairs, 0
-        self.n_iterations = n_fits * fit_iterations
+        self.n_iterations = n_fits * fit_iterations + n_frames * encode_iterations
         self.fits: dict[str, FitProgress] = {}
-        self._per_frame, self._per_fit, self._n_replicas = n_pairs, fit_iterations, n_replicas
+        self._per_frame, self._per_fit, self._per_encoding = n_pairs, fit_iterations, encode_iterations
+        self._n_replicas = n_replicas
         self._of_frame: dict[str, int] = {}  # of those in flight
         self._iterations_ended = 0
         self._measure_seconds = self._fit_seconds = 0.0
@@ -59,7 +62,7 @@ class Tally:
 
     @property
     def iterations(self) -> int:
-        """Iterations of all fits so far."""
+        """Iterations of all trainings so far."""
         return self._iterations_ended + sum(progress.iteration for progress in self.fits.values())
 
     def called(self, call: Call) -> None:
@@ -87,7 +90,7 @@ class Tally:
             self.pairs += self._of_frame[frame] - before
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
-        """Note how far a fit is."""
+        """Note how far a training is."""
         now = self._clock()
         if frame in self._fit_at and progress.iteration > self._fit_at[frame][1]:
             before, iteration = self._fit_at[frame]
@@ -100,9 +103,13 @@ class Tally:
         """Count a fit as complete."""
         self._end_fit(frame)
 
+    def swept(self, frame: FrameSwept) -> None:
+        """Its pairs have been counted."""
+
     def ended(self, frame: FrameEnded) -> None:
         """Count a frame; one that failed leaves nothing to do either."""
         self._end_fit(frame.frame)
+        self._iterations_ended += self._per_encoding
         self.pairs += self._per_frame - self._of_frame.pop(frame.frame, 0)
         if frame.status == "done":
             self.done += 1
@@ -134,7 +141,7 @@ class Tally:
             parts.append(f"{self.failed} failed")
         parts.append(f"{self.pairs}/{self.n_pairs} pairs")
         if self.n_iterations:
-            parts.append(f"{self.iterations}/{self.n_iterations} fit iterations")
+            parts.append(f"{self.iterations}/{self.n_iterations} iterations")
         left = self.seconds_left()
         if left is not None and self.done + self.failed < self.n_frames:
             parts.append(f"about {timedelta(seconds=round(left))} left")
@@ -149,30 +156,35 @@ class Lines:
         self._shown = time.monotonic()
 
     def called(self, call: Call) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         self.tally.called(call)
 
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         self.tally.answered(call, event)
 
     def lost(self, call: Call, reason: str) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         self.tally.lost(call, reason)
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         self.tally.fitting(frame, progress)
         _log.debug("frame %s: %s", frame, describe_fit(progress))
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         last = self.tally.fits.get(frame)
         self.tally.fitted(frame, checkpoint)
         _log.info("frame %s: fitted%s", frame, f", {describe_fit(last)}" if last else "")
 
+    def swept(self, frame: FrameSwept) -> None:
+        """See :class:`~sweep.observer.Observer`."""
+        self.tally.swept(frame)
+        _log.debug("frame %s: swept", frame.frame)
+
     def ended(self, frame: FrameEnded) -> None:
-        """See :class:`~sweep.driver.Observer`."""
+        """See :class:`~sweep.observer.Observer`."""
         self.tally.ended(frame)
         if frame.status == "failed":
             _log.error("frame %s: failed: %s", frame.frame, frame.error)
@@ -189,10 +201,10 @@ class Lines:
             _log.info("%s", "; ".join([str(self.tally), *self.running()]))
 
     def running(self) -> list[str]:
-        """The fits that go on, the first few of them."""
+        """The trainings that go on, the first few of them."""
         fits = self.tally.fits
-        shown = [f"fit of {frame} {describe_fit(fit)}" for frame, fit in islice(fits.items(), _SHOWN_FITS)]
-        return [*shown, f"{len(fits) - len(shown)} more fits"] if len(fits) > len(shown) else shown
+        shown = [f"{frame} {describe_fit(fit)}" for frame, fit in islice(fits.items(), _SHOWN_FITS)]
+        return [*shown, f"{len(fits) - len(shown)} more"] if len(fits) > len(shown) else shown
 
 
 class Bar(Lines):

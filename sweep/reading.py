@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from sweep.parquet import damaged
+from sweep.rows import RD_FOLDER, rd_files
 from sweep.storage import Storage
-from sweep.table import RD_FOLDER, RD_TABLE, damaged, rd_files
+from sweep.table import RD_TABLE
 from workers.codec import MODULES
 from workers.errors import ResultsError
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from sweep.parquet import read_table
 from sweep.reading import read_rd_table
 from sweep.results import FRAMES_FILE
 from sweep.storage import Storage
-from sweep.table import read_table
 
 REPORT_FILE = "report.html"
 

@@ -15,29 +15,27 @@ import pyarrow.compute as pc
 from sweep.claim import Claim
 from sweep.config import Job
 from sweep.frames import FrameItem
-from sweep.messages import FrameEnded
+from sweep.messages import FrameEnded, FrameSwept
 from sweep.ownership import begin
-from sweep.storage import Storage
-from sweep.table import (
-    CHOICES,
-    FRAMES,
+from sweep.parquet import read_table, write_table
+from sweep.rows import (
     RD_FOLDER,
-    chosen_rows,
-    frame_record,
     rd_path,
     read_choices,
     read_record,
-    read_table,
+    read_swept,
     write_rd_table,
-    write_table,
+    write_swept,
 )
+from sweep.storage import Storage
+from sweep.table import CHOICES, FRAMES, chosen_rows, frame_record
 from workers.errors import ResultsError
 from workers.files import describe
 
 _log = logging.getLogger(__name__)
 
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
-FITTED_FOLDER = "fitted"
+FITTED_FOLDER, BITSTREAM_FOLDER = "fitted", "bitstreams"
 
 SUMMARY_SECONDS = 60.0
 """The tables that sum a job up are written this often; if writing takes long, less often."""
@@ -66,6 +64,7 @@ class Results:
         found = {file.path for file in self.storage.files(RD_FOLDER)}
         self._done = np.array([rd_path(frame) in found for frame in self._ids.to_pylist()], dtype=bool)
         self._failed = {frame for frame in self._ids.to_pylist() if found and rd_path(frame, "failed") in found}
+        self._swept = {frame for frame in self._ids.to_pylist() if found and rd_path(frame, "swept") in found}
         fitted = {file.path for file in self.storage.files(FITTED_FOLDER)}
         self._fitted = {frame for frame in self._ids.to_pylist() if fitted and self.fitted_path(frame) in fitted}
         self._lock = threading.Lock()
@@ -94,6 +93,10 @@ class Results:
 
     def _lose(self) -> None:
         self._taken_over = True
+
+    def _check_owner(self) -> None:
+        if self._taken_over:
+            raise ResultsError(f"{self.storage.describe('')}: another driver has taken over")
 
     # --- what is finished
 
@@ -154,14 +157,23 @@ class Results:
         """Whether an encoder was fitted for a frame before."""
         return frame in self._fitted
 
+    def write_swept(self, swept: FrameSwept) -> None:
+        """Keep the rows of a frame whose bitstream is still to be made, so that they are never measured again."""
+        self._check_owner()
+        write_swept(self.storage, swept)
+        self._swept.add(swept.frame)
+
+    def read_swept(self, frame: str) -> FrameSwept | None:
+        """What the sweep of a frame came to, if it was complete before the job ended."""
+        return read_swept(self.storage, frame) if frame in self._swept else None
+
     def write_frame(self, ended: FrameEnded) -> Mapping[str, Any]:
         """Write what a frame came to, from any thread; give its record.
 
         Raises:
             ResultsError: there is no room, or no right, to write; or another driver has taken over.
         """
-        if self._taken_over:
-            raise ResultsError(f"{self.storage.describe('')}: another driver has taken over")
+        self._check_owner()
         index = pc.index(self._ids, ended.frame).as_py()
         item = self._job.frames[index]
         encoder = None if item.encoder is None else describe(item.encoder)
@@ -170,9 +182,13 @@ class Results:
         record = frame_record(ended, describe(item.frame), encoder)
         if ended.checkpoint is not None:
             self.storage.write(f"quantized/{ended.frame}.safetensors", ended.checkpoint)
+        if ended.encoded is not None:
+            self.storage.write(f"{BITSTREAM_FOLDER}/{ended.frame}.qsw", ended.encoded.bitstream)
         if ended.status == "done" and ended.frame in self._failed:
             self.storage.delete(rd_path(ended.frame, "failed"))
         rows = write_rd_table(self.storage, ended, record)
+        if ended.status == "done" and ended.frame in self._swept:
+            self.storage.delete(rd_path(ended.frame, "swept"))
         with self._lock:
             self._done[index] = ended.status == "done"
             self._frames.add(record)

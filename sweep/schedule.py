@@ -17,6 +17,7 @@ from sweep.messages import (
     CallFailed,
     Event,
     FrameEnded,
+    FrameSwept,
     Instruction,
     Mode,
     ReplicaId,
@@ -51,6 +52,7 @@ class Schedule:
         mode: see there.
         tries: of a piece of work that is lost, with its replica or to an error that another one may not meet,
             before its frame is given up.
+        bitstream: whether frames end as bitstreams.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Schedule:
         pairs_per_call: int | Literal["auto"] = "auto",
         mode: Mode = "full",
         tries: int = 3,
+        bitstream: bool = False,
     ) -> None:
         self._tasks = iter(tasks)
         self._next = next(self._tasks, None)
@@ -68,6 +71,7 @@ class Schedule:
         self._pairs_per_call = None if pairs_per_call == "auto" else pairs_per_call
         self._mode = mode
         self._tries = tries
+        self._bitstream = bitstream
         self._frames: dict[str, Course] = {}
         self._calls: dict[int, Call] = {}
         self._replicas: dict[ReplicaId, _Replica] = {}
@@ -149,14 +153,15 @@ class Schedule:
             frame.calls.discard(call.id)
         return frame
 
-    def _note(self, frame: Course, ended: FrameEnded | None = None) -> Iterator[Instruction]:
-        """Note whether a frame has ended, or has work to hand out."""
+    def _note(self, frame: Course, reached: FrameSwept | FrameEnded | None = None) -> Iterator[Instruction]:
+        """Note whether a frame has ended, or has work to hand out; pass on what it has reached."""
         self._open.pop(frame.id, None)
-        if ended is not None:
+        if isinstance(reached, FrameEnded):
             del self._frames[frame.id]
-            yield ended
         elif frame.may_run:
             self._open[frame.id] = None
+        if reached is not None:
+            yield reached
 
     # --- handing out work
 
@@ -197,7 +202,7 @@ class Schedule:
     def _begin(self, task: Task) -> Course:
         if task.frame in self._frames:
             raise ValueError(f"each frame of a job has an id of its own; {task.frame} is there twice")
-        frame = self._frames[task.frame] = Course(task, self._grid, self._mode, self._tries)
+        frame = self._frames[task.frame] = Course(task, self._grid, self._mode, self._tries, self._bitstream)
         self._next = next(self._tasks, None)
         return frame
 

@@ -7,9 +7,10 @@ import pyarrow.compute as pc
 
 from sweep.claim import EXPIRY_SECONDS, read_owner
 from sweep.ownership import JOB_FILE, MANIFEST_FILE
+from sweep.parquet import read_table
 from sweep.results import FITTED_FOLDER, FRAMES_FILE
+from sweep.rows import RD_FOLDER, current
 from sweep.storage import Storage
-from sweep.table import RD_FOLDER, is_done, read_table
 from workers.errors import ResultsError
 
 _RECENT_FRAMES = 100
@@ -34,10 +35,13 @@ def read_status(out: str) -> str:
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe('')}: there are no results of a job ({JOB_FILE} is missing)")
     n_frames = read_table(storage, MANIFEST_FILE).num_rows
-    ended = sorted(storage.files(RD_FOLDER), key=lambda file: file.seconds)
-    n_done = sum(is_done(file.path) for file in ended)
-    n_failed = len(ended) - n_done
+    files = storage.files(RD_FOLDER)
+    statuses = current(file.path for file in files)
+    ended = sorted(file.seconds for file in files if statuses.get(file.path) in ("done", "failed"))
+    n_done, n_failed, n_swept = (list(statuses.values()).count(status) for status in ("done", "failed", "swept"))
     lines = [f"{storage.describe('')}: {n_done} of {n_frames} frames done, {n_failed} failed"]
+    if n_swept:
+        lines[0] += f"; {n_swept} swept"
     if n_fitted := len(storage.files(FITTED_FOLDER)):
         lines[0] += f"; {n_fitted} fitted"
     left = n_frames - n_done - n_failed
@@ -45,7 +49,7 @@ def read_status(out: str) -> str:
     ago = 0.0 if owner is None else time.time() - owner.renewed
     if owner is not None and not owner.is_dead() and ago < EXPIRY_SECONDS:
         running = f"running: {owner}"
-        recent = [file.seconds for file in ended[-_RECENT_FRAMES:]]
+        recent = ended[-_RECENT_FRAMES:]
         if left and len(recent) > 1 and recent[-1] > recent[0]:
             seconds = left * (recent[-1] - recent[0]) / (len(recent) - 1)
             running += f"; about {timedelta(seconds=round(seconds))} left"

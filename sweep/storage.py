@@ -151,6 +151,16 @@ class Storage:
                 with suppress(OSError):
                     self.filesystem.delete_file(partial)
 
+    def probe(self) -> None:
+        """Check that files can be written, before any work is done for them.
+
+        Raises:
+            ResultsError: they cannot.
+        """
+        path = f".{uuid.uuid4().hex}"
+        self.write(path, b"")
+        self.delete(path)
+
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
         try:

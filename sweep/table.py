@@ -1,17 +1,16 @@
-"""The tables of a job: their schemas, once, and how rows become Parquet and come back."""
+"""The tables of a job: their schemas, once, and what becomes a row of them."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from sweep.messages import FrameEnded
-from sweep.storage import Storage
-from workers.errors import ResultsError
+from sweep.messages import FrameEnded, FrameSwept, MeasuredRow
+from workers.codec import psnr_db
+from workers.measure import Measured, RDRow
+from workers.quantize import Counts, QStepPair
+from workers.source import FrameInfo
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -95,36 +94,17 @@ FRAMES = pa.schema(
         ("psnr_db", pa.float64()),
         ("rate_latent_bpp", pa.float64()),
         ("rate_nn_bpp", pa.float64()),
+        ("file_bytes", pa.int64()),
+        ("file_bpp", pa.float64()),
+        ("file_latent_bytes", pa.int64()),
+        ("file_nn_bytes", pa.int64()),
         ("seconds", pa.float64()),
     ]
 )
 """One row per frame of the job; what was measured is null unless the status is ``done``."""
 
-RD_FOLDER = "rd_table"
-_FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet"}
-_RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
 
-
-def rd_path(frame: str, status: str = "done") -> str:
-    """Where, below ``out``, the rows of a frame are that is done, or of one that failed.
-
-    There is one such file for every frame that has ended: what it says of it, and whether it is to be tried again,
-    can be told from its name.
-    """
-    return f"{RD_FOLDER}/frame={_escape(frame)}/{_FILES[status]}"
-
-
-def is_done(path: str) -> bool:
-    """Whether a file of rows is of a frame that is done, and not of one that failed."""
-    return path.endswith(_FILES["done"])
-
-
-def _escape(value: str) -> str:
-    """Percent-encode what a Hive partition folder cannot hold as it is."""
-    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
-
-
-def rd_table(ended: FrameEnded) -> pa.Table:
+def rd_table(ended: FrameSwept | FrameEnded) -> pa.Table:
     """Rows of one frame, in grid order."""
     n = len(ended.rows)
     columns: dict[str, Sequence[object]] = {
@@ -165,119 +145,61 @@ def frame_record(ended: FrameEnded, path: str, encoder: str | None) -> dict[str,
         record |= {"width": ended.info.width, "height": ended.info.height, "lmbda": ended.info.lmbda}
     if ended.status == "done":
         assert ended.info is not None
-        last_module = max(ended.choices)
-        key = (last_module, ended.choices[last_module].q_step)
-        final = next(row for row, _ in ended.rows if (row.module, row.q_step) == key).measured
-        assert final is not None
-        pixels = ended.info.width * ended.info.height
-        record |= {
-            "loss": final.loss,
-            "mse": final.mse,
-            "psnr_db": final.psnr_db,
-            "rate_latent_bpp": final.rate_latent_bit / pixels,
-            "rate_nn_bpp": final.rate_nn_bit / pixels,
+        record |= _cost(ended, ended.info)
+    return record
+
+
+def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
+    """What a frame that is done costs: as its bitstream, or else as the last pair that was chosen."""
+    last_module = max(ended.choices)
+    key = (last_module, ended.choices[last_module].q_step)
+    measured = next(row for row, _ in ended.rows if (row.module, row.q_step) == key).measured
+    assert measured is not None
+    pixels = info.width * info.height
+    cost: dict[str, Any] = {
+        "loss": measured.loss,
+        "mse": measured.mse,
+        "psnr_db": measured.psnr_db,
+        "rate_latent_bpp": measured.rate_latent_bit / pixels,
+        "rate_nn_bpp": measured.rate_nn_bit / pixels,
+    }
+    if (encoded := ended.encoded) is not None:
+        rate_bpp = (encoded.rate_latent_bit + measured.rate_nn_bit) / pixels
+        cost |= {
+            "loss": encoded.mse + info.lmbda * rate_bpp,
+            "mse": encoded.mse,
+            "psnr_db": psnr_db(encoded.mse),
+            "rate_latent_bpp": encoded.rate_latent_bit / pixels,
+            "file_bytes": encoded.sizes.total,
+            "file_bpp": 8 * encoded.sizes.total / pixels,
+            "file_latent_bytes": encoded.sizes.latents,
+            "file_nn_bytes": encoded.sizes.networks,
         }
-    return record
+    return cost
 
 
-def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> pa.Table:
-    """Write the rows of a frame and, in the same file, its record; give the rows."""
-    rows = rd_table(ended)
-    described = rows.replace_schema_metadata({_RECORD: json.dumps(dict(record)).encode()})
-    storage.write(rd_path(ended.frame, ended.status), _parquet(described))
-    return rows
-
-
-def _parquet(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    # Numbers are no two the same: looking for those that are takes longer than all the rest.
-    names = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
-    pq.write_table(table, sink, use_dictionary=names)
-    return sink.getvalue()
-
-
-def read_record(storage: Storage, frame: str) -> dict[str, Any]:
-    """Record of a frame that is done.
-
-    Raises:
-        ResultsError: the file is damaged, or not of this program.
-    """
-    with _open_table(storage, rd_path(frame)) as source:
-        record: dict[str, Any] = json.loads(pq.read_schema(source).metadata[_RECORD])
-    return record
-
-
-@contextmanager
-def _open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
-    """Open one of a job's Parquet files; whatever is wrong with it is a ``ResultsError``."""
-    try:
-        yield pa.BufferReader(storage.read(path))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{damaged(storage, path, error)}; remove this file to have it made anew") from None
-
-
-def damaged(storage: Storage, path: str, error: Exception) -> str:
-    """What is to be said of a file that cannot be made sense of."""
-    reason = str(error).partition("\n")[0] if isinstance(error, pa.ArrowException | OSError) else repr(error)
-    return f"{storage.describe(path)}: damaged, or not of this program: {reason}"
+def measured_rows(table: pa.Table) -> tuple[MeasuredRow, ...]:
+    """What :func:`rd_table` made a table of."""
+    rows = []
+    for record in table.to_pylist():
+        measured = None
+        if record["status"] == "ok":
+            numbers = {name: record[name] for name in Measured._fields if name != "expgol_cnt"}
+            counts = Counts(record["expgol_cnt_weight"], record["expgol_cnt_bias"])
+            measured = Measured(expgol_cnt=counts, **numbers)
+        row = RDRow(
+            record["module"],
+            QStepPair(record["q_step_weight"], record["q_step_bias"]),
+            record["status"],
+            measured,
+            record["arithmetic"],
+            record["seconds"],
+            record["loss_lower_bound"],
+        )
+        rows.append(MeasuredRow(row, record["replica"]))
+    return tuple(rows)
 
 
 def chosen_rows(rows: pa.Table) -> pa.Table:
     """Rows of ``choices.parquet``: those of a frame's rows that were chosen."""
     return rows.select(CHOICES.names).filter(rows["chosen"]).cast(CHOICES)
-
-
-def read_choices(storage: Storage, frame: str) -> pa.Table:
-    """Rows of ``choices.parquet`` for a frame that is done.
-
-    Raises:
-        ResultsError: its rows are damaged.
-    """
-    with _open_table(storage, rd_path(frame)) as source:
-        return chosen_rows(pq.read_table(source, columns=[*CHOICES.names, "chosen"]))
-
-
-def write_table(storage: Storage, path: str, table: pa.Table) -> None:
-    """Write a table as one whole Parquet file."""
-    storage.write(path, _parquet(table))
-
-
-def read_table(storage: Storage, path: str) -> pa.Table:
-    """Read one of a job's Parquet files.
-
-    Raises:
-        ResultsError: there is no such file, or it is damaged.
-    """
-    if not storage.is_file(path):
-        raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
-    with _open_table(storage, path) as source:
-        return pq.read_table(source)
-
-
-def rd_files(storage: Storage, frames: Sequence[str] | None) -> list[str]:
-    """Paths below ``out`` of the rows of some frames, or of all that have ended.
-
-    Raises:
-        ResultsError: there are none.
-    """
-    where = storage.describe(RD_FOLDER)
-    if frames is None:
-        found = {file.path for file in storage.files(RD_FOLDER)}
-        # A frame that failed and is being done may, for a moment, have rows of both.
-        files = sorted(path for path in found if is_done(path) or _twin(path) not in found)
-        if not files:
-            raise ResultsError(f"{where}: there are no rows; is this the folder of a job?")
-        return files
-    files, missing = list[str](), list[str]()
-    for frame in frames:
-        of_frame = (rd_path(frame, status) for status in _FILES)
-        path = next((path for path in of_frame if storage.is_file(path)), None)
-        (missing if path is None else files).append(path or frame)
-    if missing:
-        raise ResultsError(f"{where}: there are no rows of frame {', '.join(missing)}")
-    return files
-
-
-def _twin(path: str) -> str:
-    """Where the rows would be if a frame that failed were done."""
-    return path.removesuffix(_FILES["failed"]) + _FILES["done"]

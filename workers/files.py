@@ -50,6 +50,16 @@ def child(location: str, path: str) -> str:
     return f"{folder.rstrip('/')}/{path}{options}"
 
 
+def split_folder(location: str) -> tuple[str, str]:
+    """Folder of a file, as a path or URI, and the file's name in it."""
+    if not is_uri(location):
+        path = Path(location).absolute()
+        return str(path.parent), path.name
+    path_, options = split_options(location)
+    folder, _, name = path_.rpartition("/")
+    return folder + options, name
+
+
 def split_options(uri: str) -> tuple[str, str]:
     """A URI without its options, and the options with the question mark."""
     query = _QUERY.search(uri)

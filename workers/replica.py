@@ -4,22 +4,18 @@ Every call carries all that it depends on. What a replica remembers is a cache: 
 a call repeated on another replica, in another order, gives the same rows.
 """
 
-import os
-
-# Before torch is imported. The plain arithmetic takes two threads wherever it runs, and threads that spin while
-# they wait for each other, as they do by default, bring a machine with as many replicas as cores almost to a halt.
-# (An environment that Ray sets costs a new worker half a second.)
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
+from workers.bitstream import SectionBytes, decode_frame, encode_frame
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
-from workers.fit import FitProgress, Recipe, fit
+from workers.codec.loss import mean_squared_error
+from workers.fit import FitProgress, Phase, Recipe, fit, retune, validate
 from workers.measure import EngineOptions, Measurer, RDRow
 from workers.quantize import Choices, QStepPair, apply_choices
 from workers.reference import measure_plain
@@ -27,6 +23,24 @@ from workers.source import FrameInfo, FrameSource
 
 CACHED_FRAMES = 2
 """Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
+
+
+class EncodedAnswer(NamedTuple):
+    """A frame as the file it became, and what that cost.
+
+    Attributes:
+        checkpoint: the frame encoder that is in the file, networks quantized.
+        bitstream: the file.
+        sizes: of its parts, in bytes.
+        mse: of the frame that a decoder makes of it.
+        rate_latent_bit: what the arm estimates for the latents.
+    """
+
+    checkpoint: bytes
+    bitstream: bytes
+    sizes: SectionBytes
+    mse: float
+    rate_latent_bit: float
 
 
 @dataclass
@@ -124,6 +138,40 @@ class Replica:
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
         return dump_frame_encoder(frame_encoder, loaded.lmbda)
+
+    def encode(self, source: FrameSource, choices: Choices, phase: Phase) -> Iterator[FitProgress | EncodedAnswer]:
+        """Quantize the networks, train the latents on with them, and write the bitstream.
+
+        Args:
+            source: of the frame.
+            choices: of every module.
+            phase: how the latents are trained on.
+
+        Yields:
+            Progress; last of all the file.
+
+        Raises:
+            InputError: the frame encoder cannot be written as a bitstream.
+        """
+        loaded = self._load(source)
+        torch.set_num_threads(self._threads)
+        frame_encoder = deepcopy(loaded.frame_encoder)
+        apply_choices(frame_encoder, choices)
+        yield from retune(frame_encoder, loaded.frame, loaded.lmbda, phase)
+        validation = validate(frame_encoder, loaded.frame, loaded.lmbda)
+        encoded = encode_frame(frame_encoder, self._device)
+        # Nothing leaves this place that does not come back as it was.
+        height, width = loaded.frame.img_size
+        decoded = decode_frame(encoded.content, self._device, max_pixels=height * width)
+        if not all(map(torch.equal, decoded.data.tensors, encoded.frame.data.tensors)):
+            raise RuntimeError(f"frame {source.id}: its bitstream decodes to other samples than it was made of")
+        yield EncodedAnswer(
+            dump_frame_encoder(frame_encoder, loaded.lmbda),
+            encoded.content,
+            encoded.sizes,
+            mean_squared_error(decoded.data, loaded.frame.data).item(),
+            validation.rate_latent_bit,
+        )
 
     def _load(self, source: FrameSource) -> _Loaded:
         loaded = self._loaded.get(source.id)

@@ -7,10 +7,12 @@ import yaml
 
 from sweep.config import Job, load_job
 from sweep.grid import make_grid
-from sweep.messages import FrameEnded, MeasuredRow
+from sweep.messages import FrameEnded, FrameSwept, MeasuredRow
+from workers.bitstream import SectionBytes
 from workers.errors import FrameFileError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair
+from workers.replica import EncodedAnswer
 from workers.source import FrameInfo
 
 STEPS: dict[str, dict[str, list[float]]] = {
@@ -40,6 +42,17 @@ def done(frame: str) -> FrameEnded:
     for module in GRID:
         choices[module] = min((row for row, _ in rows if row.module == module), key=lambda row: row.loss).settle()
     return FrameEnded(frame, "done", None, INFO, rows, choices, f"quantized {frame}".encode(), seconds=4.5)
+
+
+def swept(frame: str) -> FrameSwept:
+    """The same before its bitstream was made."""
+    ended = done(frame)
+    return FrameSwept(frame, INFO, ended.rows, ended.choices, ended.seconds)
+
+
+ENCODED = EncodedAnswer(
+    b"quantized", b"bitstream", SectionBytes(header=10, networks=20, latents=30), mse=0.01, rate_latent_bit=200.0
+)
 
 
 def failed(frame: str) -> FrameEnded:

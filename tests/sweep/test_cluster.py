@@ -13,10 +13,10 @@ from ray.exceptions import ObjectLostError
 
 from sweep import cluster
 from sweep.cluster import RayPool, connect
-from sweep.config import FitConfig, FitIterations, RayConfig
 from sweep.driver import Driver, LocalPool
+from sweep.fit_config import FitConfig, FitIterations, RayConfig
 from sweep.grid import make_grid
-from sweep.messages import Call, CallDone, CallFailed, FrameEnded, Measure
+from sweep.messages import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure
 from tests.cases import CASES
 from workers.codec import Frame, read_frame, read_frame_encoder
 from workers.errors import FrameFileError, ReplicaError
@@ -63,6 +63,8 @@ class Watcher:
         self.progress.append(progress)
 
     def fitted(self, frame: str, checkpoint: bytes) -> None: ...
+
+    def swept(self, frame: FrameSwept) -> None: ...
 
     def waited(self) -> None: ...
 

@@ -66,7 +66,8 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
           recipe: slow
           seed: 7
           lmbda: 0.02
-          iterations: {warmup: 3, phase_1: 5, phase_2: 4}
+          iterations: {warmup: 3, phase_1: 5, phase_2: 4, phase_3: 6}
+        bitstream: true
         ray:
           address: "ray.example:6379"
           replicas: 3
@@ -83,9 +84,11 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
         "recipe": "slow",
         "seed": 7,
         "lmbda": 0.02,
-        "iterations": {"warmup": 3, "phase_1": 5, "phase_2": 4},
+        "iterations": {"warmup": 3, "phase_1": 5, "phase_2": 4, "phase_3": 6},
     }
     assert job.config.fit.resolve().iterations == (5 + 2) * 3 + 5 + 4
+    assert job.config.fit.resolve().retuning.iterations == 6
+    assert job.config.bitstream
     assert job.config.ray.model_dump() == {
         "address": "ray.example:6379",
         "replicas": 3,
@@ -221,7 +224,7 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         ("frames: [{frame: a, lmbda: '1e-3'}]\nout: o", "frames[0].lmbda", "a number", "found '1e-3'"),
         ("frames: [{frame: a, lambda: 1}]\nout: o", "frames[0].lambda", "unknown key", "frame, encoder, lmbda"),
         ("frames: [a]\nout: 3", "out", "path or URI", "found 3"),
-        (MINIMAL + "frame: b", "frame", "unknown key", "frames, out, grid, fit, sweep, ray"),
+        (MINIMAL + "frame: b", "frame", "unknown key", "frames, out, grid, fit, sweep, bitstream, ray"),
         (MINIMAL + "grid: coolchic", "grid", "coolchic-3.4", "found 'coolchic'"),
         (MINIMAL + "grid: null", "grid", "a list of powers of two", "found None"),
         (MINIMAL + "grid: {arm: 3}", "grid.arm", "a list of powers of two", "found 3"),

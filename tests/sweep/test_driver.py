@@ -13,16 +13,19 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from sweep.config import FitConfig, FitIterations
 from sweep.driver import Driver, LocalPool, Pool, Progress
+from sweep.fit_config import FitConfig, FitIterations
 from sweep.grid import Grid, make_grid
 from sweep.messages import (
+    TRAINING,
     Call,
     CallDone,
     CallFailed,
+    Encode,
     Event,
     Fit,
     FrameEnded,
+    FrameSwept,
     Measure,
     Open,
     Quantize,
@@ -31,7 +34,9 @@ from sweep.messages import (
 )
 from tests.cases import CASES, Case
 from tests.making import make_frame_encoder
+from workers.bitstream import decode_frame
 from workers.codec import dump_frame_encoder, parse_frame_encoder, read_frame, read_frame_encoder
+from workers.codec.loss import mean_squared_error
 from workers.errors import CheckpointError, FrameFileError, InfeasibleModuleError, MismatchError, ResultsError
 from workers.fit import FitProgress
 from workers.replica import Replica
@@ -63,6 +68,7 @@ class Witness:
         self.progress: list[FitProgress] = []
         self.checkpoints: dict[str, bytes] = {}
         self.frames: dict[str, FrameEnded] = {}
+        self.sweeps: dict[str, FrameSwept] = {}
         self.rounds = 0
 
     def called(self, call: Call) -> None:
@@ -81,12 +87,16 @@ class Witness:
         assert self.open.pop(call.id) == call
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
-        assert any(call.frame == frame and isinstance(call.work, Fit) for call in self.open.values())
+        assert any(call.frame == frame and isinstance(call.work, TRAINING) for call in self.open.values())
         self.progress.append(progress)
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
         assert frame not in self.checkpoints
         self.checkpoints[frame] = checkpoint
+
+    def swept(self, frame: FrameSwept) -> None:
+        assert frame.frame not in self.sweeps
+        self.sweeps[frame.frame] = frame
 
     def waited(self) -> None:
         self.rounds += 1
@@ -261,6 +271,42 @@ def test_a_bad_frame_fails_alone_with_its_reason(tmp_path: Path, kind: str) -> N
     assert all(failure.final for failure in witness.failures)
 
 
+# --- bitstreams
+
+
+def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reported() -> None:
+    witness = Witness()
+    fit = FitConfig(
+        arch="vlop", recipe="example", iterations=SHORT_FIT.iterations.model_copy(update={"phase_3": 20})
+    )
+    Driver(LocalPool(Replica("cpu")), [UNFITTED], GRID, fit, witness, bitstream=True).run()
+
+    assert [progress.phase for progress in witness.progress][-2:] == ["phase 3", "phase 3"]
+    ended = witness.frames["a"]
+    assert ended.status == "done"
+    assert ended.encoded is not None
+    decoded = decode_frame(ended.encoded.bitstream)
+    assert mean_squared_error(decoded.data, read_frame(FRAME).data).item() == ended.encoded.mse
+    rate_nn_bit = sum(choice.rate_nn_bit for choice in ended.choices.values())
+    estimate = (ended.encoded.rate_latent_bit + rate_nn_bit) / 8
+    assert abs(len(ended.encoded.bitstream) - estimate) < 100 + 0.005 * estimate
+    assert witness.sweeps["a"].rows == ended.rows
+
+
+def test_what_was_swept_before_is_not_measured_again() -> None:
+    first = Witness()
+    Driver(LocalPool(Replica("cpu")), [source()], GRID, FitConfig(), first, bitstream=True).run()
+    second = Witness()
+    Driver(
+        LocalPool(Replica("cpu")), [source()], GRID, FitConfig(), second, bitstream=True, swept=first.sweeps.get
+    ).run()
+    assert [type(call.work) for call in second.calls] == [Encode]
+    files = [witness.frames["a"].encoded for witness in (first, second)]
+    assert files[0] is not None
+    assert files[1] is not None
+    assert files[0].bitstream == files[1].bitstream
+
+
 # --- on a pool that misbehaves
 
 
@@ -280,7 +326,7 @@ class UnreliablePool:
         local = LocalPool(self._replica)
         local.wait(0)
         local.submit(call, source, fit)
-        answers = local.wait(0)
+        answers = [*iter(lambda: next(iter(local.wait(0)), None), None)]
         self._n_calls += 1
         if self._n_calls in self._deaths:
             self._events += [ReplicaLost(call.replica, "killed"), ReplicaReady(f"r{self._n_calls + 1}")]

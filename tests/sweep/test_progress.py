@@ -173,7 +173,7 @@ def test_a_line_every_so_often_says_how_far_the_job_is(
         shown.fitting("b", fit_progress(iteration))
         shown.waited()
     assert [record.message for record in caplog.records] == [
-        "0/3 frames, 0/30 pairs, 2/100 fit iterations; fit of b phase 1 2/100, 30.00 dB, 0.500 bpp"
+        "0/3 frames, 0/30 pairs, 2/100 iterations; b phase 1 2/100, 30.00 dB, 0.500 bpp"
     ]
 
 
@@ -190,7 +190,7 @@ def test_a_terminal_gets_a_bar_with_names_as_they_are(terminal: Console) -> None
         shown.waited()
         bar = shown._bar
         bar.refresh()
-    assert "fit of [b] phase 1 30/100" in terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "[b] phase 1 30/100" in terminal.file.getvalue()  # type: ignore[attr-defined]
     assert bar.tasks[0].completed == pytest.approx((0 + 0.3) / 2)
 
 

@@ -8,11 +8,13 @@ import pyarrow as pa
 import pytest
 
 from sweep.messages import FrameEnded, MeasuredRow
+from sweep.parquet import write_table
 from sweep.reading import to_pandas
 from sweep.report import DETAILED_FRAMES, LEVELS, heat_maps, power, write_report
 from sweep.results import FRAMES_FILE
+from sweep.rows import write_rd_table
 from sweep.storage import Storage
-from sweep.table import FRAMES, frame_record, rd_table, write_rd_table, write_table
+from sweep.table import FRAMES, frame_record, rd_table
 from tests.cases import Case, load_case
 from workers.codec import MODULES
 from workers.errors import FrameFileError, InfeasibleModuleError, ResultsError

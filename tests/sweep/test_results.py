@@ -10,7 +10,7 @@ import yaml
 from sweep import read_rd_table
 from sweep.config import Job
 from sweep.results import Results
-from tests.sweep.ended import N_PAIRS, STEPS, done, failed, failed_after_arm, make_job
+from tests.sweep.ended import ENCODED, INFO, N_PAIRS, STEPS, done, failed, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
 
 
@@ -54,6 +54,7 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
             "lmbda": 1e-7,
             "iterations": {"warmup": None, "phase_1": None, "phase_2": None},
         },
+        "bitstream": None,
     }
     assert content["versions"].keys() >= {"qsweep", "python", "torch", "ray", "pyarrow"}
     manifest = pd.read_parquet(out(job) / "manifest.parquet").to_dict("records")
@@ -77,6 +78,7 @@ def test_the_same_job_goes_on_whatever_it_runs_on(tmp_path: Path) -> None:
             {"grid": STEPS | {"upsampling": {"weight": [0.5], "bias": [1.0]}}},
             r"grid.upsampling.weight: \[0.25\] there, \[0.5\] here",
         ),
+        ({"bitstream": True}, "bitstream: None there, {'phase_3': 1000} here"),
         ({"fit": {"arch": "lop"}}, "fit.arch: hop there, lop here"),
         ({"fit": {"seed": 3}, "sweep": {"mode": "winner"}}, "fit.seed: 0 there, 3 here; sweep.mode: full .* here"),
         (
@@ -125,6 +127,36 @@ def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(
     again = Results(job)
     assert [item.id for item in again.unfinished] == ["a", "c", "d"]
     assert again.frames()["frame"].to_pylist() == ["b"]
+
+
+def test_a_frame_that_was_swept_is_gone_on_with_from_there(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"], bitstream=True)
+    results = Results(job)
+    whole = swept("a")
+    results.write_swept(whole)
+    assert len(read_rd_table(job.config.out)) == N_PAIRS, "its rows can be read already"
+
+    again = Results(job)
+    assert [item.id for item in again.unfinished] == ["a", "b"]
+    assert again.read_swept("a") == whole
+    assert again.read_swept("b") is None
+    again.write_frame(failed_after_arm("a"))
+    again = Results(job)
+    assert again.read_swept("a") == whole, "a failure later on takes nothing away"
+    assert len(read_rd_table(job.config.out)) == 4, "of what ended, not of both"
+
+    again.write_frame(done("a")._replace(encoded=ENCODED))
+    assert [path.name for path in (out(job) / "rd_table" / "frame=a").iterdir()] == ["part-0.parquet"]
+    assert (out(job) / "bitstreams" / "a.qsw").read_bytes() == ENCODED.bitstream
+    (record,) = Results(job).frames().to_pylist()
+    assert record["file_bytes"] == ENCODED.sizes.total == 60
+    assert record["file_bpp"] == pytest.approx(8 * 60 / 200)
+    assert (record["file_latent_bytes"], record["file_nn_bytes"]) == (30, 20)
+    assert record["mse"] == ENCODED.mse
+    assert record["psnr_db"] == pytest.approx(20.0)
+    assert record["rate_latent_bpp"] == pytest.approx(200 / 200)
+    rate_bpp = record["rate_latent_bpp"] + record["rate_nn_bpp"]
+    assert record["loss"] == pytest.approx(ENCODED.mse + INFO.lmbda * rate_bpp)
 
 
 def test_a_frame_that_fails_and_is_then_done_is_done_with_each_row_once(tmp_path: Path) -> None:

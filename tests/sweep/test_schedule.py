@@ -16,9 +16,11 @@ from sweep.messages import (
     Call,
     CallDone,
     CallFailed,
+    Encode,
     Event,
     Fit,
     FrameEnded,
+    FrameSwept,
     Measure,
     Mode,
     Open,
@@ -28,9 +30,11 @@ from sweep.messages import (
     Retire,
 )
 from sweep.schedule import Schedule
+from workers.bitstream import SectionBytes
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair, Settled
+from workers.replica import EncodedAnswer
 from workers.source import FrameInfo
 
 GRID = make_grid(
@@ -76,6 +80,9 @@ def answer(call: Call) -> Event:
         return CallDone(call.id, FrameInfo(4, 4, 1e-3, "rgb", 8), 1.0)
     if isinstance(work, Quantize):
         return CallDone(call.id, repr(work.choices).encode(), 1.0)
+    if isinstance(work, Encode):
+        checkpoint = repr(work.choices).encode()
+        return CallDone(call.id, EncodedAnswer(checkpoint, b"file", SectionBytes(1, 2, 3), 0.5, 40.0), 1.0)
     return CallDone(call.id, [row_of(call, work, pair) for pair in work.pairs], 1.0)
 
 
@@ -85,14 +92,16 @@ def run(
     replicas: int = 2,
     pairs_per_call: int | str = "auto",
     mode: Mode = "full",
+    bitstream: bool = False,
     disturb: random.Random | None = None,
     disturbances: int = 0,
 ) -> tuple[dict[str, FrameEnded], list[Call]]:
     """Play a job to its end: calls are answered in a random order; some are lost, some answered twice."""
-    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, mode=mode, tries=10**6)  # type: ignore[arg-type]
+    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, mode=mode, tries=10**6, bitstream=bitstream)  # type: ignore[arg-type]
     calls: list[Call] = []
     open_calls: dict[int, Call] = {}
     ended: dict[str, FrameEnded] = {}
+    swept = {task.frame: task.swept for task in tasks if task.swept is not None}
     names = iter(f"r{n}" for n in range(10**6))
     retired: list[str] = []
 
@@ -105,9 +114,15 @@ def run(
             elif isinstance(instruction, Retire):
                 assert all(call.replica != instruction.replica for call in open_calls.values())
                 retired.append(instruction.replica)
+            elif isinstance(instruction, FrameSwept):
+                assert bitstream
+                assert instruction.frame not in swept, "a frame is swept once"
+                swept[instruction.frame] = instruction
             else:
                 assert instruction.frame not in ended, "a frame ends once"
                 ended[instruction.frame] = instruction
+                if bitstream and instruction.status == "done":
+                    assert swept[instruction.frame].rows == instruction.rows
         schedule.check_invariants()
         while retired:
             send(ReplicaLost(retired.pop(), "retired"))
@@ -156,19 +171,40 @@ def facts(ended: dict[str, FrameEnded]) -> dict[str, object]:
     replicas=st.integers(1, 9),
     pairs_per_call=st.sampled_from(["auto", 1, 2, 5, 1000]),
     disturbances=st.integers(0, 60),
+    bitstream=st.booleans(),
 )
 def test_any_order_of_completion_loss_and_repetition_gives_the_same(
-    seed: int, replicas: int, pairs_per_call: int | str, disturbances: int
+    seed: int, replicas: int, pairs_per_call: int | str, disturbances: int, bitstream: bool
 ) -> None:
-    undisturbed, _ = run(TASKS, replicas=1)
+    undisturbed, _ = run(TASKS, replicas=1, bitstream=bitstream)
     ended, _ = run(
         TASKS,
         replicas=replicas,
         pairs_per_call=pairs_per_call,
+        bitstream=bitstream,
         disturb=random.Random(seed),
         disturbances=disturbances,
     )
     assert facts(ended) == facts(undisturbed)
+
+
+def test_a_bitstream_is_made_last_and_of_what_was_chosen() -> None:
+    ended, calls = run([Task("plain")], bitstream=True)
+    assert isinstance(calls[-1].work, Encode)
+    assert dict(calls[-1].work.choices) == ended["plain"].choices
+    assert ended["plain"].encoded is not None
+    assert not any(isinstance(call.work, Quantize) for call in calls)
+
+
+def test_a_frame_that_was_swept_before_is_only_encoded() -> None:
+    before, _ = run([Task("plain")], bitstream=True)
+    whole = before["plain"]
+    assert whole.info is not None
+    swept = FrameSwept("plain", whole.info, whole.rows, whole.choices, 5.0)
+    ended, calls = run([Task("plain", swept=swept)], bitstream=True)
+    assert [type(call.work) for call in calls] == [Encode]
+    assert facts(ended) == facts(before)
+    assert ended["plain"].seconds == 6.0
 
 
 def test_every_row_of_a_finished_frame_is_there_once_in_grid_order() -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from sweep.cli import app
 from sweep.results import Results
 from sweep.status import read_status
-from tests.sweep.ended import done, failed, failed_after_arm, make_job
+from tests.sweep.ended import done, failed, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
 
 
@@ -36,6 +36,13 @@ def test_frames_that_are_done_or_failed_or_fitted_are_counted(tmp_path: Path) ->
     )
     results.write_summary()
     assert read_status(job.config.out).splitlines()[2:] == ["b failed: b.png: empty", "c failed: no more"]
+
+
+def test_frames_that_wait_for_their_bitstreams_are_counted(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"], bitstream=True)
+    results = Results(job)
+    results.write_swept(swept("a"))
+    assert read_status(job.config.out).splitlines()[0] == f"{job.config.out}: 0 of 2 frames done, 0 failed; 1 swept"
 
 
 def test_the_time_left_is_told_from_when_the_last_frames_were_written(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from sweep import read_rd_table
 from sweep.messages import MeasuredRow
+from sweep.parquet import read_table
 from sweep.reading import to_pandas
+from sweep.rows import read_record, write_rd_table
 from sweep.storage import Storage
-from sweep.table import frame_record, rd_table, read_record, read_table, write_rd_table
+from sweep.table import frame_record, rd_table
 from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm
 from workers.errors import ResultsError
 from workers.measure import RDRow

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cases import Case
 from workers.codec import (
     ARCHITECTURES,
     Frame,
@@ -28,12 +29,14 @@ from workers.codec import (
 from workers.errors import InputError
 from workers.fit import (
     RECIPES,
+    RETUNING,
     TRAINABLE,
     FitProgress,
     Phase,
     Recipe,
     Warmup,
     fit,
+    retune,
     soft_round,
     soft_round_twice,
     straight_through,
@@ -287,7 +290,7 @@ def test_a_phase_does_what_a_plain_loop_does(crop: Frame) -> None:
     phase = Phase(16, (1e-2, 1e-5), "softround", (0.3, 0.1), (0.25, 0.1), validate_every=4)
     plain, ours = initial(crop), initial(crop)
     generator = torch.Generator().manual_seed(5)
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4, eta_min=1e-5)
     expected = []
     temperature, sigma = 0.3, 0.25
@@ -518,3 +521,38 @@ def test_a_frame_without_a_finite_loss_is_refused() -> None:
     frame = Frame(Planes((torch.full((1, 3, 8, 8), math.nan),)), "rgb", 8)
     with pytest.raises(InputError, match="finite loss before any training; found loss nan"):
         run_fit(frame)
+
+
+# --- the latents once more, with quantized networks
+
+
+def test_retuning_stops_when_patience_is_lost_and_gives_back_the_best(smallest_case: Case) -> None:
+    frame_encoder, frame = smallest_case.frame_encoder, smallest_case.frame
+    before = validate(frame_encoder, frame, 1e-3).loss
+    networks = {name: value.clone() for name, value in frame_encoder.state_dict().items() if "grids" not in name}
+
+    # Steps that do nothing but harm: the best stays what it was.
+    harmful = replace(RETUNING, lr=(1.0, 1.0), temperature=(0.3, 0.3))
+    progress = list(retune(frame_encoder, frame, 1e-3, harmful))
+
+    assert [step.iteration for step in progress] == [10, 20, 30, 40, 50]
+    assert {step.phase for step in progress} == {"phase 3"}
+    assert validate(frame_encoder, frame, 1e-3).loss == before
+    after = {name: value for name, value in frame_encoder.state_dict().items() if "grids" not in name}
+    assert all(torch.equal(after[name], value) for name, value in networks.items())
+
+
+def test_retuning_trains_the_latents_alone_and_keeps_what_is_better(smallest_case: Case) -> None:
+    frame_encoder, frame = smallest_case.frame_encoder, smallest_case.frame
+    with torch.no_grad():
+        for grid in frame_encoder.latent_grids:
+            grid.add_(torch.randn(grid.shape, generator=torch.Generator().manual_seed(0)), alpha=0.05)
+    before = validate(frame_encoder, frame, 1e-3).loss
+    phase = replace(RETUNING, lr=(1e-2, 1e-3), temperature=(0.3, 0.3), iterations=60, patience=60)
+    losses = [step.loss for step in retune(frame_encoder, frame, 1e-3, phase)]
+    assert validate(frame_encoder, frame, 1e-3).loss == min(losses) < before
+
+
+def test_a_recipe_retunes_nothing_but_latents() -> None:
+    with pytest.raises(ValueError, match="retuning: trains the latents alone"):
+        Recipe((RETUNING,), retuning=replace(RETUNING, trained=("arm",)))

@@ -21,9 +21,9 @@ class FitProgress(NamedTuple):
     """How far a fit has come, and what its last validation found.
 
     Attributes:
-        phase: ``warm-up``, ``phase 1``, ``phase 2``, ….
-        iteration: iterations done, of the whole fit.
-        n_iterations: iterations of the whole fit, all candidates of the warm-up included.
+        phase: ``warm-up``, ``phase 1``, ``phase 2``, …; ``phase 3`` is a training of its own, after the sweep.
+        iteration: iterations done, of the whole training.
+        n_iterations: iterations of the whole training, all candidates of the warm-up included.
         loss: ``mse + lmbda · rate_latent_bit / (H · W)``, not always the best so far.
         psnr_db: peak signal-to-noise ratio, in dB; infinite for a perfect frame.
         rate_latent_bpp: bits of all latents per luma sample.
@@ -35,6 +35,27 @@ class FitProgress(NamedTuple):
     loss: float
     psnr_db: float
     rate_latent_bpp: float
+
+
+def retune(
+    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase
+) -> Generator[FitProgress, None, None]:
+    """Train the latents of a frame encoder on, in place, its networks as they are (§5 of the format, phase 3).
+
+    Args:
+        frame_encoder: with quantized networks.
+        frame: what it was fitted to.
+        lmbda: weight of the rate.
+        phase: how; it trains the latents alone.
+
+    Yields:
+        Progress at every validation, of ``phase 3``. The phase may stop before its last iteration.
+
+    Raises:
+        InputError: the loss is not finite to begin with.
+    """
+    run = _Run(frame, lmbda, phase.iterations)
+    yield from run.train("phase 3", phase, _Candidate(frame_encoder, torch.Generator()))
 
 
 class _Candidate(NamedTuple):

@@ -21,6 +21,15 @@ FINAL_LR = 1e-5
 """Learning rate at the end of every published phase."""
 
 
+def _require(holds: bool, rule: str, found: object) -> None:
+    if not holds:
+        raise ValueError(f"{rule}; found {found!r}")
+
+
+def _within(values: Schedule, above: float | None = None) -> bool:
+    return all(math.isfinite(v) and (v >= 0 if above is None else v > above) for v in values)
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training with one optimizer.
@@ -35,6 +44,7 @@ class Phase:
             rate, temperature and noise change there and only there.
         patience: iterations without a better loss after which the best parameters are reloaded, the optimizer's
             state with them; ``None`` for never.
+        stops: whether the phase ends when patience is lost, in place of going on from the best.
         trained: the parts that are trained, of :data:`TRAINABLE`; the others stay as they are.
 
     Raises:
@@ -48,6 +58,7 @@ class Phase:
     noise: Schedule = (0.0, 0.0)
     validate_every: int = 100
     patience: int | None = None
+    stops: bool = False
     trained: tuple[str, ...] = TRAINABLE
 
     def __post_init__(self) -> None:
@@ -126,6 +137,19 @@ class Warmup:
         )
 
 
+RETUNING = Phase(
+    iterations=1000,
+    lr=(1e-4, FINAL_LR),
+    quantizer="ste",
+    temperature=(1e-4, 1e-4),
+    validate_every=10,
+    patience=50,
+    stops=True,
+    trained=("latent_grids",),
+)
+"""The standard recipe's third phase (§5 of the format), with quantized networks."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A whole fit.
@@ -133,6 +157,7 @@ class Recipe:
     Attributes:
         phases: in order; each starts from the best parameters of the one before.
         warmup: what comes before them, if anything; without it there is one random initialization.
+        retuning: what comes after the quantization sweep, where a bitstream is made: the latents alone are trained.
 
     Raises:
         ValueError: there is no phase.
@@ -140,24 +165,19 @@ class Recipe:
 
     phases: tuple[Phase, ...]
     warmup: Warmup | None = None
+    retuning: Phase = RETUNING
 
     def __post_init__(self) -> None:
         _require(bool(self.phases), "phases: at least one", self.phases)
+        _require(
+            self.retuning.trained == ("latent_grids",), "retuning: trains the latents alone", self.retuning.trained
+        )
 
     @property
     def iterations(self) -> int:
-        """Iterations of the fit, those of all candidates of the warm-up included."""
+        """Iterations of the fit, those of all candidates of the warm-up included, and none of the retuning."""
         warmup = sum(self.warmup.candidates) * self.warmup.iterations if self.warmup else 0
         return warmup + sum(phase.iterations for phase in self.phases)
-
-
-def _require(holds: bool, rule: str, found: object) -> None:
-    if not holds:
-        raise ValueError(f"{rule}; found {found!r}")
-
-
-def _within(values: Schedule, above: float | None = None) -> bool:
-    return all(math.isfinite(v) and (v >= 0 if above is None else v > above) for v in values)
 
 
 def _linear(schedule: Schedule, progress: float) -> float:

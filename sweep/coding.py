@@ -1,0 +1,112 @@
+"""One picture to a file, and a file to a picture, in this process."""
+
+from functools import partial
+from pathlib import PurePath
+from typing import NamedTuple
+
+import torch
+
+from sweep.driver import LocalPool
+from sweep.fit_config import FitConfig
+from sweep.grid import named_grid
+from sweep.job import Display
+from sweep.progress import Tally
+from sweep.single import run_one
+from sweep.storage import Storage
+from workers.bitstream import MAX_PIXELS, decode_frame
+from workers.codec import dump_frame, psnr_db, read_frame, read_frame_encoder
+from workers.errors import BitstreamError
+from workers.files import describe, read_bytes, reason_of, split_folder
+from workers.replica import Replica
+from workers.source import FrameSource
+
+
+class EncodedFile(NamedTuple):
+    """A file that was written.
+
+    Attributes:
+        bytes: its size.
+        bpp: the same in bits per luma sample.
+        psnr_db: of the frame that it decodes to, in dB.
+        loss: ``mse + lmbda · bpp``.
+    """
+
+    bytes: int
+    bpp: float
+    psnr_db: float
+    loss: float
+
+
+def encode_file(
+    frame: str, target: str, fit: FitConfig, encoder: str | None, lmbda: float | None, display: Display
+) -> EncodedFile:
+    """Encode a frame.
+
+    Args:
+        frame: path or URI of the picture.
+        target: path or URI of the file.
+        fit: how it is fitted, and how its latents are trained on.
+        encoder: path or URI of a fitted frame encoder; ``None`` to fit one.
+        lmbda: weight of the rate; ``None`` for the encoder's, or the fit's.
+        display: shows how it goes on.
+
+    Raises:
+        InputError: the frame or its encoder cannot be used.
+        InfeasibleModuleError: no pair of a module has a finite loss.
+        ResultsError: the file cannot be written.
+    """
+    folder, name = split_folder(target)
+    storage = Storage(folder)
+    storage.probe()
+    recipe, grid = fit.resolve(), named_grid()
+    stem = PurePath(describe(frame)).stem
+    source = FrameSource(
+        stem,
+        partial(read_frame, frame),
+        None if encoder is None else partial(read_frame_encoder, encoder),
+        fit.lmbda if lmbda is None and encoder is None else lmbda,
+    )
+    n_pairs = sum(map(len, grid.values()))
+    tally = Tally(1, n_pairs, int(encoder is None), recipe.iterations, recipe.retuning.iterations)
+    pool = LocalPool(Replica(threads=torch.get_num_threads()))
+    with display(tally) as shown:
+        ended = run_one(pool, source, grid, fit, "winner", bitstream=True, display=shown)
+    assert ended.encoded is not None
+    assert ended.info is not None
+    storage.be_patient()
+    storage.write(name, ended.encoded.bitstream)
+    size = len(ended.encoded.bitstream)
+    bpp = 8 * size / (ended.info.height * ended.info.width)
+    mse = ended.encoded.mse
+    return EncodedFile(size, bpp, psnr_db(mse), mse + ended.info.lmbda * bpp)
+
+
+def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Decode a bitstream.
+
+    Args:
+        file: its path or URI.
+        target: path or URI of the picture: ``.png`` for rgb, ``.yuv`` for yuv.
+        max_pixels: luma samples of the largest frame that is accepted.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        BitstreamError: the file cannot be read, or is no bitstream, truncated, altered or too large.
+        FrameFileError: the picture's suffix is not that of the frame's format.
+        ResultsError: the picture cannot be written.
+    """
+    folder, name = split_folder(target)
+    storage = Storage(folder)
+    try:
+        content = read_bytes(file)
+    except (OSError, ValueError) as error:
+        raise BitstreamError(f"{describe(file)}: the bitstream cannot be read: {reason_of(error)}") from None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        frame = decode_frame(content, device, max_pixels=max_pixels)
+    except BitstreamError as error:
+        raise BitstreamError(f"{describe(file)}: {error}") from None
+    storage.write(name, dump_frame(frame, describe(target)))
+    return frame.img_size

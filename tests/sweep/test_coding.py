@@ -1,0 +1,109 @@
+"""``qsweep encode`` and ``qsweep decode``: from a picture to a file and back, on the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from sweep import fit_config
+from sweep.cli import app
+from tests.cases import CASES
+from workers.bitstream import decode_frame
+from workers.codec import read_frame
+from workers.codec.loss import mean_squared_error, psnr_db
+from workers.fit import Phase, Recipe
+
+CASE = CASES / "astronaut_64x96_lop"
+YUV = CASES / "coffee_64x96_yuv420"
+
+
+def qsweep(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    target = tmp_path / "a.qsw"
+    result = qsweep("encode", CASE / "frame.png", "-o", target, "--encoder", CASE / "encoder.safetensors")
+    assert result.exit_code == 0, result.stderr
+    return target
+
+
+def test_a_picture_becomes_a_file_and_a_picture_again(file: Path, tmp_path: Path) -> None:
+    content = file.read_bytes()
+    assert 1000 < len(content) < 1300
+    result = qsweep("decode", file, "-o", tmp_path / "a.png")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/a.png: 64×96\n")
+    decoded = read_frame(tmp_path / "a.png")
+    assert (decoded.data.tensors[0] == decode_frame(content).data.tensors[0]).all()
+    mse = mean_squared_error(decoded.data, read_frame(CASE / "frame.png").data).item()
+    again = qsweep("encode", CASE / "frame.png", "-o", file, "--encoder", CASE / "encoder.safetensors")
+    bpp = 8 * len(content) / (64 * 96)
+    assert again.stdout == f"{file}: {len(content)} bytes, {bpp:.4f} bpp, {psnr_db(mse):.3f} dB\n"
+    assert file.read_bytes() == content
+
+
+def test_a_picture_without_an_encoder_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Phase(20, (1e-2, 1e-2), "softround", (0.3, 0.3), validate_every=10)
+    monkeypatch.setitem(fit_config.RECIPES, "example", Recipe((short, short)))  # type: ignore[arg-type]
+    picture = np.random.default_rng(0).integers(0, 255, (17, 23, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    target = tmp_path / "new folder" / "a.qsw"
+    result = qsweep(
+        "encode", tmp_path / "a.png", "-o", target, "--arch", "vlop", "--recipe", "example", "--lmbda", "0.01"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert decode_frame(target.read_bytes()).img_size == (17, 23)
+
+
+def test_yuv_stays_yuv(tmp_path: Path) -> None:
+    (frame,) = YUV.glob("*.yuv")
+    name = "b_96x64_1p_yuv420_8b.yuv"
+    assert qsweep("encode", frame, "-o", tmp_path / "a", "--encoder", YUV / "encoder.safetensors").exit_code == 0
+    assert qsweep("decode", tmp_path / "a", "-o", tmp_path / name).exit_code == 0
+    assert read_frame(tmp_path / name).img_size == (64, 96)
+    result = qsweep("decode", tmp_path / "a", "-o", tmp_path / "a.png")
+    assert result.exit_code == 2
+    assert result.stderr == f"qsweep: {tmp_path}/a.png: a frame of format yuv420 is written as .yuv\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["encode", "{out}/no.png", "-o", "{out}/a.qsw"], "no.png: the frame cannot be read: No such file"),
+        (["encode", "{case}/frame.png", "-o", "{out}/a.qsw", "--arch", "top"], "--arch: accepted: one of vlop"),
+        (
+            ["encode", "{case}/frame.png", "-o", "{out}/a.qsw", "--recipe", "x"],
+            "--recipe: accepted: one of",
+        ),
+        (["encode", "{case}/frame.png", "-o", "{out}/a.qsw", "--seed", "-1"], "--seed: accepted: an integer, 0 to"),
+        (["encode", "{case}/frame.png", "-o", "{out}/a.qsw", "--lmbda", "-1"], "--lmbda: accepted: a number, 0 or"),
+        (["encode", "{case}/frame.png", "-o", "{out}/a.qsw", "--encoder", "{case}/frame.png"], "safetensors file"),
+        (["encode", "{case}/frame.png", "-o", "/proc/a.qsw", "--encoder", "{case}/encoder.safetensors"], "/proc"),
+        (["decode", "{out}/no.qsw", "-o", "{out}/a.png"], "no.qsw: the bitstream cannot be read: No such file"),
+        (["decode", "{case}/frame.png", "-o", "{out}/a.png"], "frame.png: a bitstream begins with b'qsw'"),
+        (
+            ["decode", "{golden}", "-o", "{out}/a.png", "--max-pixels", "100"],
+            "at most 100 luma samples",
+        ),
+        (["decode", "{golden}", "-o", "nope://a/a.png"], "nope://a"),
+    ],
+)
+def test_what_cannot_be_done_is_status_2_and_leaves_nothing(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    golden = Path(__file__).parents[1] / "workers/bitstream/golden/astronaut_64x96_lop.qsw"
+    result = qsweep(*(argument.format(case=CASE, out=tmp_path, golden=golden) for argument in arguments))
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_are_installed(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("qsweep")), "decode", str(tmp_path / "no"), "-o", "a.png"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
