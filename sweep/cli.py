@@ -13,16 +13,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from sweep.coding import decode_file, encode_file
-from sweep.config import Job, load_job
+from sweep.config import load_job
+from sweep.evaluate import evaluate
 from sweep.fit_config import FitConfig, make_fit
-from sweep.job import Outcome, run_job
+from sweep.job import run_job
+from sweep.printing import show_evaluation, show_outcome
 from sweep.progress import logging_to, show
 from sweep.report import write_report
-from sweep.results import FRAMES_FILE, Results
+from sweep.results import Results
 from sweep.status import read_status
 from workers.bitstream import MAX_PIXELS
 from workers.errors import ClaimError, ClusterError, InfeasibleModuleError, QsweepError
@@ -52,7 +52,6 @@ ResultsArgument = Annotated[
     str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
 ]
 
-_SHOWN_FRAMES = 20
 _DEFAULT_FIT = FitConfig()
 
 
@@ -108,7 +107,7 @@ def run(
             outcome = run_job(job, results, partial(show, console=console))
         except QsweepError as error:
             raise _stop(error, WRONG if isinstance(error, ClusterError | ClaimError) else FAILED) from None
-    if _show_outcome(job, outcome):
+    if show_outcome(job, outcome):
         raise typer.Exit(FAILED)
 
 
@@ -184,6 +183,25 @@ def status(
         raise _stop(error, WRONG) from None
 
 
+@app.command("eval")
+def evaluate_(
+    out: ResultsArgument,
+) -> None:
+    """Compare a job's bitstreams with JPEG, WebP and AVIF: a table, BD-rates and a plot beside the results."""
+    console = Console(stderr=True)
+    with _signals("interrupted"), logging_to(console):
+        try:
+            evaluation = evaluate(out)
+        except ImportError as error:
+            typer.echo(f"qsweep: {error.name} is missing: install qsweep with its extra eval", err=True)
+            raise typer.Exit(WRONG) from None
+        except QsweepError as error:
+            raise _stop(error, WRONG) from None
+    show_evaluation(evaluation)
+    if evaluation.failures:
+        raise typer.Exit(FAILED)
+
+
 def _stop(error: QsweepError, status: int) -> typer.Exit:
     typer.echo(f"qsweep: {error}", err=True)
     return typer.Exit(status)
@@ -211,30 +229,6 @@ def _signals(message: str = "interrupted; the same command goes on from here") -
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _show_outcome(job: Job, outcome: Outcome) -> int:
-    """A line per frame, failures with their reasons, and where everything is; give the number of failures."""
-    console = Console(highlight=False)
-    done, failed = outcome.of("done"), outcome.of("failed")
-    table = Table("frame", "bpp", "networks bpp", "PSNR dB", "loss", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for record in done.slice(0, _SHOWN_FRAMES).to_pylist():
-        networks = record["rate_nn_bpp"]
-        numbers = (record["rate_latent_bpp"] + networks, networks, record["psnr_db"], record["loss"])
-        cells = (f"{n:{spec}}" for n, spec in zip(numbers, (".4f", ".4f", ".3f", ".6g"), strict=True))
-        table.add_row(escape(record["frame"]), *cells)
-    if done.num_rows:
-        console.print(table)
-    for record in failed.slice(0, _SHOWN_FRAMES).to_pylist():
-        console.print(f"{record['frame']} failed: {record['error']}", markup=False, soft_wrap=True)
-    if max(done.num_rows, failed.num_rows) > _SHOWN_FRAMES:
-        console.print(f"all of them in {FRAMES_FILE}")
-    where = describe(job.config.out)
-    summary = f"{done.num_rows} done, {failed.num_rows} failed; results in {where}"
-    console.print(summary, markup=False, soft_wrap=True)
-    return int(failed.num_rows)
 
 
 def main() -> None:

@@ -132,9 +132,14 @@ class Results:
 
     @property
     def unfinished(self) -> Iterator[FrameItem]:
-        """Frames that are not done, failed ones among them: first those that are fitted, which takes longest."""
-        for fits in (True, False):
-            yield from (item for item in self._unfinished() if self._needs_fit(item) == fits)
+        """Frames that are not done, failed ones among them: first those that are fitted, which takes longest.
+
+        As it is when the first one is asked for: what happens to them meanwhile brings none of them twice.
+        """
+        unfinished = np.flatnonzero(~self._done)
+        needs_fit = np.fromiter(map(self._needs_fit, self._unfinished()), bool, len(unfinished))
+        for index in np.concatenate([unfinished[needs_fit], unfinished[~needs_fit]]).tolist():
+            yield self._job.frames[index]
 
     def _unfinished(self) -> Iterator[FrameItem]:
         return (item for item, done in zip(self._job.frames, self._done, strict=True) if not done)

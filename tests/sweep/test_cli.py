@@ -25,7 +25,8 @@ from sweep.cli import app
 from sweep.results import Results
 from tests.cases import CASES
 from tests.sweep.ended import N_PAIRS, done, failed, make_job
-from workers.codec import read_frame_encoder
+from workers.codec import read_frame, read_frame_encoder
+from workers.codec.loss import mean_squared_error
 
 QSWEEP = Path(sys.executable).with_name("qsweep")
 FOLDER = CASES / "astronaut_64x96_lop"
@@ -236,6 +237,27 @@ def test_a_failed_frame_is_status_1_the_others_are_complete_and_the_same_command
     third = qsweep("run", config)
     assert (third.exit_code, third.stdout) == (0, second.stdout)
     assert "every frame is done already" in third.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_job_may_end_in_bitstreams(tmp_path: Path) -> None:
+    entries: list[object] = [{"frame": str(FOLDER / "frame.png"), "encoder": str(FOLDER / "encoder.safetensors")}]
+    config = write_config(tmp_path, entries, bitstream=True)
+    result = qsweep("run", config)
+    assert result.exit_code == 0, result.stderr
+    (record,) = pd.read_parquet(tmp_path / "out" / "frames.parquet").to_dict("records")
+    file = tmp_path / "out" / "bitstreams" / "frame.qsw"
+    assert file.stat().st_size == record["file_bytes"]
+    header, *rows = result.stdout.splitlines()[:-1]
+    assert header.split()[-3:] == ["bytes", "file", "bpp"]
+    assert rows[0].split()[-2:] == [str(record["file_bytes"]), f"{record['file_bpp']:.4f}"]
+
+    decoded = tmp_path / "decoded.png"
+    assert qsweep("decode", file, "-o", decoded).exit_code == 0
+    mse = mean_squared_error(read_frame(decoded).data, read_frame(FOLDER / "frame.png").data).item()
+    assert mse == pytest.approx(record["mse"], rel=1e-6)
+    assert "every frame is done already" in qsweep("run", config).stderr
 
 
 def interrupt(folder: Path, number: signal.Signals, **environment: str) -> Path:

@@ -13,8 +13,9 @@ from ray.exceptions import ObjectLostError
 
 from sweep import cluster
 from sweep.cluster import RayPool, connect
+from sweep.config import RayConfig
 from sweep.driver import Driver, LocalPool
-from sweep.fit_config import FitConfig, FitIterations, RayConfig
+from sweep.fit_config import FitConfig, FitIterations
 from sweep.grid import make_grid
 from sweep.messages import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure
 from tests.cases import CASES

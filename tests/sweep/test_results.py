@@ -129,6 +129,18 @@ def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(
     assert again.frames()["frame"].to_pylist() == ["b"]
 
 
+def test_what_becomes_of_frames_meanwhile_brings_none_of_them_twice(tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    results = Results(make_job(tmp_path, names))
+    seen = []
+    for item in results.unfinished:
+        seen.append(item.id)
+        results.write_fitted(item.id, b"fitted")
+        if item.id == "b":
+            results.write_frame(done("a"))
+    assert seen == names
+
+
 def test_a_frame_that_was_swept_is_gone_on_with_from_there(tmp_path: Path) -> None:
     job = make_job(tmp_path, ["a", "b"], bitstream=True)
     results = Results(job)

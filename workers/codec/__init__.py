@@ -2,6 +2,7 @@
 
 from workers.codec.checkpoint import (
     check_match,
+    check_same_format,
     dump_frame_encoder,
     parse_frame_encoder,
     read_frame_encoder,
@@ -36,6 +37,7 @@ __all__ = [
     "Planes",
     "SynthesisLayer",
     "check_match",
+    "check_same_format",
     "dump_frame",
     "dump_frame_encoder",
     "loss_function",

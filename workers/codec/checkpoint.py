@@ -145,11 +145,22 @@ def check_match(frame: Frame, frame_encoder: FrameEncoder) -> None:
         MismatchError: size, colour format or bit depth differ.
     """
     param = frame_encoder.param
-    of_frame = (*frame.img_size, frame.frame_data_type, frame.bitdepth)
-    of_encoder = (*param.img_size, param.frame_data_type, param.bitdepth)
+    of_encoder = _format(*param.img_size, param.frame_data_type, param.bitdepth)
+    of_frame = _format(*frame.img_size, frame.frame_data_type, frame.bitdepth)
     if of_frame != of_encoder:
-        raise MismatchError(
-            "the frame encoder is for a frame of {}×{} {} {} bits; the frame is {}×{} {} {} bits".format(
-                *(value for h, w, *rest in (of_encoder, of_frame) for value in (w, h, *rest))
-            )
-        )
+        raise MismatchError(f"the frame encoder is for a frame of {of_encoder}; the frame is {of_frame}")
+
+
+def check_same_format(frame: Frame, decoded: Frame) -> None:
+    """Refuse to compare frames of different sizes or formats.
+
+    Raises:
+        MismatchError: size, colour format or bit depth differ.
+    """
+    formats = [_format(*each.img_size, each.frame_data_type, each.bitdepth) for each in (frame, decoded)]
+    if formats[0] != formats[1]:
+        raise MismatchError(f"the decoded frame is {formats[1]}; the frame is {formats[0]}")
+
+
+def _format(height: int, width: int, frame_data_type: str, bitdepth: int) -> str:
+    return f"{width}×{height} {frame_data_type} {bitdepth} bits"

@@ -1,0 +1,131 @@
+"""How good the files of a job are: rate and distortion of each, beside other codecs."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from sweep.curves import draw_curves
+from sweep.parquet import read_table, write_table
+from sweep.results import BITSTREAM_FOLDER, FRAMES_FILE
+from sweep.storage import Storage
+from workers.codec import Frame, read_frame
+from workers.errors import InputError, QsweepError, ResultsError
+from workers.evaluation import ANCHORS, QUALITIES, Point, anchor_point, bd_rate, bitstream_point
+
+_log = logging.getLogger(__name__)
+
+POINTS_FILE, BD_RATES_FILE, CURVES_FILE = "eval_points.parquet", "eval_bd_rates.parquet", "eval_curves.png"
+
+POINTS = pa.schema(
+    [
+        ("picture", pa.string()),
+        ("frame", pa.string()),
+        ("codec", pa.string()),
+        ("parameter", pa.float64()),
+        ("bytes", pa.int64()),
+        ("bpp", pa.float64()),
+        ("psnr_db", pa.float64()),
+    ]
+)
+"""One row per file: of this codec, with ``frame`` and lmbda as ``parameter``; of others, with the quality."""
+
+BD_RATES = pa.schema([("picture", pa.string()), ("anchor", pa.string()), ("bd_rate", pa.float64())])
+"""Bits that the job's files need more than an anchor's for the same PSNR, as a fraction; null if not defined."""
+
+
+class Evaluation(NamedTuple):
+    """What was found.
+
+    Attributes:
+        points: see :data:`POINTS`.
+        bd_rates: see :data:`BD_RATES`.
+        failures: why some files are not among the points.
+        files: what was written.
+    """
+
+    points: pd.DataFrame
+    bd_rates: pd.DataFrame
+    failures: list[str]
+    files: list[str]
+
+
+def evaluate(out: str) -> Evaluation:
+    """Decode every bitstream of a job, compare it with its picture, and other codecs with both.
+
+    Pictures are read from where the job read them. Tables and a plot are written beside the job's results.
+
+    Args:
+        out: folder or URI of the results of a job with ``bitstream: true``.
+
+    Raises:
+        ResultsError: there are no results, or none with bitstreams.
+    """
+    storage = Storage(out)
+    table = read_table(storage, FRAMES_FILE)
+    done = table.filter((pc.field("status") == "done") & pc.field("file_bytes").is_valid()).to_pylist()
+    if not done:
+        raise ResultsError(f"{storage.describe('')}: there are no bitstreams; run the job with bitstream: true")
+    pictures: dict[str, list[Mapping[str, Any]]] = {}
+    for record in done:
+        pictures.setdefault(record["path"], []).append(record)
+    rows: list[dict[str, Any]] = []
+    failures: list[str] = []
+    for number, (path, records) in enumerate(pictures.items(), start=1):
+        rows += _of_picture(storage, path, records, failures)
+        _log.info("%d/%d pictures", number, len(pictures))
+    points = pd.DataFrame(rows, columns=POINTS.names)
+    bd_rates = _bd_rates(points)
+    storage.be_patient()
+    for name, frame, schema in ((POINTS_FILE, points, POINTS), (BD_RATES_FILE, bd_rates, BD_RATES)):
+        write_table(storage, name, pa.Table.from_pandas(frame, schema, preserve_index=False))
+    storage.write(CURVES_FILE, draw_curves(points))
+    files = [storage.describe(name) for name in (POINTS_FILE, BD_RATES_FILE, CURVES_FILE)]
+    return Evaluation(points, bd_rates, failures, files)
+
+
+def _of_picture(
+    storage: Storage, path: str, records: Sequence[Mapping[str, Any]], failures: list[str]
+) -> Iterator[dict[str, Any]]:
+    try:
+        frame = read_frame(path)
+    except InputError as error:
+        failures.append(str(error))
+        return
+    for record in records:
+        file = f"{BITSTREAM_FOLDER}/{record['frame']}.qsw"
+        try:
+            point = bitstream_point(storage.read(file), frame, record["lmbda"])
+        except QsweepError as error:
+            failures.append(f"{storage.describe(file)}, of {path}: {error}")
+        else:
+            yield {"picture": path, "frame": record["frame"]} | point._asdict()
+    if frame.frame_data_type == "rgb":
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            for point in threads.map(partial(_anchor, frame=frame), product(ANCHORS, QUALITIES)):
+                yield {"picture": path, "frame": None} | point._asdict()
+
+
+def _anchor(codec_and_quality: tuple[str, int], frame: Frame) -> Point:
+    return anchor_point(*codec_and_quality, frame)
+
+
+def _bd_rates(points: pd.DataFrame) -> pd.DataFrame:
+    """Of every picture against every anchor that it was written with."""
+    rows = []
+    for picture, of_picture in points.groupby("picture", sort=False):
+        curves = {
+            str(codec): [Point(*row) for row in of_codec[list(Point._fields)].itertuples(index=False)]
+            for codec, of_codec in of_picture.groupby("codec")
+        }
+        for anchor in ANCHORS:
+            if anchor in curves:
+                rows.append((picture, anchor, bd_rate(curves[anchor], curves.get("qsweep", []))))
+    return pd.DataFrame(rows, columns=BD_RATES.names).astype({"bd_rate": "float64"})
