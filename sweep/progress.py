@@ -124,15 +124,16 @@ class Tally:
             self._iterations_ended += self._per_fit
 
     def seconds_left(self) -> float | None:
-        """Estimate of the time left; ``None`` while there is nothing to estimate it from."""
-        left = 0.0
-        for remaining, seconds, timed in (
-            (self.n_pairs - self.pairs, self._measure_seconds, self._pairs_timed),
-            (self.n_iterations - self.iterations, self._fit_seconds, self._iterations_timed),
-        ):
-            if remaining > 0 and not timed:
-                return None
-            left += max(0, remaining) * seconds / max(1, timed)
+        """Estimate of the time left; ``None`` while there is nothing to estimate it from.
+
+        Pairs are left out until some have been measured, if iterations were timed before: they take seconds, and
+        trainings hours.
+        """
+        iterations, pairs = self.n_iterations - self.iterations, self.n_pairs - self.pairs
+        if (iterations > 0 and not self._iterations_timed) or not (self._iterations_timed or self._pairs_timed):
+            return None if iterations > 0 or pairs > 0 else 0.0
+        left = max(0, iterations) * self._fit_seconds / max(1, self._iterations_timed)
+        left += max(0, pairs) * self._measure_seconds / max(1, self._pairs_timed)
         return left / max(1, self._n_replicas())
 
     def __str__(self) -> str:

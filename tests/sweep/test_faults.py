@@ -37,7 +37,9 @@ def nodes() -> Iterator[Nodes]:
 class Job:
     """A job in a folder, run by a driver that is a process of its own."""
 
-    def __init__(self, folder: Path, nodes: Nodes, n_frames: int = N_FRAMES, **ray: Any) -> None:
+    def __init__(
+        self, folder: Path, nodes: Nodes, n_frames: int = N_FRAMES, *, bitstream: bool = False, **ray: Any
+    ) -> None:
         self.out = folder / "out"
         self.log = folder / "log"
         frames = folder / "frames"
@@ -47,6 +49,7 @@ class Job:
         content = {
             "frames": [{"frame": "frames/*.png", "encoder": str(FOLDER / "encoder.safetensors")}],
             "out": "out",
+            "bitstream": bitstream,
             "ray": {"address": nodes.address, "replicas": 3, "patience": PATIENCE, "tries": 1000} | ray,
         }
         self.config = folder / "job.yaml"
@@ -119,6 +122,29 @@ def test_replicas_that_are_killed(tmp_path: Path, nodes: Nodes, undisturbed: dic
             time.sleep(0.05)
     assert job.wait() == 0, job.log.read_text()
     check(job, undisturbed)
+
+
+def test_a_driver_and_a_replica_that_are_killed_while_bitstreams_are_made(tmp_path: Path, nodes: Nodes) -> None:
+    calm = Job(tmp_path / "calm", nodes, 4, bitstream=True)
+    assert calm.run() == 0, calm.log.read_text()
+    job = Job(tmp_path / "job", nodes, 4, bitstream=True)
+    for fault in ("replica", "driver", "driver"):
+        driver = job.start()
+        end = time.monotonic() + 60
+        while not list(job.out.glob("rd_table/*/swept-0.parquet")) and driver.poll() is None:
+            assert time.monotonic() < end, job.log.read_text()
+            time.sleep(0.01)
+        if fault == "replica":
+            nodes.signal_replica(0, signal.SIGKILL)
+            time.sleep(0.5)
+        driver.kill()
+        driver.wait()
+    assert job.run() == 0, job.log.read_text()
+    check(job, calm.facts())
+    files = [{file.name: file.read_bytes() for file in (each.out / "bitstreams").iterdir()} for each in (calm, job)]
+    assert files[0] == files[1]
+    assert len(files[0]) == 4
+    assert not list(job.out.glob("rd_table/*/swept-0.parquet"))
 
 
 def test_a_replica_that_hangs(tmp_path: Path, nodes: Nodes, undisturbed: dict[str, pd.DataFrame]) -> None:
