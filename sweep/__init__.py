@@ -1,8 +1,21 @@
 """The job: plans, hands out, gathers, chooses, writes and shows."""
 
 import workers  # noqa: F401  # before torch: see there
+from sweep.analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
 from sweep.api import FrameSweep, quantize_model, sweep_frame
 from sweep.grid import make_grid, named_grid
 from sweep.reading import read_rd_table
 
-__all__ = ["FrameSweep", "make_grid", "named_grid", "quantize_model", "read_rd_table", "sweep_frame"]
+__all__ = [
+    "FrameSweep",
+    "choose_at",
+    "compare_jobs",
+    "cost_of_steps",
+    "make_grid",
+    "named_grid",
+    "pareto_front",
+    "quantize_model",
+    "read_frames",
+    "read_rd_table",
+    "sweep_frame",
+]
