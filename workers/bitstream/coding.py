@@ -17,7 +17,7 @@ from workers.errors import BitstreamError, InputError
 MAX_PIXELS = 1 << 25
 """Luma samples of the largest frame that is decoded unless more are asked for; 7680×4320 are less."""
 
-_MAX_PRODUCTS = 1 << 16  # for each luma sample, in any layer; hop has 720 in all
+_PRODUCTS_A_PIXEL = 4096  # that may be asked for in the largest frame; hop needs about 1,300
 
 
 class EncodedFrame(NamedTuple):
@@ -75,18 +75,22 @@ def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixe
     height, width = networks.param.img_size
     if height * width > max_pixels:
         raise BitstreamError(f"frames of at most {max_pixels} luma samples are accepted; found {height}×{width}")
-    _check_work(networks.param)
+    _check_work(networks.param, max_pixels)
     samples = reconstruct(decode_latents(latents, networks), networks, device)
     if _crc(samples, networks.param) != samples_crc:
         raise BitstreamError("altered: what it decodes to is not what was encoded")
     return _frame(samples, networks.param)
 
 
-def _check_work(param: FrameEncoderParameter) -> None:
+def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
+    height, width = param.img_size
     shapes = param.tensor_shapes()
-    products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith("synthesis."))
-    if products > _MAX_PRODUCTS:
-        raise BitstreamError(f"a synthesis has at most {_MAX_PRODUCTS} parameters; found {products}")
+    products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(("arm.", "synthesis.")))
+    if products * height * width > _PRODUCTS_A_PIXEL * max_pixels:
+        raise BitstreamError(
+            f"a frame of {height}×{width} has at most {_PRODUCTS_A_PIXEL * max_pixels // (height * width)} "
+            f"parameters in arm and synthesis; found {products}"
+        )
 
 
 def _crc(samples: Samples, param: FrameEncoderParameter) -> int:

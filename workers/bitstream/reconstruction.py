@@ -79,13 +79,12 @@ class _Upsampling:
         *larger, z = (part.view(1, *size) for part, size in zip(parts, sizes, strict=True))
         for up, odd, target in zip(self._up, self._filter, reversed(larger), strict=True):
             height, width = target.shape[-2:]
-            for axis in (-1, -2):
-                z = _double(z, axis, *up)
-            f = target
-            for axis in (-1, -2):
-                f = _filter(f, axis, *odd)
-            f = f.add_(target).clamp_(-MAX_ACTIVATION, MAX_ACTIVATION)
-            z = torch.cat([f, z[:, :height, :width]])
+            smaller, z = z, target.new_empty(len(z) + 1, height, width)
+            f = _filter(_filter(target, -1, *odd), -2, *odd)
+            z[:1] = f.add_(target).clamp_(-MAX_ACTIVATION, MAX_ACTIVATION)
+            for channel in range(len(smaller)):  # one at a time: what is in between takes no room worth mentioning
+                u = _double(_double(smaller[channel : channel + 1], -1, *up), -2, *up)
+                z[channel + 1] = u[0, :height, :width]
         return z
 
 

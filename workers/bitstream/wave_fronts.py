@@ -1,12 +1,15 @@
 """The order in which latents are coded: all whose contexts are known at a time, over all grids, are one wave."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from workers.bitstream.networks import Integers
 from workers.codec.latent import PAD, context_offsets
+
+Indices = npt.NDArray[np.signedinteger[Any]]
 
 
 class WaveFronts(NamedTuple):
@@ -60,15 +63,16 @@ class ContextIndex:
             stride = width + 2 * PAD
             rows, columns = np.arange(PAD, PAD + height), np.arange(PAD, PAD + width)
             positions.append((self.size + rows[:, None] * stride + columns).reshape(-1))
-            strides.append(np.full(height * width, stride))
+            strides.append(np.full(height * width, stride, np.int32))
             self.size += (height + PAD) * stride
-        self.latents = np.concatenate(positions)
-        self._strides = np.concatenate(strides)
+        dtype = np.int32 if self.size < 1 << 31 else np.int64
+        self.latents: Indices = np.concatenate(positions).astype(dtype)
+        self._strides: Indices = np.concatenate(strides).astype(dtype)
 
-    def neighbours(self, latents: Integers) -> Integers:
+    def neighbours(self, latents: Integers) -> Indices:
         """``[n, C]``, where the neighbours of some latents are, of indices ``[n]``."""
-        dy, dx = self._offsets.T
-        found: Integers = self._strides[latents, None] * dy
+        dy, dx = self._offsets.T.astype(self.latents.dtype)
+        found: Indices = self._strides[latents, None] * dy
         found += dx
         found += self.latents[latents, None]
         return found
