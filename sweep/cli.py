@@ -158,7 +158,7 @@ def decode(
             height, width = decode_file(file, output, max_pixels)
         except QsweepError as error:
             raise _stop(error, WRONG) from None
-    typer.echo(f"{describe(output)}: {height}×{width}")
+    typer.echo(f"{describe(output)}: {width}×{height}")
 
 
 @app.command()

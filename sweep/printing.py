@@ -55,13 +55,14 @@ def show_evaluation(evaluation: Evaluation) -> None:
     console.print(table)
     if len(own) > _SHOWN_FRAMES:
         console.print(f"and {len(own) - _SHOWN_FRAMES} more")
-    for anchor, rows in evaluation.bd_rates.groupby("anchor", sort=False):
-        defined = rows.bd_rate.dropna()
-        if len(defined):
-            text = f"{defined.mean():+.1%}, the mean of {len(defined)} of {len(rows)} pictures"
-        else:
-            text = "not defined: no picture with two lmbda or more whose PSNRs overlap"
-        console.print(f"BD-rate against {anchor}: {text}")
+    if evaluation.bd_rates.bd_rate.isna().all():
+        console.print("no BD-rates: they need two lmbda of a picture or more", soft_wrap=True)
+    else:
+        for anchor, rows in evaluation.bd_rates.groupby("anchor", sort=False):
+            defined = rows.bd_rate.dropna()
+            console.print(
+                f"BD-rate against {anchor}: {defined.mean():+.1%}, the mean of {len(defined)} of {len(rows)} pictures"
+            )
     for failure in evaluation.failures:
         console.print(failure, markup=False, soft_wrap=True)
     for file in evaluation.files:

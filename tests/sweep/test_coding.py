@@ -37,7 +37,7 @@ def test_a_picture_becomes_a_file_and_a_picture_again(file: Path, tmp_path: Path
     content = file.read_bytes()
     assert 1000 < len(content) < 1300
     result = qsweep("decode", file, "-o", tmp_path / "a.png")
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/a.png: 64×96\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/a.png: 96×64\n")
     decoded = read_frame(tmp_path / "a.png")
     assert (decoded.data.tensors[0] == decode_frame(content).data.tensors[0]).all()
     mse = mean_squared_error(decoded.data, read_frame(CASE / "frame.png").data).item()

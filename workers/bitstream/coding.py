@@ -74,7 +74,7 @@ def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixe
     networks, latents, samples_crc = unpack(content)
     height, width = networks.param.img_size
     if height * width > max_pixels:
-        raise BitstreamError(f"frames of at most {max_pixels} luma samples are accepted; found {height}×{width}")
+        raise BitstreamError(f"frames of at most {max_pixels} luma samples are accepted; found {width}×{height}")
     _check_work(networks.param, max_pixels)
     samples = reconstruct(decode_latents(latents, networks), networks, device)
     if _crc(samples, networks.param) != samples_crc:
@@ -88,7 +88,7 @@ def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
     products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(("arm.", "synthesis.")))
     if products * height * width > _PRODUCTS_A_PIXEL * max_pixels:
         raise BitstreamError(
-            f"a frame of {height}×{width} has at most {_PRODUCTS_A_PIXEL * max_pixels // (height * width)} "
+            f"a frame of {width}×{height} has at most {_PRODUCTS_A_PIXEL * max_pixels // (height * width)} "
             f"parameters in arm and synthesis; found {products}"
         )
 
