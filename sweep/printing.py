@@ -60,9 +60,8 @@ def show_evaluation(evaluation: Evaluation) -> None:
     else:
         for anchor, rows in evaluation.bd_rates.groupby("anchor", sort=False):
             defined = rows.bd_rate.dropna()
-            console.print(
-                f"BD-rate against {anchor}: {defined.mean():+.1%}, the mean of {len(defined)} of {len(rows)} pictures"
-            )
+            of = f"the mean of {len(defined)} of {len(rows)} pictures"
+            console.print(f"BD-rate against {anchor}: {defined.mean():+.1%}, {of}")
     for failure in evaluation.failures:
         console.print(failure, markup=False, soft_wrap=True)
     for file in evaluation.files:
