@@ -1,18 +1,24 @@
 """Files that are truncated, altered or made to do harm: a clear error in bounded time, never a wrong picture."""
 
+import itertools
 import random
 import struct
 import time
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
-from tests.making import make_frame_encoder
+from tests.making import make_frame_encoder, make_param
 from tests.workers.bitstream.encoding import STEPS, quantized
-from workers.bitstream import decode_frame, encode_frame
-from workers.codec import Frame
+from workers.bitstream import coding, decode_frame, encode_frame
+from workers.bitstream.container import Bitstream, pack
+from workers.bitstream.latent_coder import MAX_LATENT, encode_latents
+from workers.bitstream.networks import Quantization, QuantizedNetworks, tensors
+from workers.bitstream.reconstruction import reconstruct
+from workers.codec import KINDS, MODULES, Frame
 from workers.errors import BitstreamError, InputError
 from workers.quantize import QStepPair
 
@@ -172,3 +178,43 @@ def test_latents_beyond_any_use_are_refused(value: float) -> None:
         frame_encoder.latent_grids[1][0, 0, 0, 0] = value
     with pytest.raises(InputError, match="a latent in a bitstream is at most 1048575"):
         encode_frame(frame_encoder)
+
+
+# --- what a header allows, and no encoder would write
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_networks_and_latents_of_any_extreme_come_back(seed: int) -> None:
+    """Steps of 2^−128 to 2^127, all parameters at their limits, latents of a million: no warning, no infinity."""
+    rng = random.Random(seed)
+    layers = ("4-1-linear-relu,3-3-linear-none", "3-31-linear-none", "3-1-linear-none,3-3-residual-relu")
+    param = make_param(
+        rng.choice(layers),
+        img_size=(rng.randint(1, 12), rng.randint(1, 14)),
+        dim_arm=rng.choice([8, 16, 24, 32]),
+        n_hidden_layers_arm=rng.choice([0, 1, 16]),
+        n_grids=rng.choice([1, 3, 16]),
+        ups_k_size=rng.choice([4, 8, 30]),
+        ups_preconcat_k_size=rng.choice([1, 7, 31]),
+        frame_data_type=rng.choice(["rgb", "yuv420"]),
+        bitdepth=rng.choice([8, 10]),
+    )
+    numbers = np.random.default_rng(seed)
+    limit = rng.choice([0, 1, 65535])
+    quantization, integers = {}, {}
+    for module, kind in itertools.product(MODULES, KINDS):
+        exponent = rng.choice([-128, -60, -24, -12, 0, 5, 40, 127])
+        quantization[module, kind] = Quantization(exponent, rng.randint(0, 31))
+        for name, shape in tensors(param, module, kind):
+            integers[name] = numbers.integers(-limit, limit + 1, shape)
+    networks = QuantizedNetworks(param, quantization, integers)
+    reach = rng.choice([1, 100, MAX_LATENT])
+    latents = numbers.integers(-reach, reach + 1, sum(height * width for height, width in param.grid_sizes))
+
+    samples = reconstruct(latents, networks)
+    content, _ = pack(Bitstream(networks, encode_latents(latents, networks), coding._crc(samples, param)))
+    decoded = decode_frame(content)
+    maximum = 2**param.bitdepth - 1
+    planes = [plane.reshape(-1, *plane.shape[-2:]) for plane in samples]
+    for ours, theirs in zip(decoded.data.tensors, planes, strict=True):
+        assert torch.equal(torch.round(ours[0] * maximum).to(torch.int32), theirs)
