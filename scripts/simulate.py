@@ -35,6 +35,7 @@ from sweep.progress import Lines
 from sweep.results import Results
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts
+from workers.replica import QuantizedAnswer
 from workers.source import FrameInfo, FrameSource
 
 RAY_SECONDS = 0.5e-3
@@ -78,7 +79,7 @@ class SimulatedPool:
             n_pairs, answer = 25, FrameInfo(512, 512, 1e-3, "rgb", 8)
         else:
             assert isinstance(call.work, Quantize)
-            n_pairs, answer = 5, b"quantized"
+            n_pairs, answer = 5, QuantizedAnswer(b"quantized", (1000.0, 200.0))
         seconds = n_pairs * self._pair_seconds * self._chance.uniform(0.7, 1.3)
         heapq.heappush(self._under_way, (self.now + seconds, call.id, seconds, answer))
 

@@ -27,7 +27,7 @@ from sweep.messages import (
 )
 from workers.errors import InfeasibleModuleError, ReplicaError
 from workers.quantize import QStepPair, Settled
-from workers.replica import EncodedAnswer
+from workers.replica import EncodedAnswer, QuantizedAnswer
 from workers.source import FrameInfo
 
 
@@ -120,11 +120,11 @@ class Course:
             if not self.calls and not self._pairs:
                 return self._settle(decided=work.plain)
         elif isinstance(work, Quantize):
-            assert isinstance(event.answer, bytes)
-            return self._end("done", checkpoint=event.answer)
+            assert isinstance(event.answer, QuantizedAnswer)
+            return self._end("done", quantized=event.answer)
         elif isinstance(work, Encode):
             assert isinstance(event.answer, EncodedAnswer)
-            return self._end("done", checkpoint=event.answer.checkpoint, encoded=event.answer)
+            return self._end("done", quantized=event.answer.quantized, encoded=event.answer)
         elif isinstance(work, Open):
             assert isinstance(event.answer, FrameInfo)
             self._info = event.answer
@@ -195,12 +195,12 @@ class Course:
         status: Literal["done", "failed"],
         *,
         error: Exception | None = None,
-        checkpoint: bytes | None = None,
+        quantized: QuantizedAnswer | None = None,
         encoded: EncodedAnswer | None = None,
     ) -> FrameEnded:
         rows = self._in_grid_order()
         return FrameEnded(
-            self.id, status, error, self._info, rows, self._choices, checkpoint, self._seconds, encoded
+            self.id, status, error, self._info, rows, self._choices, quantized, self._seconds, encoded
         )
 
     def _in_grid_order(self) -> tuple[MeasuredRow, ...]:

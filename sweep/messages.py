@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from workers.measure import RDRow
 from workers.quantize import QStepPair, Settled
-from workers.replica import EncodedAnswer
+from workers.replica import EncodedAnswer, QuantizedAnswer
 from workers.source import FrameInfo
 
 ReplicaId = str
@@ -48,7 +48,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Quantize:
-    """Quantize the networks for good; the answer is the checkpoint, ``bytes``."""
+    """Quantize the networks for good; the answer is a :class:`~workers.replica.QuantizedAnswer`."""
 
     choices: tuple[tuple[str, Settled], ...]
 
@@ -171,7 +171,7 @@ class FrameEnded(NamedTuple):
         info: size and format; ``None`` if it was never opened.
         rows: everything that was measured, in grid order.
         choices: modules that were settled.
-        checkpoint: the quantized frame encoder, if it is done.
+        quantized: the frame encoder with its networks quantized, if it is done.
         seconds: time that replicas spent on it.
         encoded: its bitstream, if it is done and there is to be one.
     """
@@ -182,7 +182,7 @@ class FrameEnded(NamedTuple):
     info: FrameInfo | None
     rows: tuple[MeasuredRow, ...]
     choices: dict[str, Settled]
-    checkpoint: bytes | None
+    quantized: QuantizedAnswer | None
     seconds: float
     encoded: EncodedAnswer | None = None
 

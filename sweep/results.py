@@ -35,7 +35,7 @@ from workers.files import describe
 _log = logging.getLogger(__name__)
 
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
-FITTED_FOLDER, BITSTREAM_FOLDER = "fitted", "bitstreams"
+FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bitstreams"
 
 SUMMARY_SECONDS = 60.0
 """The tables that sum a job up are written this often; if writing takes long, less often."""
@@ -185,8 +185,8 @@ class Results:
         if encoder is None and self.is_fitted(ended.frame):
             encoder = self.storage.describe(self.fitted_path(ended.frame))
         record = frame_record(ended, describe(item.frame), encoder)
-        if ended.checkpoint is not None:
-            self.storage.write(f"quantized/{ended.frame}.safetensors", ended.checkpoint)
+        if ended.quantized is not None:
+            self.storage.write(f"{QUANTIZED_FOLDER}/{ended.frame}.safetensors", ended.quantized.checkpoint)
         if ended.encoded is not None:
             self.storage.write(f"{BITSTREAM_FOLDER}/{ended.frame}.qsw", ended.encoded.bitstream)
         if ended.status == "done" and ended.frame in self._failed:

@@ -94,6 +94,7 @@ FRAMES = pa.schema(
         ("psnr_db", pa.float64()),
         ("rate_latent_bpp", pa.float64()),
         ("rate_nn_bpp", pa.float64()),
+        ("rate_grid_bit", pa.list_(pa.float64())),
         ("file_bytes", pa.int64()),
         ("file_bpp", pa.float64()),
         ("file_latent_bytes", pa.int64()),
@@ -155,6 +156,7 @@ def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
     key = (last_module, ended.choices[last_module].q_step)
     measured = next(row for row, _ in ended.rows if (row.module, row.q_step) == key).measured
     assert measured is not None
+    assert ended.quantized is not None
     pixels = info.width * info.height
     cost: dict[str, Any] = {
         "loss": measured.loss,
@@ -162,14 +164,15 @@ def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
         "psnr_db": measured.psnr_db,
         "rate_latent_bpp": measured.rate_latent_bit / pixels,
         "rate_nn_bpp": measured.rate_nn_bit / pixels,
+        "rate_grid_bit": list(ended.quantized.rate_grid_bit),
     }
     if (encoded := ended.encoded) is not None:
-        rate_bpp = (encoded.rate_latent_bit + measured.rate_nn_bit) / pixels
+        rate_latent_bpp = sum(ended.quantized.rate_grid_bit) / pixels
         cost |= {
-            "loss": encoded.mse + info.lmbda * rate_bpp,
+            "loss": encoded.mse + info.lmbda * (rate_latent_bpp + cost["rate_nn_bpp"]),
             "mse": encoded.mse,
             "psnr_db": psnr_db(encoded.mse),
-            "rate_latent_bpp": encoded.rate_latent_bit / pixels,
+            "rate_latent_bpp": rate_latent_bpp,
             "file_bytes": encoded.sizes.total,
             "file_bpp": 8 * encoded.sizes.total / pixels,
             "file_latent_bytes": encoded.sizes.latents,

@@ -15,7 +15,7 @@ import torch
 from workers.bitstream import SectionBytes, decode_frame, encode_frame
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
 from workers.codec.loss import mean_squared_error
-from workers.fit import FitProgress, Phase, Recipe, fit, retune, validate
+from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions, Measurer, RDRow
 from workers.quantize import Choices, QStepPair, apply_choices
 from workers.reference import measure_plain
@@ -25,22 +25,32 @@ CACHED_FRAMES = 2
 """Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
 
 
+class QuantizedAnswer(NamedTuple):
+    """A frame encoder with its networks quantized.
+
+    Attributes:
+        checkpoint: of it.
+        rate_grid_bit: what the arm estimates for the latents of each grid, the finest one first.
+    """
+
+    checkpoint: bytes
+    rate_grid_bit: tuple[float, ...]
+
+
 class EncodedAnswer(NamedTuple):
     """A frame as the file it became, and what that cost.
 
     Attributes:
-        checkpoint: the frame encoder that is in the file, networks quantized.
+        quantized: the frame encoder that is in the file.
         bitstream: the file.
         sizes: of its parts, in bytes.
         mse: of the frame that a decoder makes of it.
-        rate_latent_bit: what the arm estimates for the latents.
     """
 
-    checkpoint: bytes
+    quantized: QuantizedAnswer
     bitstream: bytes
     sizes: SectionBytes
     mse: float
-    rate_latent_bit: float
 
 
 @dataclass
@@ -132,12 +142,13 @@ class Replica:
         apply_choices(frame_encoder, choices)
         return list(measure_plain(frame_encoder, loaded.frame, loaded.lmbda, choices, module, pairs))
 
-    def quantize(self, source: FrameSource, choices: Choices) -> bytes:
-        """Checkpoint of the frame encoder with the settled modules quantized."""
+    def quantize(self, source: FrameSource, choices: Choices) -> QuantizedAnswer:
+        """The frame encoder with the settled modules quantized."""
         loaded = self._load(source)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
-        return dump_frame_encoder(frame_encoder, loaded.lmbda)
+        checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
+        return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(choices))
 
     def encode(self, source: FrameSource, choices: Choices, phase: Phase) -> Iterator[FitProgress | EncodedAnswer]:
         """Quantize the networks, train the latents on with them, and write the bitstream.
@@ -158,7 +169,9 @@ class Replica:
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
         yield from retune(frame_encoder, loaded.frame, loaded.lmbda, phase)
-        validation = validate(frame_encoder, loaded.frame, loaded.lmbda)
+        checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
+        with torch.inference_mode():
+            rates = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
         encoded = encode_frame(frame_encoder, self._device)
         # Nothing leaves this place that does not come back as it was.
         height, width = loaded.frame.img_size
@@ -166,11 +179,10 @@ class Replica:
         if not all(map(torch.equal, decoded.data.tensors, encoded.frame.data.tensors)):
             raise RuntimeError(f"frame {source.id}: its bitstream decodes to other samples than it was made of")
         yield EncodedAnswer(
-            dump_frame_encoder(frame_encoder, loaded.lmbda),
+            QuantizedAnswer(checkpoint, tuple(rates)),
             encoded.content,
             encoded.sizes,
             mean_squared_error(decoded.data, loaded.frame.data).item(),
-            validation.rate_latent_bit,
         )
 
     def _load(self, source: FrameSource) -> _Loaded:

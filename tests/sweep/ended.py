@@ -12,7 +12,7 @@ from workers.bitstream import SectionBytes
 from workers.errors import FrameFileError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair
-from workers.replica import EncodedAnswer
+from workers.replica import EncodedAnswer, QuantizedAnswer
 from workers.source import FrameInfo
 
 STEPS: dict[str, dict[str, list[float]]] = {
@@ -41,7 +41,8 @@ def done(frame: str) -> FrameEnded:
     choices = {}
     for module in GRID:
         choices[module] = min((row for row, _ in rows if row.module == module), key=lambda row: row.loss).settle()
-    return FrameEnded(frame, "done", None, INFO, rows, choices, f"quantized {frame}".encode(), seconds=4.5)
+    quantized = QuantizedAnswer(f"quantized {frame}".encode(), (900.5, 106.0))
+    return FrameEnded(frame, "done", None, INFO, rows, choices, quantized, seconds=4.5)
 
 
 def swept(frame: str) -> FrameSwept:
@@ -51,7 +52,10 @@ def swept(frame: str) -> FrameSwept:
 
 
 ENCODED = EncodedAnswer(
-    b"quantized", b"bitstream", SectionBytes(header=10, networks=20, latents=30), mse=0.01, rate_latent_bit=200.0
+    QuantizedAnswer(b"quantized", (150.0, 50.0)),
+    b"bitstream",
+    SectionBytes(header=10, networks=20, latents=30),
+    mse=0.01,
 )
 
 
@@ -65,7 +69,7 @@ def failed_after_arm(frame: str) -> FrameEnded:
     whole = done(frame)
     rows, choices = whole.rows[:4], {"arm": whole.choices["arm"]}
     return whole._replace(
-        status="failed", error=RuntimeError("no more"), rows=rows, choices=choices, checkpoint=None
+        status="failed", error=RuntimeError("no more"), rows=rows, choices=choices, quantized=None
     )
 
 

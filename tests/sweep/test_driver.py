@@ -146,10 +146,12 @@ def test_a_frame_goes_from_its_files_to_its_quantized_encoder(smallest_case: Cas
     for pair, loss in of_arm.items():
         assert loss == pytest.approx(expected["arm", pair.weight, pair.bias], rel=1e-5)
     assert frame.choices["arm"].q_step == min(of_arm, key=lambda pair: of_arm[pair])
-    assert frame.checkpoint is not None
-    quantized, manager = parse_frame_encoder(frame.checkpoint, "")
+    assert frame.quantized is not None
+    quantized, manager = parse_frame_encoder(frame.quantized.checkpoint, "")
     assert quantized.nn_q_step == {module: choice.q_step._asdict() for module, choice in frame.choices.items()}
     assert manager.lmbda == smallest_case.manager.lmbda
+    last = next(row for row, _ in reversed(frame.rows) if row.q_step == frame.choices["upsampling"].q_step)
+    assert sum(frame.quantized.rate_grid_bit) == pytest.approx(last.measured.rate_latent_bit, rel=1e-6)
 
 
 def test_a_frame_without_an_encoder_is_fitted_and_then_measured() -> None:
@@ -266,7 +268,7 @@ def test_a_bad_frame_fails_alone_with_its_reason(tmp_path: Path, kind: str) -> N
     bad = witness.frames["bad"]
     with pytest.raises(error, match=reason):
         raise bad.error  # type: ignore[misc]
-    assert bad.checkpoint is None
+    assert bad.quantized is None
     assert witness.open == {}
     assert all(failure.final for failure in witness.failures)
 
@@ -288,7 +290,8 @@ def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reporte
     decoded = decode_frame(ended.encoded.bitstream)
     assert mean_squared_error(decoded.data, read_frame(FRAME).data).item() == ended.encoded.mse
     rate_nn_bit = sum(choice.rate_nn_bit for choice in ended.choices.values())
-    estimate = (ended.encoded.rate_latent_bit + rate_nn_bit) / 8
+    assert ended.quantized is not None
+    estimate = (sum(ended.quantized.rate_grid_bit) + rate_nn_bit) / 8
     assert abs(len(ended.encoded.bitstream) - estimate) < 100 + 0.005 * estimate
     assert witness.sweeps["a"].rows == ended.rows
 

@@ -157,7 +157,7 @@ def test_a_frame_that_was_swept_is_gone_on_with_from_there(tmp_path: Path) -> No
     assert again.read_swept("a") == whole, "a failure later on takes nothing away"
     assert len(read_rd_table(job.config.out)) == 4, "of what ended, not of both"
 
-    again.write_frame(done("a")._replace(encoded=ENCODED))
+    again.write_frame(done("a")._replace(quantized=ENCODED.quantized, encoded=ENCODED))
     assert [path.name for path in (out(job) / "rd_table" / "frame=a").iterdir()] == ["part-0.parquet"]
     assert (out(job) / "bitstreams" / "a.qsw").read_bytes() == ENCODED.bitstream
     (record,) = Results(job).frames().to_pylist()

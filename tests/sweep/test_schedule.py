@@ -34,7 +34,7 @@ from workers.bitstream import SectionBytes
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair, Settled
-from workers.replica import EncodedAnswer
+from workers.replica import EncodedAnswer, QuantizedAnswer
 from workers.source import FrameInfo
 
 GRID = make_grid(
@@ -79,10 +79,10 @@ def answer(call: Call) -> Event:
             return CallFailed(call.id, FrameFileError("empty"), final=True)
         return CallDone(call.id, FrameInfo(4, 4, 1e-3, "rgb", 8), 1.0)
     if isinstance(work, Quantize):
-        return CallDone(call.id, repr(work.choices).encode(), 1.0)
+        return CallDone(call.id, QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0)), 1.0)
     if isinstance(work, Encode):
-        checkpoint = repr(work.choices).encode()
-        return CallDone(call.id, EncodedAnswer(checkpoint, b"file", SectionBytes(1, 2, 3), 0.5, 40.0), 1.0)
+        quantized = QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0))
+        return CallDone(call.id, EncodedAnswer(quantized, b"file", SectionBytes(1, 2, 3), 0.5), 1.0)
     return CallDone(call.id, [row_of(call, work, pair) for pair in work.pairs], 1.0)
 
 
@@ -160,7 +160,7 @@ TASKS = [Task("plain"), Task("tie"), Task("fitted", needs_fit=True), Task("bad")
 def facts(ended: dict[str, FrameEnded]) -> dict[str, object]:
     """What must not depend on the order of events: everything but who measured a row, and for how long."""
     return {
-        name: (frame.status, str(frame.error), [row for row, _ in frame.rows], frame.choices, frame.checkpoint)
+        name: (frame.status, str(frame.error), [row for row, _ in frame.rows], frame.choices, frame.quantized)
         for name, frame in ended.items()
     }
 

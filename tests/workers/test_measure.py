@@ -191,6 +191,17 @@ def test_rows_do_not_depend_on_the_number_of_threads(
     assert_same(measure_all(measurer_of(sample[0], threads=n_threads), *sample), together)
 
 
+def test_the_bits_of_each_grid_are_those_of_the_plain_arithmetic(case: Case) -> None:
+    choices = {module: case.settled(module) for module in MODULES}
+    frame_encoder = deepcopy(case.frame_encoder)
+    apply_choices(frame_encoder, choices)
+    with torch.inference_mode(), plain_arithmetic():
+        expected = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
+    found = measurer_of(case).rate_of_grids(choices)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert sum(found) == pytest.approx(case.rows("arm")[lambda rows: rows.chosen].rate_latent_bit.item(), rel=1e-5)
+
+
 def test_the_frame_encoder_is_not_modified(smallest_case: Case) -> None:
     before = deepcopy(smallest_case.frame_encoder.state_dict())
 

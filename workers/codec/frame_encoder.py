@@ -100,12 +100,20 @@ class FrameEncoder(nn.Module):
         """
         if latents is None:
             latents = self.decoder_side_latents()
-        mu, scale = self.arm(contexts(latents, self.param.dim_arm))
-        rate = rate_bit(flatten(latents), mu, scale)
+        rate = self._rate(latents)
         image = self.synthesis(self.upsampling(latents))  # [1, 3, H, W]
         if not self.training:
             image = round_to_bitdepth(image, self.param.bitdepth)
         return FrameEncoderOutput(Planes.from_444(image, self.param.frame_data_type).clamp(), rate)
+
+    def rate_of_grids(self) -> tuple[Tensor, ...]:
+        """Bits of each latent of the evaluation, ``[H_i · W_i]`` for each grid."""
+        sizes = [height * width for height, width in self.param.grid_sizes]
+        return torch.split(self._rate(self.decoder_side_latents()), sizes)
+
+    def _rate(self, latents: list[Tensor]) -> Tensor:
+        mu, scale = self.arm(contexts(latents, self.param.dim_arm))
+        return rate_bit(flatten(latents), mu, scale)
 
 
 def round_to_bitdepth(image: Tensor, bitdepth: int) -> Tensor:

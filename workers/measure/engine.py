@@ -98,6 +98,16 @@ class Measurer:
             stages.cut_into_tiles(max(LEAST_TILE, stages.tile // 2))
             torch.cuda.empty_cache()
 
+    def rate_of_grids(self, choices: Choices) -> tuple[float, ...]:
+        """Bits of the latents of each grid, the finest one first, with the arm as it is settled."""
+        stages = self._stages
+        with torch.inference_mode(), in_precision(self._options.precision):
+            parts = stages.rate_parts(_step(choices, "arm"))
+        rates = [0.0] * stages.n_grids
+        for tile, part in zip(stages.arm_rate.tiles, parts, strict=True):
+            rates[tile.grid] += part
+        return tuple(rates)
+
     def _measure(
         self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None
     ) -> list[RDRow]:

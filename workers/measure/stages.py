@@ -38,6 +38,7 @@ class Stages:
         options: see there.
 
     Attributes:
+        n_grids: of the latents.
         threads: that evaluate the tiles.
         target: the original frame.
         arm_rate: bits of the latents.
@@ -53,6 +54,7 @@ class Stages:
     ) -> None:
         self._device = device
         self._param = frame_encoder.param
+        self.n_grids = frame_encoder.param.n_grids
         self._options = options
         self._full_precision = {module: frame_encoder.get_network_parameters(module) for module in MODULES}
         self._upsampling = frame_encoder.upsampling
