@@ -115,7 +115,8 @@ def run_on(
         n_replicas=lambda: pool.n_replicas,
     )
     with display(tally) as shown:
-        recorder = _Recorder(results, [shown, *others(tally)])
+        timeline = results.begin_timeline(lambda: pool.n_replicas)
+        recorder = _Recorder(results, [shown, timeline, *others(tally)])
         driver = Driver(
             pool,
             _sources(results, pool),

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +29,7 @@ from sweep.rows import (
 )
 from sweep.storage import Storage
 from sweep.table import CHOICES, FRAMES, chosen_rows, frame_record
+from sweep.timeline import REPLICAS_FILE, TIMELINE_FILE, Timeline, next_run, read_timeline
 from workers.errors import ResultsError
 from workers.files import describe
 
@@ -72,6 +73,8 @@ class Results:
         self._sum_up_finished()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
         self._taken_over = False
+        self._runs_before: tuple[pa.Table, ...] = ()
+        self._timeline: Timeline | None = None
 
     # --- whose folder it is
 
@@ -149,6 +152,12 @@ class Results:
 
     # --- what is written
 
+    def begin_timeline(self, n_replicas: Callable[[], int]) -> Timeline:
+        """Follow a run of the job, whose timeline is written with the tables over all frames."""
+        self._runs_before = read_timeline(self.storage)
+        self._timeline = Timeline(next_run(self._runs_before[0]), n_replicas)
+        return self._timeline
+
     def fitted_path(self, frame: str) -> str:
         """Where, below ``out``, the encoder that was fitted for a frame is."""
         return f"{FITTED_FOLDER}/{frame}.safetensors"
@@ -222,6 +231,10 @@ class Results:
             return
         write_table(self.storage, FRAMES_FILE, self._in_order(self._frames))
         write_table(self.storage, CHOICES_FILE, self._in_order(self._choices))
+        if self._timeline is not None:
+            tables = zip(self._runs_before, self._timeline.tables(), strict=True)
+            for path, parts in zip((TIMELINE_FILE, REPLICAS_FILE), tables, strict=True):
+                write_table(self.storage, path, pa.concat_tables(parts))
         self._summed_up = time.monotonic()
         self._summing_seconds = self._summed_up - start
 
