@@ -46,7 +46,7 @@ REPLICAS = pa.schema(
         ("lost", pa.int64()),
     ]
 )
-"""One row per replica of a run: seconds from its first call to its last answer, and those of them in which it was at
+"""One row per replica of a run: seconds from its first call to its last answer, and those of them when it was at
 a call; its calls, and those that came to nothing."""
 
 
