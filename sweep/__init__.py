@@ -4,13 +4,14 @@ import workers  # noqa: F401  # before torch: see there
 from sweep.analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
 from sweep.api import FrameSweep, quantize_model, sweep_frame
 from sweep.grid import make_grid, named_grid
-from sweep.reading import read_rd_table
+from sweep.reading import iter_rd_table, read_rd_table
 
 __all__ = [
     "FrameSweep",
     "choose_at",
     "compare_jobs",
     "cost_of_steps",
+    "iter_rd_table",
     "make_grid",
     "named_grid",
     "pareto_front",

@@ -32,7 +32,6 @@ QUICK = pytest.mark.usefixtures("_quick")
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes minutes takes seconds."""
     monkeypatch.setattr(claim, "RENEW_SECONDS", 0.1)
-    monkeypatch.setattr(claim, "EXPIRY_SECONDS", 1.0)
     monkeypatch.setattr(storage, "PATIENCE_SECONDS", 30.0)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from workers.bitstream.container import MAX_COUNT, Bitstream, SectionBytes, pack, unpack
 from workers.bitstream.latent_coder import MAX_LATENT, decode_latents, encode_latents
-from workers.bitstream.networks import QuantizedNetworks
+from workers.bitstream.networks import Integers, QuantizedNetworks
 from workers.bitstream.reconstruction import Samples, reconstruct
 from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.codec.latent import flatten
@@ -47,15 +47,34 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
     networks = QuantizedNetworks.of(frame_encoder)
     if (count := max(quantization.expgol_cnt for quantization in networks.quantization.values())) > MAX_COUNT:
         raise InputError(f"an exp-Golomb count in a bitstream is at most {MAX_COUNT}; found {count}")
-    with torch.inference_mode():
-        latents = flatten(frame_encoder.decoder_side_latents()).cpu()
-    if not (latents.abs() <= MAX_LATENT).all():  # so also for NaN
-        raise InputError(f"a latent in a bitstream is at most {MAX_LATENT}; found {latents.abs().max():g}")
-    integers = latents.to(torch.int64).numpy()
+    integers = _integers(frame_encoder)
     coded = encode_latents(integers, networks)
     samples = reconstruct(integers, networks, device)
     content, sizes = pack(Bitstream(networks, coded, _crc(samples, networks.param)))
     return EncodedFrame(content, sizes, _frame(samples, networks.param))
+
+
+def decoded_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu") -> Frame:
+    """The frame that a decoder makes of the bitstream of a frame encoder, without the bitstream.
+
+    Args:
+        frame_encoder: it is not changed.
+        device: where the frame is reconstructed.
+
+    Raises:
+        InputError: the networks have not been quantized, or with steps, or latents, that a bitstream cannot hold.
+    """
+    networks = QuantizedNetworks.of(frame_encoder)
+    return _frame(reconstruct(_integers(frame_encoder), networks, device), networks.param)
+
+
+def _integers(frame_encoder: FrameEncoder) -> Integers:
+    """Latents ``[N]``, grid by grid."""
+    with torch.inference_mode():
+        latents = flatten(frame_encoder.decoder_side_latents()).cpu()
+    if not (latents.abs() <= MAX_LATENT).all():  # so also for NaN
+        raise InputError(f"a latent in a bitstream is at most {MAX_LATENT}; found {latents.abs().max():g}")
+    return latents.to(torch.int64).numpy()
 
 
 def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixels: int = MAX_PIXELS) -> Frame:
