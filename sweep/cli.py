@@ -21,10 +21,11 @@ from sweep.fit_config import FitConfig, make_fit
 from sweep.job import run_job
 from sweep.printing import show_evaluation, show_outcome
 from sweep.progress import logging_to, show
-from sweep.report import write_report
+from sweep.report import FIGURES, FORMATS, plot, write_report
 from sweep.results import Results
 from sweep.status import read_status
 from workers.bitstream import MAX_PIXELS
+from workers.codec import MODULES
 from workers.errors import ClaimError, ClusterError, InfeasibleModuleError, QsweepError
 from workers.files import describe
 
@@ -164,10 +165,18 @@ def decode(
 @app.command()
 def report(
     out: ResultsArgument,
+    pictures: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Frames whose pictures are drawn; the first few by default, about fifteen seconds' work.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Write report.html anew from a job's results."""
+    """Write report.html anew from a job's results, also while it is running."""
     try:
-        typer.echo(write_report(out))
+        typer.echo(write_report(out, pictures=pictures))
     except QsweepError as error:
         raise _stop(error, WRONG) from None
 
@@ -179,6 +188,34 @@ def status(
     """Tell how far a job is, from its results alone, on any machine."""
     try:
         typer.echo(read_status(out))
+    except QsweepError as error:
+        raise _stop(error, WRONG) from None
+
+
+@app.command("plot")
+def plot_(
+    out: ResultsArgument,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help=f"{', '.join(FORMATS)}.", show_default=False),
+    ],
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(FIGURES)}; loss where a module is named, bits where only a frame is.",
+            show_default=False,
+        ),
+    ] = None,
+    frame: Annotated[str | None, typer.Option(metavar="ID", help="A frame of the job.", show_default=False)] = None,
+    module: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"{', '.join(MODULES)}.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw a figure of the report into a file, for articles and slides."""
+    default = "steps" if frame is None else "bits" if module is None else "loss"
+    try:
+        typer.echo(plot(out, figure or default, output, frame, module))
     except QsweepError as error:
         raise _stop(error, WRONG) from None
 

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from sweep.curves import draw_curves
 from sweep.parquet import read_table, write_table
+from sweep.report.data import compared
+from sweep.report.figures import comparison
+from sweep.report.plot import render
 from sweep.results import BITSTREAM_FOLDER, FRAMES_FILE
 from sweep.storage import Storage
 from workers.codec import Frame, read_frame
@@ -86,7 +88,7 @@ def evaluate(out: str) -> Evaluation:
     storage.be_patient()
     for name, frame, schema in ((POINTS_FILE, points, POINTS), (BD_RATES_FILE, bd_rates, BD_RATES)):
         write_table(storage, name, pa.Table.from_pandas(frame, schema, preserve_index=False))
-    storage.write(CURVES_FILE, draw_curves(points))
+    storage.write(CURVES_FILE, render(comparison() | {"datasets": {"points": compared(points)}}, ".png"))
     files = [storage.describe(name) for name in (POINTS_FILE, BD_RATES_FILE, CURVES_FILE)]
     return Evaluation(points, bd_rates, failures, files)
 

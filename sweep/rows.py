@@ -24,7 +24,7 @@ def rd_path(frame: str, status: str = "done") -> str:
 
     What became of a frame, and whether it is to be tried again, can be told from the names of its files.
     """
-    return f"{RD_FOLDER}/frame={_escape(frame)}/{_FILES[status]}"
+    return f"{RD_FOLDER}/frame={escape(frame)}/{_FILES[status]}"
 
 
 def current(paths: Iterable[str]) -> dict[str, str]:
@@ -42,7 +42,7 @@ def current(paths: Iterable[str]) -> dict[str, str]:
     return {f"{folder}/{name}": statuses[name] for folder, name in found.items()}
 
 
-def _escape(value: str) -> str:
+def escape(value: str) -> str:
     """Percent-encode what a Hive partition folder cannot hold as it is."""
     return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pyarrow.compute as pc
 
-from sweep.claim import EXPIRY_SECONDS, read_owner
+from sweep.claim import EXPIRY_SECONDS, Owner, read_owner
 from sweep.ownership import JOB_FILE, MANIFEST_FILE
 from sweep.parquet import read_table
 from sweep.results import FITTED_FOLDER, FRAMES_FILE
@@ -47,7 +47,7 @@ def read_status(out: str) -> str:
     left = n_frames - n_done - n_failed
     owner = read_owner(storage)
     ago = 0.0 if owner is None else time.time() - owner.renewed
-    if owner is not None and not owner.is_dead() and ago < EXPIRY_SECONDS:
+    if owner is not None and _is_alive(owner):
         running = f"running: {owner}"
         recent = ended[-_RECENT_FRAMES:]
         if left and len(recent) > 1 and recent[-1] > recent[0]:
@@ -58,6 +58,16 @@ def read_status(out: str) -> str:
         last = "" if owner is None else f" ({owner}: no sign of life for {timedelta(seconds=round(ago))})"
         lines.append(f"not running{last}; the same command goes on with what is left")
     return "\n".join([*lines, *_failures(storage)])
+
+
+def is_running(storage: Storage) -> bool:
+    """Whether a driver is at work on a job, by its last sign of life."""
+    owner = read_owner(storage)
+    return owner is not None and _is_alive(owner)
+
+
+def _is_alive(owner: Owner) -> bool:
+    return not owner.is_dead() and time.time() - owner.renewed < EXPIRY_SECONDS
 
 
 def _failures(storage: Storage) -> list[str]:

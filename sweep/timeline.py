@@ -33,8 +33,9 @@ TIMELINE = pa.schema(
         *((f"{stage}_seconds", pa.float64()) for stage in STAGES),
     ]
 )
-"""One row per span of a run: when it began and how long it is, and seconds of all replicas together in it: those
-that they were there, and those that they were at each stage. A job that went on has several runs."""
+"""One row per span of a run: when it began and how long it is (the last one may be shorter), and seconds of all
+replicas together in it: those that they were there, and those that they were at each stage. A job that went on has
+several runs."""
 
 REPLICAS = pa.schema(
     [
@@ -115,7 +116,11 @@ class Timeline(Observers):
             spans.add(stage_of(call), begin, now)
             replicas[call.replica].add(begin, now)
         of_spans = [
-            {"run": self._run, "time": self._began + timedelta(seconds=begin), "seconds": spans.seconds}
+            {
+                "run": self._run,
+                "time": self._began + timedelta(seconds=begin),
+                "seconds": min(spans.seconds, now - spans.begin - begin),
+            }
             | {f"{name}_seconds": seconds.get(name, 0.0) for name in ("available", *STAGES)}
             for begin, seconds in spans
         ]

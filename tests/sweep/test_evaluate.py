@@ -134,13 +134,13 @@ def test_a_job_without_bitstreams_is_status_2(tmp_path: Path) -> None:
 def test_without_the_extra_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = make_results(tmp_path, [{"frame": str(PICTURE)}], {"frame": golden("astronaut_64x96_lop")})
 
-    def missing(_: object) -> bytes:
-        raise ModuleNotFoundError(name="matplotlib")
+    def missing(*_: object) -> float:
+        raise ModuleNotFoundError(name="bjontegaard")
 
-    monkeypatch.setattr(evaluate_module, "draw_curves", missing)
+    monkeypatch.setattr(evaluate_module, "bd_rate", missing)
     result = qsweep("eval", out)
     assert result.exit_code == 2
-    assert "matplotlib is missing: install qsweep with its extra eval" in result.stderr
+    assert "bjontegaard is missing: install qsweep with its extra eval" in result.stderr
 
 
 # --- BD-rates

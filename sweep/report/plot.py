@@ -1,0 +1,120 @@
+"""Figures as files, for articles and slides: the same that the report shows."""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import vl_convert
+
+from sweep.analysis import read_frames
+from sweep.parquet import read_table
+from sweep.reading import read_rd_table
+from sweep.report import data
+from sweep.report.details import pixels_of
+from sweep.report.figures import FRAME_FIGURES, JOB_FIGURES, MODULE_FIGURES, VEGA_LITE, Spec
+from sweep.results import CHOICES_FILE
+from sweep.storage import Storage
+from sweep.timeline import read_timeline
+from workers.codec import MODULES
+from workers.errors import ConfigError, ResultsError
+from workers.files import describe
+
+FIGURES = (*MODULE_FIGURES, *FRAME_FIGURES, *JOB_FIGURES)
+
+FORMATS = (".svg", ".pdf", ".png")
+
+_WIDTH = 420  # pixels, where a figure says none itself
+_PNG_SCALE = 3.0
+
+_LOOKS = {
+    "background": "white",
+    "config": {
+        "view": {"stroke": None},
+        "axis": {"titleFontWeight": "normal"},
+        "legend": {"titleFontWeight": "normal"},
+    },
+}
+
+
+def plot(out: str, figure: str, output: str, frame: str | None = None, module: str | None = None) -> str:
+    """Draw a figure into a file.
+
+    Args:
+        out: folder or URI of a job's results.
+        figure: one of :data:`FIGURES`.
+        output: path or URI of the file, whose suffix is one of :data:`FORMATS`.
+        frame: id of the frame, for figures of a frame.
+        module: its module, for figures of a module.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        ConfigError: there is no such figure, module or format; or what the figure is of is not said, or too much.
+        ResultsError: there are no results, or nothing in them to be drawn; or the file cannot be written.
+    """
+    suffix = PurePath(output).suffix.lower()
+    for name, accepted, found in (("figure", FIGURES, figure), ("suffix", FORMATS, suffix)):
+        if found not in accepted:
+            raise ConfigError(f"{name}: accepted: {', '.join(accepted)}; found {found!r}")
+    content = render(figure_of(out, figure, frame, module), suffix)
+    folder, _, name = output.rpartition("/")
+    Storage(folder or ("/" if output.startswith("/") else ".")).write(name, content)
+    return describe(output)
+
+
+def render(spec: Spec, suffix: str) -> bytes:
+    """A specification with its data as a file of some format."""
+    text = json.dumps({"width": _WIDTH} | spec | _LOOKS if "spec" not in spec else spec | _LOOKS)
+    if suffix == ".svg":
+        return vl_convert.vegalite_to_svg(text, vl_version=VEGA_LITE).encode()
+    if suffix == ".pdf":
+        return bytes(vl_convert.vegalite_to_pdf(text, vl_version=VEGA_LITE))
+    return bytes(vl_convert.vegalite_to_png(text, vl_version=VEGA_LITE, scale=_PNG_SCALE))
+
+
+def figure_of(out: str, figure: str, frame: str | None = None, module: str | None = None) -> Spec:
+    """A figure's specification together with its data; see :func:`plot`."""
+    wanted = {"frame": figure not in JOB_FIGURES, "module": figure in MODULE_FIGURES}
+    for name, value in (("frame", frame), ("module", module)):
+        if wanted[name] != (value is not None):
+            raise ConfigError(
+                f"{name}: the figure {figure} is of {'one' if wanted[name] else 'none'}; found {value}"
+            )
+    if module is not None and module not in MODULES:
+        raise ConfigError(f"module: accepted: {', '.join(MODULES)}; found {module!r}")
+    spec = (MODULE_FIGURES | FRAME_FIGURES | JOB_FIGURES)[figure]()
+    dataset, records = _data(out, figure, frame, module)
+    if not records:
+        raise ResultsError(f"{describe(out)}: there is nothing to draw for the figure {figure}")
+    return spec | {"datasets": {dataset: records}}
+
+
+def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple[str, data.Records]:
+    storage = Storage(out)
+    if figure in ("stages", "utilisation"):
+        timeline = read_timeline(storage)[0].to_pandas()
+        return ("stages", data.stages(timeline)) if figure == "stages" else ("spans", data.spans(timeline))
+    if figure == "curves":
+        return "points", data.points(read_frames(out).reset_index())
+    choices = read_table(storage, CHOICES_FILE).to_pandas()
+    if figure in ("steps", "counts"):
+        return "chosen", data.chosen(choices)
+    assert frame is not None
+    record = _record(out, frame)
+    if figure == "bits":
+        if record["status"] != "done":
+            raise ResultsError(f"{storage.describe('')}: frame {frame} is not done: {record['error']}")
+        return "parts", data.parts(record, choices[choices.frame == frame].to_dict("records"))
+    assert module is not None
+    rows = read_rd_table(out, frames=[frame], modules=[module])
+    return "pairs", data.records(data.pairs(rows, pixels_of(record))[module]) if len(rows) else []
+
+
+def _record(out: str, frame: str) -> Mapping[Any, Any]:
+    frames = read_frames(out)
+    if frame not in frames.index:
+        raise ResultsError(f"{describe(out)}: there is no frame {frame!r} that has ended")
+    record: Mapping[Any, Any] = frames.loc[frame].to_dict()
+    return record
