@@ -48,9 +48,10 @@ def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
         1      25.0  2.0
     """
     ok = table[table.status == "ok"]
-    ok = ok.assign(rate_bit=ok.rate_latent_bit + ok.rate_nn_bit.astype("float64"))
+    ok = ok.assign(rate_bit=ok.rate_latent_bit + ok.rate_nn_bit.astype("float64"), mse=ok.mse.astype("float64"))
     ok = ok.sort_values([*_GROUP, "rate_bit", "mse"], kind="stable")
-    best_before = ok.groupby(_GROUP, observed=True).mse.transform(lambda mse: mse.cummin().shift())
+    so_far = ok.assign(mse=ok.groupby(_GROUP, observed=True).mse.cummin())
+    best_before = so_far.groupby(_GROUP, observed=True).mse.shift()
     return ok[~(ok.mse >= best_before)]  # there is nothing before the first one
 
 

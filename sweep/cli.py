@@ -169,7 +169,7 @@ def report(
         int | None,
         typer.Option(
             min=0,
-            help="Frames whose pictures are drawn; the first few by default, about fifteen seconds' work.",
+            help="Frames whose pictures are drawn; the first few by default, about ten seconds' work.",
             show_default=False,
         ),
     ] = None,

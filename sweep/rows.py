@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from workers.source import FrameInfo
 
 RD_FOLDER = "rd_table"
 _FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet", "swept": "swept-0.parquet"}
+_SEEKERS = 16  # files that are looked for at a time, behind a URI
 _RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
 
 
@@ -110,11 +112,13 @@ def rd_files(storage: Storage, frames: Sequence[str] | None) -> list[str]:
         if not files:
             raise ResultsError(f"{where}: there are no rows; is this the folder of a job?")
         return files
-    files, missing = list[str](), list[str]()
-    for frame in frames:
+
+    def find(frame: str) -> str | None:
         of_frame = (rd_path(frame, status) for status in _FILES)
-        path = next((path for path in of_frame if storage.is_file(path)), None)
-        (missing if path is None else files).append(path or frame)
-    if missing:
+        return next((path for path in of_frame if storage.is_file(path)), None)
+
+    with ThreadPoolExecutor(1 if storage.local else _SEEKERS) as seekers:
+        found = dict(zip(frames, seekers.map(find, frames), strict=True))
+    if missing := [frame for frame, path in found.items() if path is None]:
         raise ResultsError(f"{where}: there are no rows of frame {', '.join(missing)}")
-    return files
+    return [path for path in found.values() if path is not None]

@@ -35,53 +35,58 @@ _MARKS = {"overflow": OVERFLOW, "non_finite": NON_FINITE, "pruned": PRUNED}
 _PLURALS = {"weight": "weights", "bias": "biases"}
 
 
-def pairs(rows: pd.DataFrame, pixels: int) -> dict[str, Columns]:
-    """Pairs of a frame, module by module, in grid order.
+def pairs(rows: pd.DataFrame, pixels: Mapping[str, int]) -> dict[tuple[str, str], Columns]:
+    """Pairs of some frames, in grid order.
 
     Args:
-        rows: of :func:`~sweep.read_rd_table`, all of one frame, of some modules or all.
-        pixels: luma samples of the frame.
+        rows: of :func:`~sweep.read_rd_table`, of each (frame, module) all or none.
+        pixels: luma samples of each frame.
 
     Returns:
-        By module, a list per column: ``weight`` and ``bias`` are exponents of two; ``mark`` is what the cell is
-        marked with; ``front`` tells whether no pair has both less rate and less distortion; ``excess`` is the loss
-        above the best one, as a fraction; ``bound`` the least loss that a pruned pair can have. What was not
-        measured is ``None``.
+        By frame and module, a list per column: ``weight`` and ``bias`` are exponents of two; ``mark`` is what the
+        cell is marked with; ``front`` tells whether no pair has both less rate and less distortion; ``excess`` is
+        the loss above the best one, as a fraction; ``bound`` the least loss that a pruned pair can have. What was
+        not measured is ``None``.
     """
-    front = pareto_front(rows).index
-    return {
-        str(module): _columns(of_module, of_module.index.isin(front), pixels)
-        for module, of_module in rows.groupby("module", observed=True, sort=True)
-    }
-
-
-def _columns(rows: pd.DataFrame, front: "np.ndarray[Any, Any]", pixels: int) -> Columns:
-    ok, chosen = (rows.status == "ok").to_numpy(), rows.chosen.to_numpy()
+    rows = rows.reset_index(drop=True)
     floats = {
         name: rows[name].to_numpy(dtype="float64", na_value=np.nan)
         for name in ("loss", "psnr_db", "rate_latent_bit", "rate_nn_bit", "loss_lower_bound")
     }
     weight_bit, bias_bit = (rows[f"rate_{kind}_bit"].to_numpy(dtype="float64", na_value=np.nan) for kind in KINDS)
-    best = np.nanmin(floats["loss"]) if ok.any() else np.nan
-    marks = [_MARKS.get(status) for status in rows.status]
-    for index in np.flatnonzero(ok & ((rows.arithmetic == "plain").to_numpy() | chosen)):
-        marks[index] = CHOSEN if chosen[index] else NEAR_TIE
+    groups = rows.groupby(["frame", "module"], observed=True)
+    best = groups.loss.transform("min").to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(best > 0, floats["loss"] / best - 1, floats["loss"] * 0)
-    return {
+    n_pixels = rows.frame.astype(str).map(pixels).to_numpy()
+    columns: Columns = {
         "weight": _exponents(rows.q_step_weight),
         "bias": _exponents(rows.q_step_bias),
         "status": rows.status.tolist(),
-        "mark": marks,
-        "front": front.tolist(),
+        "mark": _marks(rows),
+        "front": rows.index.isin(pareto_front(rows).index).tolist(),
         "loss": _numbers(floats["loss"]),
         "bound": _numbers(floats["loss_lower_bound"]),
-        "excess": _numbers(excess.round(8)),
-        "bpp": _numbers(((floats["rate_latent_bit"] + floats["rate_nn_bit"]) / pixels).round(8)),
+        "excess": _numbers(excess.round(10)),
+        "bpp": _numbers(((floats["rate_latent_bit"] + floats["rate_nn_bit"]) / n_pixels).round(10)),
         # A perfect frame has an infinite PSNR, which no axis shows.
-        "psnr_db": _numbers(floats["psnr_db"].round(6)),
+        "psnr_db": _numbers(floats["psnr_db"].round(10)),
         "nn_bit": _numbers(weight_bit + bias_bit),
     }
+    positions: Mapping[Any, Any] = groups.indices
+    return {
+        key: {name: [column[k] for k in of_group] for name, column in columns.items()}
+        for key, of_group in positions.items()
+    }
+
+
+def _marks(rows: pd.DataFrame) -> list[str | None]:
+    """What each cell is marked with, if with anything."""
+    marks = [_MARKS.get(status) for status in rows.status]
+    chosen = rows.chosen.to_numpy()
+    for index in np.flatnonzero((rows.status == "ok") & ((rows.arithmetic == "plain") | chosen)):
+        marks[index] = CHOSEN if chosen[index] else NEAR_TIE
+    return marks
 
 
 def _exponents(steps: "pd.Series[float]") -> list[int]:
@@ -105,21 +110,34 @@ def exponent(step: float) -> int:
     return math.frexp(step)[1] - 1
 
 
-def warnings(rows: pd.DataFrame) -> list[str]:
-    """What a reader of a module's heat map should know.
+def winners(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """The pairs that were chosen.
 
     Args:
-        rows: all of one (frame, module).
+        rows: of :func:`~sweep.read_rd_table`, of each (frame, module) all or none.
+
+    Returns:
+        By frame and module: ``weight`` and ``bias``, exponents of two; their counts and bits, and the ``loss``; and
+        ``warnings``, what a reader of the heat map should know. Only those are there where nothing was chosen.
     """
-    chosen = rows[rows.chosen]
-    if chosen.empty:
-        return ["No pair of this module could be chosen: the marks of its cells tell why."]
-    found = []
-    for kind in KINDS:
-        steps = rows[f"q_step_{kind}"]
-        edge = _edge(chosen[f"q_step_{kind}"].item(), steps.min(), steps.max())
-        if edge:
-            found.append(f"The {kind} step that won is the {edge} of the grid: one beyond it may be better still.")
+    steps = [f"q_step_{kind}" for kind in KINDS]
+    groups = rows.groupby(["frame", "module"], observed=True)[steps]
+    finest, coarsest = groups.min().to_dict("index"), groups.max().to_dict("index")
+    found: dict[Any, dict[str, Any]] = {
+        key: {"warnings": ["No pair of this module could be chosen: the marks of its cells tell why."]}
+        for key in finest
+    }
+    for row in rows[rows.chosen].to_dict("records"):
+        key = (row["frame"], row["module"])
+        warnings = []
+        for kind, step in zip(KINDS, steps, strict=True):
+            edge = _edge(row[step], finest[key][step], coarsest[key][step])
+            if edge:
+                text = f"The {kind} step that won is the {edge} of the grid: one beyond it may be better still."
+                warnings.append(text)
+        names = ("expgol_cnt_weight", "rate_weight_bit", "expgol_cnt_bias", "rate_bias_bit", "loss")
+        exponents = {kind: exponent(row[step]) for kind, step in zip(KINDS, steps, strict=True)}
+        found[key] = {name: row[name] for name in names} | exponents | {"warnings": warnings}
     return found
 
 

@@ -1,7 +1,7 @@
 """What there is to see of one frame: its pairs, where its bits go, its pictures."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,7 +10,7 @@ from sweep.reading import read_rd_table
 from sweep.report import data
 from sweep.results import QUANTIZED_FOLDER
 from sweep.storage import Storage
-from workers.codec import Frame, parse_frame_encoder, read_frame
+from workers.codec import MODULES, Frame, parse_frame_encoder, read_frame
 from workers.errors import InputError, ResultsError
 from workers.pictures import draw_pictures
 
@@ -31,61 +31,58 @@ def was_opened(record: Mapping[str, Any]) -> bool:
 
 
 def frame_details(
-    storage: Storage, out: str, record: Mapping[str, Any], choices: data.Records, *, pictures: bool
-) -> Json:
-    """Everything that the page shows of a frame beside its record, ready for JSON.
+    storage: Storage,
+    out: str,
+    records: data.Records,
+    choices: Mapping[str, data.Records],
+    with_pictures: Container[str],
+) -> list[Json]:
+    """Everything that the page shows of some frames beside their records, ready for JSON.
 
     Args:
         storage: the results.
         out: the same.
-        record: of ``frames.parquet``.
-        choices: of ``choices.parquet``, all of this frame.
-        pictures: whether to draw them, which takes a while.
+        records: of ``frames.parquet``, of frames that were opened.
+        choices: of ``choices.parquet``, by frame.
+        with_pictures: frames whose pictures are drawn, which takes a while.
 
     Returns:
-        ``modules``, by name ``pairs`` and ``warnings``; ``choices``; ``parts``; ``pictures``; and ``notes`` on
+        For each frame ``modules``, by name ``pairs`` and ``winner``; ``parts``; ``pictures``; and ``notes`` on
         whatever cannot be shown, with the reason.
     """
-    details: Json = {"frame": record["frame"], "modules": {}, "choices": [], "parts": [], "notes": []}
-    if was_opened(record):
+    frames = [record["frame"] for record in records]
+    notes: dict[str, list[str]] = {frame: [] for frame in frames}
+    rows = _rows(out, frames, notes)
+    pairs, winners = data.pairs(rows, {r["frame"]: pixels_of(r) for r in records}), data.winners(rows)
+    found: list[Json] = []
+    for record in records:
+        frame = record["frame"]
+        details: Json = {"frame": frame, "modules": {}, "parts": [], "notes": notes[frame]}
+        for module in MODULES:
+            if (frame, module) in pairs:
+                details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
+        if record["status"] == "done":
+            details["parts"] = data.parts(record, choices[frame])
+            if frame in with_pictures:
+                details["pictures"] = _pictures(storage, record, notes[frame])
+            else:
+                notes[frame].append("Pictures are drawn of the first frames alone: see qsweep report --pictures.")
+        found.append(details)
+    return found
+
+
+def _rows(out: str, frames: list[str], notes: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Rows of some frames: of those that cannot be read, if there are any, there is a note instead."""
+    try:
+        return read_rd_table(out, frames=frames)
+    except ResultsError:
+        parts = [read_rd_table(out, frames=[])]
+    for frame in frames:
         try:
-            rows = read_rd_table(out, frames=[record["frame"]])
+            parts.append(read_rd_table(out, frames=[frame]))
         except ResultsError as error:
-            details["notes"].append(str(error))
-        else:
-            details["modules"] = _modules(rows, pixels_of(record))
-            details["choices"] = _choices(rows)
-    if record["status"] == "done":
-        details["parts"] = data.parts(record, choices)
-        if pictures:
-            details["pictures"] = _pictures(storage, record, details["notes"])
-        else:
-            details["notes"].append("Pictures are drawn of the first frames alone: see qsweep report --pictures.")
-    return details
-
-
-def _modules(rows: pd.DataFrame, pixels: int) -> Json:
-    pairs = data.pairs(rows, pixels)
-    return {
-        module: {"pairs": columns, "warnings": data.warnings(rows[rows.module == module])}
-        for module, columns in pairs.items()
-    }
-
-
-def _choices(rows: pd.DataFrame) -> data.Records:
-    columns = {
-        "module": "module",
-        "weight": "q_step_weight",
-        "bias": "q_step_bias",
-        **{name: name for name in ("expgol_cnt_weight", "rate_weight_bit", "expgol_cnt_bias", "rate_bias_bit")},
-        "loss": "loss",
-    }
-    chosen = rows[rows.chosen]
-    return [
-        {name: row[column] for name, column in columns.items()}
-        | {name: data.exponent(row[f"q_step_{name}"]) for name in ("weight", "bias")}
-        for row in chosen.sort_values("module").to_dict("records")
-    ]
+            notes[frame].append(str(error))
+    return pd.concat(parts).astype({"frame": "category", "module": "category"})
 
 
 def _pictures(storage: Storage, record: Mapping[str, Any], notes: list[str]) -> Json | None:

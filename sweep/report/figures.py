@@ -132,15 +132,24 @@ def rate_distortion() -> Spec:
             tooltip=_PAIR_TOOLTIP,
         )
     )
-    others = base.transform_filter("!datum.front").mark_point(size=18, color=_GREY, filled=True, opacity=0.6)
-    front = base.transform_filter("datum.front")
-    line = front.mark_line(color=_BLUE, interpolate="step-after", strokeWidth=1).encode(order="bpp:Q")
-    on_front = front.mark_point(size=45, color=_BLUE, shape="square", filled=True, opacity=1)
-    chosen = base.transform_filter(f"datum.mark === '{CHOSEN}'").mark_point(
-        size=160, color=_ORANGE, strokeWidth=2.5, opacity=1
+    # One layer of all points, not one of each kind: a layer without any has no extent.
+    points = base.mark_point(filled=True).encode(
+        color=alt.condition("datum.front", alt.value(_BLUE), alt.value(_GREY)),
+        shape=alt.condition("datum.front", alt.value("square"), alt.value("circle")),
+        size=alt.condition("datum.front", alt.value(45), alt.value(18)),
+        opacity=alt.condition("datum.front", alt.value(1), alt.value(0.6)),
+    )
+    line = (
+        base.transform_filter("datum.front")
+        .mark_line(color=_BLUE, interpolate="step-after", strokeWidth=1)
+        .encode(order="bpp:Q")
+    )
+    is_chosen = f"datum.mark === '{CHOSEN}'"
+    ring = base.mark_point(size=160, color=_ORANGE, strokeWidth=2.5).encode(
+        opacity=alt.condition(is_chosen, alt.value(1), alt.value(0))
     )
     return _spec(
-        others + line + on_front + chosen,
+        line + points + ring,
         "Rate against distortion of every pair of a module, its Pareto front as squares, the chosen pair ringed",
         height=240,
     )
@@ -153,7 +162,7 @@ def bits() -> Spec:
         y=alt.Y("part:N", title=None, sort=None, axis=alt.Axis(labelLimit=240)),
         tooltip=[
             alt.Tooltip("part:N"),
-            alt.Tooltip("bit:Q", title="bits", format=",.1f"),
+            alt.Tooltip("bit:Q", title="estimate [bit]", format=",.1f"),
             alt.Tooltip("share:Q", title="of all", format=".2%"),
         ],
     )

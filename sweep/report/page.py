@@ -3,9 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -41,14 +39,16 @@ DETAILED_FRAMES = 1000
 """Frames whose pairs can be looked at, failed ones first."""
 
 PICTURE_PIXELS = 1 << 24
-"""Luma samples of the frames whose pictures are drawn unless more are asked for: some fifteen seconds' work."""
+"""Luma samples of the frames whose pictures are drawn unless more are asked for: some ten seconds' work."""
+
+_LEAST_PIXELS = 1 << 18  # that a frame counts for, however small it is: its files are read all the same
 
 EMBEDDED_BYTES = 8 << 20
 """Of details that are in the page itself; those of the other frames are in files beside it, read when shown."""
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"  # what the page needs of the libraries
 
-_LISTED_REPLICAS = 100
+_LISTED_REPLICAS, _CONFIGURATION_LINES = 100, 1000
 _AT_A_TIME = 32  # frames whose details are made at a time
 
 
@@ -127,7 +127,7 @@ def _with_pictures(records: data.Records, n_frames: int | None) -> set[str]:
         return {record["frame"] for record in done[:n_frames]}
     chosen, pixels = set(), 0
     for record in done:
-        pixels += pixels_of(record)
+        pixels += max(_LEAST_PIXELS, pixels_of(record))
         if pixels > PICTURE_PIXELS:
             break
         chosen.add(record["frame"])
@@ -137,22 +137,14 @@ def _with_pictures(records: data.Records, n_frames: int | None) -> set[str]:
 def _details(
     storage: Storage, out: str, records: data.Records, choices: pa.Table, with_pictures: set[str]
 ) -> Iterator[dict[str, Any]]:
-    """Of each frame of which there is anything to show, a few at a time: behind a URI each takes a while."""
+    """Of each frame of which there is anything to show, read a few at a time."""
     shown = [record for record in records if was_opened(record)]
     of_frames: dict[str, data.Records] = {record["frame"]: [] for record in shown}
     for choice in choices.to_pylist():
         if choice["frame"] in of_frames:
             of_frames[choice["frame"]].append(choice)
-    with ThreadPoolExecutor(1 if storage.local else 8) as threads:
-        for k in range(0, len(shown), _AT_A_TIME):
-            calls = [
-                threads.submit(
-                    partial(frame_details, pictures=record["frame"] in with_pictures),
-                    *(storage, out, record, of_frames[record["frame"]]),
-                )
-                for record in shown[k : k + _AT_A_TIME]
-            ]
-            yield from (call.result() for call in calls)
+    for k in range(0, len(shown), _AT_A_TIME):
+        yield from frame_details(storage, out, shown[k : k + _AT_A_TIME], of_frames, with_pictures)
 
 
 def _job(
@@ -182,7 +174,7 @@ def _job(
         "busy_seconds": busy,
         "available_seconds": available,
         "edges": data.edges(chosen, content.get("job", {}).get("grid", {})),
-        "configuration": yaml.safe_dump(content, sort_keys=False, allow_unicode=True),
+        "configuration": _shortened(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)),
         "list": _list(records, where),
         "figures": {name: figure() for name, figure in figures.items()},
         "data": {
@@ -208,6 +200,14 @@ def _job_file(storage: Storage) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ResultsError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program")
     return content
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines()
+    more = len(lines) - _CONFIGURATION_LINES
+    return (
+        text if more <= 0 else "\n".join([*lines[:_CONFIGURATION_LINES], f"… and {more} more lines, in {JOB_FILE}"])
+    )
 
 
 def _means(done: pd.DataFrame) -> dict[str, float | None]:

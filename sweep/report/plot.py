@@ -109,7 +109,7 @@ def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple
         return "parts", data.parts(record, choices[choices.frame == frame].to_dict("records"))
     assert module is not None
     rows = read_rd_table(out, frames=[frame], modules=[module])
-    return "pairs", data.records(data.pairs(rows, pixels_of(record))[module]) if len(rows) else []
+    return "pairs", data.records(data.pairs(rows, {frame: pixels_of(record)})[frame, module]) if len(rows) else []
 
 
 def _record(out: str, frame: str) -> Mapping[Any, Any]:

@@ -233,17 +233,18 @@ function showPictures(pictures, frame) {
     element("figure", [element("img", [], {src: pictures[name], alt: `${caption} of ${frame.frame}`, ...small}), element("figcaption", caption, {class: "note"})])));
 }
 
-function showModule(name, {pairs: columns, warnings}, choice) {
+function showModule(name, {pairs: columns, winner}) {
   const pairs = records(columns);
   const [map, front] = [element("figure"), element("figure")];
+  const measured = pairs.some((pair) => pair.psnr_db !== null);
   const parts = [element("h3", name)];
-  if (choice) parts.push(element("p", `${power(choice.weight)} for weights (count ${choice.expgol_cnt_weight}, ${choice.rate_weight_bit} bits), ${power(choice.bias)} for biases (count ${choice.expgol_cnt_bias}, ${choice.rate_bias_bit} bits); loss ${significant(8)(choice.loss)}`));
-  parts.push(...warnings.map((text) => element("p", text, {class: "warning"})));
+  if ("loss" in winner) parts.push(element("p", `${power(winner.weight)} for weights (count ${winner.expgol_cnt_weight}, ${winner.rate_weight_bit} bits), ${power(winner.bias)} for biases (count ${winner.expgol_cnt_bias}, ${winner.rate_bias_bit} bits); loss ${significant(8)(winner.loss)}`, {class: "winner"}));
+  parts.push(...winner.warnings.map((text) => element("p", text, {class: "warning"})));
   parts.push(element("div", [
     element("div", [element("p", "Loss of every pair; point at a cell for exact values.", {class: "note"}), map]),
-    element("div", [element("p", "Rate and distortion of every pair: squares are the Pareto front, the ring is what was chosen.", {class: "note"}), front]),
+    ...(measured ? [element("div", [element("p", "Rate and distortion of every pair: squares are the Pareto front, the ring is what was chosen.", {class: "note"}), front])] : []),
   ], {class: "columns"}), pairsTable(pairs));
-  return {section: element("section", parts, {"data-module": name}), figures: [[map, "loss", {pairs}], [front, "rate-distortion", {pairs}]]};
+  return {section: element("section", parts, {"data-module": name}), figures: [[map, "loss", {pairs}], ...(measured ? [[front, "rate-distortion", {pairs}]] : [])]};
 }
 
 let current = null;
@@ -268,7 +269,7 @@ async function showFrame(id) {
   try {
     details = await detailsOf(frame);
   } catch (error) {
-    details = {modules: {}, choices: [], parts: [], notes: [error.message]};
+    details = {modules: {}, parts: [], notes: [error.message]};
   }
   if (current !== id) return;  // another one has been asked for meanwhile
   if (!details || !(Object.keys(details.modules).length || details.notes.length)) {
@@ -278,8 +279,7 @@ async function showFrame(id) {
   }
   notes.append(...details.notes.map((text) => element("p", text, {class: "note"})));
   showPictures(details.pictures, frame);
-  const choices = new Map(details.choices.map((choice) => [choice.module, choice]));
-  const made = Object.entries(details.modules).map(([name, module]) => showModule(name, module, choices.get(name)));
+  const made = Object.entries(details.modules).map(([name, module]) => showModule(name, module));
   modules.replaceChildren(...made.map(({section}) => section));
   byId("bits").hidden = !details.parts.length;
   const figures = made.flatMap(({figures: of}) => of);
