@@ -18,7 +18,7 @@ from sweep.storage import Storage
 from sweep.timeline import read_timeline
 from workers.codec import MODULES
 from workers.errors import ConfigError, ResultsError
-from workers.files import describe
+from workers.files import describe, split_folder
 
 FIGURES = (*MODULE_FIGURES, *FRAME_FIGURES, *JOB_FIGURES)
 
@@ -54,13 +54,13 @@ def plot(out: str, figure: str, output: str, frame: str | None = None, module: s
         ConfigError: there is no such figure, module or format; or what the figure is of is not said, or too much.
         ResultsError: there are no results, or nothing in them to be drawn; or the file cannot be written.
     """
-    suffix = PurePath(output).suffix.lower()
+    suffix = PurePath(describe(output)).suffix.lower()
     for name, accepted, found in (("figure", FIGURES, figure), ("suffix", FORMATS, suffix)):
         if found not in accepted:
             raise ConfigError(f"{name}: accepted: {', '.join(accepted)}; found {found!r}")
     content = render(figure_of(out, figure, frame, module), suffix)
-    folder, _, name = output.rpartition("/")
-    Storage(folder or ("/" if output.startswith("/") else ".")).write(name, content)
+    folder, name = split_folder(output)
+    Storage(folder).write(name, content)
     return describe(output)
 
 
@@ -78,10 +78,11 @@ def figure_of(out: str, figure: str, frame: str | None = None, module: str | Non
     """A figure's specification together with its data; see :func:`plot`."""
     wanted = {"frame": figure not in JOB_FIGURES, "module": figure in MODULE_FIGURES}
     for name, value in (("frame", frame), ("module", module)):
-        if wanted[name] != (value is not None):
-            raise ConfigError(
-                f"{name}: the figure {figure} is of {'one' if wanted[name] else 'none'}; found {value}"
-            )
+        if wanted[name] and value is None:
+            raise ConfigError(f"{name}: the figure {figure} is of one; found none")
+        if value is not None and not wanted[name]:
+            of = "the whole job" if figure in JOB_FIGURES else "a whole frame"
+            raise ConfigError(f"{name}: the figure {figure} is of {of}; found {value!r}")
     if module is not None and module not in MODULES:
         raise ConfigError(f"module: accepted: {', '.join(MODULES)}; found {module!r}")
     spec = (MODULE_FIGURES | FRAME_FIGURES | JOB_FIGURES)[figure]()
