@@ -3,15 +3,25 @@
 import contextlib
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from sweep.cli import app
 from sweep.config import load_job
+from sweep.driver import LocalPool
 from sweep.grid import STEPS
+from sweep.job import run_on
+from sweep.progress import Lines
+from sweep.results import Results
+from workers.replica import Replica
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+READING = (ROOT / "sweep" / "report" / "READING.md").read_text("utf-8")
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -23,6 +33,43 @@ def test_the_in_memory_example_prints_what_is_shown(monkeypatch: pytest.MonkeyPa
     with contextlib.redirect_stdout(printed):
         exec(blocks[index][1], {})
     assert printed.getvalue() == blocks[index + 1][1]
+
+
+def test_the_section_on_analysis_prints_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = yaml.safe_load((ROOT / "configs" / "example.yaml").read_text("utf-8"))
+    fitted = [entry for entry in example["frames"] if "encoder" in entry]
+    assert len(fitted) == 2
+    (tmp_path / "example").symlink_to(ROOT / "configs" / "example")
+    config = tmp_path / "example.yaml"
+    config.write_text(yaml.safe_dump(example | {"frames": fitted, "out": "out/example"}))
+    job = load_job(config)
+    results = Results(job)
+    run_on(LocalPool(Replica("cpu", 2)), job, results, lambda tally: contextlib.nullcontext(Lines(tally)))
+    results.write_summary()
+    monkeypatch.chdir(tmp_path)
+    section = README[README.index("## Looking at them") : README.index("For a frame that is in memory already:")]
+    blocks = BLOCK.findall(section)
+    names: dict[str, object] = {}
+    n_run = 0
+    for (kind, code), (_, shown) in pairwise(blocks):
+        if kind == "python":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(code, names)
+            assert printed.getvalue() == shown, code
+            n_run += 1
+    assert n_run == section.count("```python") == 6
+    arguments = re.findall(r"^\.venv/bin/qsweep (plot .*?) +#", section, re.MULTILINE)
+    for line in arguments:
+        assert CliRunner().invoke(app, line.split()).exit_code == 0
+    assert len(arguments) == 1
+
+
+def test_the_page_on_reading_has_a_grid_that_is_accepted(tmp_path: Path) -> None:
+    (text,) = (code for kind, code in BLOCK.findall(READING) if kind == "yaml")
+    (tmp_path / "a.png").touch()
+    (tmp_path / "job.yaml").write_text(f"frames: [a.png]\nout: out\n{text}", "utf-8")
+    assert set(load_job(tmp_path / "job.yaml").grid) == {"arm", "synthesis", "upsampling"}
 
 
 def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
@@ -43,7 +90,7 @@ def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
 def test_every_column_of_the_table_is_explained() -> None:
     from sweep.table import RD_TABLE
 
-    explained = set(re.findall(r"`(\w+)`", README.split("Columns of `rd_table`")[1].split("In pandas")[0]))
+    explained = set(re.findall(r"`(\w+)`", README.split("Columns of `rd_table`")[1].split("## Looking")[0]))
     assert set(RD_TABLE.names) <= explained
 
 
