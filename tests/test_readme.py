@@ -17,6 +17,8 @@ from sweep.grid import STEPS
 from sweep.job import run_on
 from sweep.progress import Lines
 from sweep.results import Results
+from sweep.table import FRAMES, RD_TABLE
+from sweep.timeline import REPLICAS, TIMELINE
 from workers.replica import Replica
 
 ROOT = Path(__file__).parent.parent
@@ -87,8 +89,10 @@ def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
     assert job.config.grid in STEPS
 
 
-def test_every_column_of_the_table_is_explained() -> None:
-    from sweep.table import RD_TABLE
+def test_every_column_of_the_tables_is_explained() -> None:
+    _, _, tables = README.partition("Those of the other tables:")
+    rest = set(re.findall(r"`(\w+)`", tables.partition("## ")[0]))
+    assert {*FRAMES.names, *TIMELINE.names, *REPLICAS.names} <= rest
 
     explained = set(re.findall(r"`(\w+)`", README.split("Columns of `rd_table`")[1].split("## Looking")[0]))
     assert set(RD_TABLE.names) <= explained

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep import read_rd_table
+from sweep import iter_rd_table, read_rd_table
 from sweep.messages import MeasuredRow
 from sweep.parquet import read_table
 from sweep.reading import to_pandas
@@ -122,6 +122,29 @@ def test_frames_modules_and_columns_are_read_as_asked_for(tmp_path: Path) -> Non
     assert read_rd_table(out, frames=[]).empty
     assert read_rd_table(out, modules=[]).empty
     assert list(read_rd_table(out, frames=[]).columns) == list(read_rd_table(out).columns)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 100])
+def test_the_parts_of_a_table_make_up_the_whole(tmp_path: Path, n_frames: int) -> None:
+    out = write(tmp_path, "a", "b", "c")
+    parts = list(iter_rd_table(out, n_frames=n_frames))
+    assert len(parts) == -(-3 // n_frames)
+    assert max(part.frame.nunique() for part in parts) <= n_frames
+    whole = read_rd_table(out).astype({"frame": str})
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True).astype({"frame": str}), whole)
+    (arm,) = iter_rd_table(out, frames=["b"], modules=["arm"], columns=["module", "loss"])
+    assert (list(arm.columns), len(arm)) == (["module", "loss"], 4)
+
+
+def test_what_is_wrong_with_what_is_asked_for_in_parts_is_told_at_once(tmp_path: Path) -> None:
+    out = write(tmp_path, "a")
+    with pytest.raises(ValueError, match=r"^n_frames: accepted: 1 or more; found 0$"):
+        iter_rd_table(out, n_frames=0)
+    with pytest.raises(ValueError, match=r"^modules: accepted"):
+        iter_rd_table(out, modules=["ram"])
+    with pytest.raises(ResultsError, match="no rows of frame b"):
+        iter_rd_table(out, frames=["b"])
+    assert [len(part) for part in iter_rd_table(out, frames=[])] == [0]
 
 
 def test_a_folder_may_be_given_as_text_path_or_uri(tmp_path: Path) -> None:
