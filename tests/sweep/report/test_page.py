@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from sweep import read_frames, read_rd_table
+from sweep.messages import MeasuredRow
 from sweep.report import page as page_module
 from sweep.report import write_report
 from sweep.report.figures import power
@@ -17,6 +18,8 @@ from tests.sweep.ended import ENCODED, done, failed_after_arm, make_job
 from tests.sweep.report.jobs import CASES_SHOWN, HOSTILE, made_up_job, real_job, small_job
 from workers.codec import MODULES
 from workers.errors import ResultsError
+from workers.measure import Measured, RDRow
+from workers.quantize import Counts, QStepPair
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +343,54 @@ def test_files_and_edges_of_the_grid_are_told(reader: Reader, tmp_path: Path) ->
     expect(reader.page.locator("#frame-notes")).to_contain_text("The original cannot be shown:")
     expect(reader.page.locator("#frame-notes")).to_contain_text("The pictures cannot be drawn:")
     assert reader.page.locator("#pictures img").count() == 0
+
+
+def test_what_is_special_about_a_pair_is_told_by_shape_not_by_colour_alone(reader: Reader, tmp_path: Path) -> None:
+    measured = Measured(Counts(1, 1), 10, 10, 20, 100.0, 0.01, 0.5)
+    chosen = RDRow("arm", QStepPair(0.5, 1.0), "ok", measured._replace(loss=0.49999), "plain")
+    rows = (
+        RDRow("arm", QStepPair(0.25, 1.0), "ok", measured, "plain"),
+        chosen,
+        RDRow("arm", QStepPair(1.0, 1.0), "overflow"),
+        RDRow("arm", QStepPair(2.0, 1.0), "non_finite"),
+        RDRow("arm", QStepPair(4.0, 1.0), "pruned", loss_lower_bound=0.75),
+    )
+    job = make_job(tmp_path, ["x"])
+    results = Results(job)
+    ended = failed_after_arm("x")._replace(rows=tuple(MeasuredRow(row, "r0") for row in rows))
+    results.write_frame(ended._replace(choices={"arm": chosen.settle()}))
+    results.write_summary()
+    write_report(job.config.out)
+    reader.open(Path(job.config.out) / "report.html", "frame=x")
+    figure = reader.page.locator("section[data-module=arm] figure").first
+    marks = figure.locator(".mark-symbol.role-mark path[aria-label]")
+    labels = [of_label(label) for label in attributes(marks, "aria-label")]
+    expected = {"near-tie", "chosen", "overflow", "loss not finite", "pruned"}
+    assert {label["status"] for label in labels} == expected
+    assert len(set(attributes(marks, "d"))) == len(labels) == len(expected)
+    (pruned,) = (label for label in labels if label["status"] == "pruned")
+    assert pruned["loss"] == "at least 0.75"
+    legend = figure.locator(".role-legend").all_text_contents()
+    assert all(name in " ".join(legend) for name in expected)
+
+
+def test_pictures_with_several_weights_of_the_rate_have_curves(reader: Reader, tmp_path: Path) -> None:
+    frames = [{"frame": "a.png", "lmbda": [0.01, 0.02, 0.04]}, {"frame": "b.png", "lmbda": [0.01, 0.02]}]
+    job = make_job(tmp_path, [], frames=frames)
+    results = Results(job)
+    for item in job.frames:
+        ended = done(item.id)
+        assert ended.info is not None
+        assert item.lmbda is not None
+        results.write_frame(ended._replace(info=ended.info._replace(lmbda=item.lmbda)))
+    results.write_summary()
+    write_report(job.config.out)
+    reader.open(Path(job.config.out) / "report.html")
+    points = reader.page.locator("[data-figure=curves] .mark-symbol.role-mark path[aria-label]")
+    labels = [of_label(label) for label in attributes(points, "aria-label")]
+    assert [(label["picture"], label["λ or quality"]) for label in labels] == [
+        (item.frame.rpartition("/")[2], f"{item.lmbda:g}") for item in job.frames
+    ]
 
 
 def test_rows_that_are_damaged_are_told_of_and_the_rest_is_shown(reader: Reader, tmp_path: Path) -> None:
