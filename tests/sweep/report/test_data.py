@@ -34,6 +34,12 @@ def test_pairs_of_many_frames_are_those_of_each(out: str) -> None:
             of_module = rows[rows.module == module]
             assert columns["loss"] == [None if math.isnan(loss) else loss for loss in of_module.loss]
             assert sum(columns["front"]) == len(pareto_front(of_module))
+            ok = of_module[of_module.status == "ok"]
+            measured = pd.DataFrame(columns)[lambda cells: cells.status == "ok"].astype(float, errors="ignore")
+            rate_bit = ok.rate_latent_bit + ok.rate_nn_bit.astype(float)
+            assert measured.bpp.tolist() == pytest.approx((rate_bit / pixels[frame]).tolist(), rel=1e-8)
+            assert measured.psnr_db.tolist() == pytest.approx(ok.psnr_db.tolist())
+            assert measured.nn_bit.tolist() == (ok.rate_weight_bit + ok.rate_bias_bit).tolist()
             assert columns["mark"].count("chosen") == 1
             assert min(excess for excess in columns["excess"] if excess is not None) == 0
     json.dumps(list(together.values()), allow_nan=False)
