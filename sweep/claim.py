@@ -23,6 +23,8 @@ EXPIRY_SECONDS = 15.0
 
 _SETTLE_SECONDS = {True: 0.1, False: 0.5}  # of two that claim at once, here or elsewhere: then both see whose it is
 
+_READS, _REREAD_SECONDS = 5, 0.1  # of a claim that cannot be made sense of
+
 
 class Owner(NamedTuple):
     """Whoever has claimed a folder.
@@ -71,13 +73,15 @@ def _boot_id() -> str:
 
 def read_owner(storage: Storage) -> Owner | None:
     """Whoever has claimed a folder, if anyone has."""
-    if not storage.is_file(CLAIM_FILE):
-        return None
-    try:
-        content: dict[str, Any] = json.loads(storage.read(CLAIM_FILE))
-        return Owner(**content)
-    except (ResultsError, ValueError, TypeError):  # it went just now, or was never whole
-        return None
+    for _ in range(_READS):
+        if not storage.is_file(CLAIM_FILE):
+            return None
+        try:
+            content: dict[str, Any] = json.loads(storage.read(CLAIM_FILE))
+            return Owner(**content)
+        except (ResultsError, ValueError, TypeError):
+            time.sleep(_REREAD_SECONDS)  # an object store may give parts of what was replaced while it was read
+    return None  # it was never whole
 
 
 class Claim:

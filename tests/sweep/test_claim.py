@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,20 @@ def test_of_many_that_claim_at_once_one_gets_it(tmp_path: Path) -> None:
         thread.join()
     assert len(got) == 1
     got[0].release()
+
+
+def test_a_claim_that_is_renewed_while_it_is_read_is_somebody_s_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Storage(str(tmp_path))
+    first = Claim(place, lambda: None)
+    whole, calls = Storage.read, count()
+
+    def torn(self: Storage, path: str) -> bytes:
+        content = whole(self, path)
+        return content if next(calls) % 2 else content[: len(content) // 2]
+
+    monkeypatch.setattr(Storage, "read", torn)
+    with pytest.raises(ClaimError, match="another driver is at work there"):
+        Claim(place, lambda: None)
+    first.release()
