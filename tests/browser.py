@@ -10,9 +10,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: the system's, or else Playwright's own; see scripts/test."""
+    """Chromium: the system's, or else Playwright's own; see scripts/test.
+
+    No longer than for a module: while it is open, this thread has an event loop that runs, and so it has no other.
+    """
     installed = next((path for name in _NAMES if (path := shutil.which(name))), None)
     # Nothing but files is opened, and as root, as in a container, there is no sandbox to be had.
     options = ["--no-sandbox", "--disable-background-networking"]

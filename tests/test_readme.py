@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,14 +28,19 @@ READING = (ROOT / "sweep" / "report" / "READING.md").read_text("utf-8")
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
+def run(code: str, names: dict[str, object]) -> str:
+    """What an example prints by itself: a Ray that another test uses writes to this process's output as well."""
+    printed = io.StringIO()
+    names["print"] = partial(print, file=printed)
+    exec(code, names)
+    return printed.getvalue()
+
+
 def test_the_in_memory_example_prints_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = BLOCK.findall(README)
     (index,) = (i for i, (kind, code) in enumerate(blocks) if kind == "python" and "quantize_model" in code)
     monkeypatch.chdir(ROOT)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(blocks[index][1], {})
-    assert printed.getvalue() == blocks[index + 1][1]
+    assert run(blocks[index][1], {}) == blocks[index + 1][1]
 
 
 def test_the_section_on_analysis_prints_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,10 +61,7 @@ def test_the_section_on_analysis_prints_what_is_shown(tmp_path: Path, monkeypatc
     n_run = 0
     for (kind, code), (_, shown) in pairwise(blocks):
         if kind == "python":
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(code, names)
-            assert printed.getvalue() == shown, code
+            assert run(code, names) == shown, code
             n_run += 1
     assert n_run == section.count("```python") == 6
     arguments = re.findall(r"^\.venv/bin/qsweep (plot .*?) +#", section, re.MULTILINE)

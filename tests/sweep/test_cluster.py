@@ -22,7 +22,7 @@ from tests.cases import CASES
 from workers.codec import Frame, read_frame, read_frame_encoder
 from workers.errors import FrameFileError, ReplicaError
 from workers.fit import FitProgress
-from workers.replica import Replica
+from workers.replica import QuantizedAnswer, Replica
 from workers.source import FrameSource
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -168,7 +168,7 @@ def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(
 
     def get_but_once(reply: Any) -> Any:
         answer = get(reply)
-        if isinstance(answer, bytes) and not lost:
+        if isinstance(answer, QuantizedAnswer) and not lost:
             lost.append(reply)
             raise ObjectLostError(reply.hex(), None, "")
         return answer
