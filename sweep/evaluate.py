@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import torch
 
 from sweep.parquet import read_table, write_table
-from sweep.report.data import compared
-from sweep.report.figures import comparison
+from sweep.report.job_data import compared
+from sweep.report.job_figures import comparison
 from sweep.report.plot import render
 from sweep.results import BITSTREAM_FOLDER, FRAMES_FILE
 from sweep.storage import Storage

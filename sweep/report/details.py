@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from sweep.reading import read_rd_table
-from sweep.report import data
+from sweep.report import frame_data
+from sweep.report.terms import Records
 from sweep.results import QUANTIZED_FOLDER
 from sweep.storage import Storage
 from workers.codec import MODULES, Frame, parse_frame_encoder, read_frame
@@ -33,8 +34,8 @@ def was_opened(record: Mapping[str, Any]) -> bool:
 def frame_details(
     storage: Storage,
     out: str,
-    records: data.Records,
-    choices: Mapping[str, data.Records],
+    records: Records,
+    choices: Mapping[str, Records],
     with_pictures: Container[str],
 ) -> list[Json]:
     """Everything that the page shows of some frames beside their records, ready for JSON.
@@ -53,7 +54,7 @@ def frame_details(
     frames = [record["frame"] for record in records]
     notes: dict[str, list[str]] = {frame: [] for frame in frames}
     rows = _rows(out, frames, notes)
-    pairs, winners = data.pairs(rows, {r["frame"]: pixels_of(r) for r in records}), data.winners(rows)
+    pairs, winners = frame_data.pairs(rows, {r["frame"]: pixels_of(r) for r in records}), frame_data.winners(rows)
     found: list[Json] = []
     for record in records:
         frame = record["frame"]
@@ -62,7 +63,7 @@ def frame_details(
             if (frame, module) in pairs:
                 details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
         if record["status"] == "done":
-            details["parts"] = data.parts(record, choices[frame])
+            details["parts"] = frame_data.parts(record, choices[frame])
             if frame in with_pictures:
                 details["pictures"] = _pictures(storage, record, notes[frame])
             else:

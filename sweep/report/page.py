@@ -1,35 +1,30 @@
 """The report: what a job found, as one page that needs nothing but itself."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
 import pyarrow as pa
 import vl_convert
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sweep.ownership import JOB_FILE, MANIFEST_FILE
+from sweep.ownership import JOB_FILE
 from sweep.parquet import read_table
-from sweep.report import data
 from sweep.report.details import frame_details, pixels_of, was_opened
-from sweep.report.figures import FRAME_FIGURES, JOB_FIGURES, MODULE_FIGURES, VEGA_LITE
+from sweep.report.job_view import job_view
+from sweep.report.terms import Records
+from sweep.report.vega import VEGA_LITE
 from sweep.results import CHOICES_FILE, FRAMES_FILE
 from sweep.rows import escape
-from sweep.status import is_running
 from sweep.storage import Storage
 from sweep.table import CHOICES, FRAMES
-from sweep.timeline import STAGES, read_timeline
-from sweep.yaml_file import parse_yaml
 from workers.errors import ResultsError
 
 REPORT_FILE = "report.html"
+
 DETAILS_FOLDER = "report"
 
 LISTED_FRAMES = 10_000
@@ -41,14 +36,13 @@ DETAILED_FRAMES = 1000
 PICTURE_PIXELS = 1 << 24
 """Luma samples of the frames whose pictures are drawn unless more are asked for: some ten seconds' work."""
 
-_LEAST_PIXELS = 1 << 18  # that a frame counts for, however small it is: its files are read all the same
-
 EMBEDDED_BYTES = 8 << 20
 """Of details that are in the page itself; those of the other frames are in files beside it, read when shown."""
 
+_LEAST_PIXELS = 1 << 18  # that a frame counts for, however small it is: its files are read all the same
+
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"  # what the page needs of the libraries
 
-_LISTED_REPLICAS, _CONFIGURATION_LINES = 100, 1000
 _AT_A_TIME = 32  # frames whose details are made at a time
 
 
@@ -84,7 +78,7 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
             path = f"{DETAILS_FOLDER}/{escape(frame)}.js"
             storage.write(path, f"qsweepDetails({text});\n".encode())
             where[frame] = quote(path)
-    job = _job(storage, frames, choices, records, where)
+    job = job_view(storage, frames, choices, records, where)
     page = (
         _environment()
         .get_template("report.html")
@@ -114,13 +108,13 @@ def _table(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
     return table.select(schema.names)
 
 
-def _failures_first(frames: pa.Table) -> data.Records:
+def _failures_first(frames: pa.Table) -> Records:
     """Records of the frames that are listed."""
-    rows: data.Records = frames.sort_by([("status", "descending")]).slice(0, LISTED_FRAMES).to_pylist()
+    rows: Records = frames.sort_by([("status", "descending")]).slice(0, LISTED_FRAMES).to_pylist()
     return rows
 
 
-def _with_pictures(records: data.Records, n_frames: int | None) -> set[str]:
+def _with_pictures(records: Records, n_frames: int | None) -> set[str]:
     """Frames whose pictures are drawn."""
     done = [record for record in records if record["status"] == "done"]
     if n_frames is not None:
@@ -135,135 +129,16 @@ def _with_pictures(records: data.Records, n_frames: int | None) -> set[str]:
 
 
 def _details(
-    storage: Storage, out: str, records: data.Records, choices: pa.Table, with_pictures: set[str]
+    storage: Storage, out: str, records: Records, choices: pa.Table, with_pictures: set[str]
 ) -> Iterator[dict[str, Any]]:
     """Of each frame of which there is anything to show, read a few at a time."""
     shown = [record for record in records if was_opened(record)]
-    of_frames: dict[str, data.Records] = {record["frame"]: [] for record in shown}
+    of_frames: dict[str, Records] = {record["frame"]: [] for record in shown}
     for choice in choices.to_pylist():
         if choice["frame"] in of_frames:
             of_frames[choice["frame"]].append(choice)
     for k in range(0, len(shown), _AT_A_TIME):
         yield from frame_details(storage, out, shown[k : k + _AT_A_TIME], of_frames, with_pictures)
-
-
-def _job(
-    storage: Storage, frames: pa.Table, choices: pa.Table, records: data.Records, where: Mapping[str, str]
-) -> dict[str, Any]:
-    """What the page shows of the whole job."""
-    table = frames.to_pandas()
-    done = table[table.status == "done"]
-    timeline, replicas = (of_runs.to_pandas() for of_runs in read_timeline(storage))
-    busy, available = (
-        float(timeline[columns].to_numpy().sum())
-        for columns in ([f"{stage}_seconds" for stage in STAGES], ["available_seconds"])
-    )
-    chosen = choices.to_pandas()
-    content = _job_file(storage)
-    n_frames = max(frames.num_rows, _n_frames(storage))
-    figures = JOB_FIGURES | FRAME_FIGURES | MODULE_FIGURES
-    return {
-        "out": storage.describe(""),
-        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "created": str(content.get("created", "")),
-        "running": is_running(storage),
-        "frames": n_frames,
-        "done": len(done),
-        "failed": frames.num_rows - len(done),
-        "means": _means(done),
-        "busy_seconds": busy,
-        "available_seconds": available,
-        "edges": data.edges(chosen, content.get("job", {}).get("grid", {})),
-        "configuration": _shortened(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)),
-        "list": _list(records, where),
-        "figures": {name: figure() for name, figure in figures.items()},
-        "data": {
-            "chosen": data.chosen(chosen),
-            "points": data.points(table),
-            "stages": data.stages(timeline),
-            "spans": data.spans(timeline),
-        },
-        "replicas": _replicas(replicas),
-        "n_replicas": len(replicas),
-    }
-
-
-def _n_frames(storage: Storage) -> int:
-    return int(read_table(storage, MANIFEST_FILE).num_rows) if storage.is_file(MANIFEST_FILE) else 0
-
-
-def _job_file(storage: Storage) -> dict[str, Any]:
-    try:
-        content = parse_yaml(storage.read(JOB_FILE).decode())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        content = None
-    if not isinstance(content, dict):
-        raise ResultsError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program")
-    return content
-
-
-def _shortened(text: str) -> str:
-    lines = text.splitlines()
-    more = len(lines) - _CONFIGURATION_LINES
-    return (
-        text if more <= 0 else "\n".join([*lines[:_CONFIGURATION_LINES], f"… and {more} more lines, in {JOB_FILE}"])
-    )
-
-
-def _means(done: pd.DataFrame) -> dict[str, float | None]:
-    """Over the frames that are done."""
-    bpp = done.rate_latent_bpp + done.rate_nn_bpp
-    means = {
-        "bpp": bpp.mean(),
-        "psnr_db": done.psnr_db.mean(),
-        "networks": (done.rate_nn_bpp / bpp).mean(),
-        "file_bpp": done.file_bpp.mean(),
-        "seconds": done.seconds.mean(),
-    }
-    return {name: float(value) if math.isfinite(value) else None for name, value in means.items()}
-
-
-_LISTED = (
-    "frame",
-    "status",
-    "error",
-    "width",
-    "height",
-    "lmbda",
-    "loss",
-    "psnr_db",
-    "file_bytes",
-    "seconds",
-    "path",
-)
-
-
-def _list(records: data.Records, where: Mapping[str, str]) -> data.Columns:
-    """Columns of the list of frames; ``details`` is where they are: empty for in the page, ``None`` for nowhere."""
-    columns: data.Columns = {name: [record[name] for record in records] for name in _LISTED}
-    for name, of in (("bpp", _bpp), ("networks", _networks)):
-        columns[name] = [of(record) if record["status"] == "done" else None for record in records]
-    columns["details"] = [where.get(record["frame"]) for record in records]
-    for name in ("loss", "psnr_db"):
-        columns[name] = [None if value is None or not math.isfinite(value) else value for value in columns[name]]
-    return columns
-
-
-def _bpp(record: Mapping[str, Any]) -> float:
-    return float(record["rate_latent_bpp"] + record["rate_nn_bpp"])
-
-
-def _networks(record: Mapping[str, Any]) -> float:
-    return float(record["rate_nn_bpp"] / bpp) if (bpp := _bpp(record)) else 0.0
-
-
-def _replicas(replicas: pd.DataFrame) -> data.Records:
-    """The replicas that were busy for the least share of their time, as records."""
-    share = replicas.busy_seconds / replicas.seconds.where(replicas.seconds > 0)
-    rows: list[dict[Any, Any]] = (
-        replicas.assign(share=share.fillna(0.0)).sort_values("share").head(_LISTED_REPLICAS).to_dict("records")
-    )
-    return rows
 
 
 def _json(content: object) -> str:

@@ -12,9 +12,12 @@ from PIL import Image
 from sweep.analysis import read_frames
 from sweep.parquet import read_table
 from sweep.reading import read_rd_table
-from sweep.report import data
+from sweep.report import frame_data, job_data
 from sweep.report.details import pixels_of
-from sweep.report.figures import FRAME_FIGURES, JOB_FIGURES, MODULE_FIGURES, VEGA_LITE, Spec
+from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
+from sweep.report.job_figures import JOB_FIGURES
+from sweep.report.terms import Records
+from sweep.report.vega import VEGA_LITE, Spec
 from sweep.results import CHOICES_FILE
 from sweep.storage import Storage
 from sweep.timeline import read_timeline
@@ -97,25 +100,27 @@ def figure_of(out: str, figure: str, frame: str | None = None, module: str | Non
     return spec | {"datasets": {dataset: records}}
 
 
-def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple[str, data.Records]:
+def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple[str, Records]:
     storage = Storage(out)
     if figure in ("stages", "utilisation"):
         timeline = read_timeline(storage)[0].to_pandas()
-        return ("stages", data.stages(timeline)) if figure == "stages" else ("spans", data.spans(timeline))
+        return ("stages", job_data.stages(timeline)) if figure == "stages" else ("spans", job_data.spans(timeline))
     if figure == "curves":
-        return "points", data.points(read_frames(out).reset_index())
+        return "points", job_data.points(read_frames(out).reset_index())
     choices = read_table(storage, CHOICES_FILE).to_pandas()
     if figure in ("steps", "counts"):
-        return "chosen", data.chosen(choices)
+        return "chosen", job_data.chosen(choices)
     assert frame is not None
     record = _record(out, frame)
     if figure == "bits":
         if record["status"] != "done":
             raise ResultsError(f"{storage.describe('')}: frame {frame} is not done: {record['error']}")
-        return "parts", data.parts(record, choices[choices.frame == frame].to_dict("records"))
+        return "parts", frame_data.parts(record, choices[choices.frame == frame].to_dict("records"))
     assert module is not None
     rows = read_rd_table(out, frames=[frame], modules=[module])
-    return "pairs", data.records(data.pairs(rows, {frame: pixels_of(record)})[frame, module]) if len(rows) else []
+    return "pairs", frame_data.records(frame_data.pairs(rows, {frame: pixels_of(record)})[frame, module]) if len(
+        rows
+    ) else []
 
 
 def _record(out: str, frame: str) -> Mapping[Any, Any]:

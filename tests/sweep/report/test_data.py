@@ -9,7 +9,7 @@ import pytest
 
 from sweep import pareto_front, read_frames, read_rd_table
 from sweep.parquet import read_table
-from sweep.report import data
+from sweep.report import frame_data, job_data
 from sweep.storage import Storage
 from sweep.table import CHOICES
 from sweep.timeline import TIMELINE
@@ -25,11 +25,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_pairs_of_many_frames_are_those_of_each(out: str) -> None:
     frames = read_frames(out).query("status == 'done'")
     pixels = (frames.width * frames.height).astype(int).to_dict()
-    together = data.pairs(read_rd_table(out, frames=list(frames.index)), pixels)
+    together = frame_data.pairs(read_rd_table(out, frames=list(frames.index)), pixels)
     assert len(together) == 3 * 3
     for frame in frames.index:
         rows = read_rd_table(out, frames=[frame])
-        for (_, module), columns in data.pairs(rows, pixels).items():
+        for (_, module), columns in frame_data.pairs(rows, pixels).items():
             assert together[frame, module] == columns
             of_module = rows[rows.module == module]
             assert columns["loss"] == [None if math.isnan(loss) else loss for loss in of_module.loss]
@@ -47,22 +47,22 @@ def test_pairs_of_many_frames_are_those_of_each(out: str) -> None:
 
 def test_what_won_on_the_edge_of_the_grid_is_warned_of(tmp_path: Path) -> None:
     out = small_job(tmp_path, ["a", "b"]).config.out
-    winners = data.winners(read_rd_table(out))
+    winners = frame_data.winners(read_rd_table(out))
     assert winners["a", "upsampling"]["warnings"] == [], "there is one step of each kind: that is no edge"
     assert [text.partition(" of the grid")[0] for text in winners["a", "synthesis"]["warnings"]] == [
         "The bias step that won is the finest"
     ]
     choices = read_table(Storage(out), "choices.parquet").to_pandas()
-    edges = data.edges(choices, STEPS)
+    edges = job_data.edges(choices, STEPS)
     assert {"parameters": "synthesis biases", "edge": "finest", "step": -2, "frames": 2} in edges
     assert all(edge["parameters"] != "upsampling weights" for edge in edges)
 
 
 def test_every_frame_is_counted_once_for_each_kind_of_parameters(out: str) -> None:
-    chosen = pd.DataFrame(data.chosen(read_table(Storage(out), "choices.parquet").to_pandas()))
+    chosen = pd.DataFrame(job_data.chosen(read_table(Storage(out), "choices.parquet").to_pandas()))
     assert chosen.groupby("parameters").frames.sum().tolist() == [3] * 6
     assert set(range(chosen.exponent.min(), chosen.exponent.max() + 1)) == set(chosen.exponent)
-    assert data.chosen(CHOICES.empty_table().to_pandas()) == []
+    assert job_data.chosen(CHOICES.empty_table().to_pandas()) == []
 
 
 def frames_of(n_pictures: int, weights: tuple[float, ...] = (0.001, 0.01)) -> pd.DataFrame:
@@ -82,18 +82,18 @@ def frames_of(n_pictures: int, weights: tuple[float, ...] = (0.001, 0.01)) -> pd
 
 
 def test_of_many_pictures_the_mean_and_the_first_have_curves() -> None:
-    n = data.MAX_PICTURES + 2
-    points = pd.DataFrame(data.points(frames_of(n)))
-    assert points.picture.nunique() == data.MAX_PICTURES + 1
+    n = job_data.MAX_PICTURES + 2
+    points = pd.DataFrame(job_data.points(frames_of(n)))
+    assert points.picture.nunique() == job_data.MAX_PICTURES + 1
     mean = points[points.picture == "mean of the pictures"]
     assert mean.bpp.tolist() == pytest.approx([1.5 + (n - 1) / 2] * 2)
-    assert data.points(frames_of(3, (0.001,))) == []
-    assert {point["picture"] for point in data.points(frames_of(2))} == {"0.png", "1.png"}
+    assert job_data.points(frames_of(3, (0.001,))) == []
+    assert {point["picture"] for point in job_data.points(frames_of(2))} == {"0.png", "1.png"}
 
 
 def test_pictures_of_one_name_are_told_apart() -> None:
     frames = frames_of(2).assign(path=["/a/x.png", "/a/x.png", "/b/x.png", "/b/x.png"])
-    assert {point["picture"] for point in data.points(frames)} == {"/a/x.png", "/b/x.png"}
+    assert {point["picture"] for point in job_data.points(frames)} == {"/a/x.png", "/b/x.png"}
 
 
 def timeline_of(*runs: int) -> pd.DataFrame:
@@ -109,13 +109,13 @@ def timeline_of(*runs: int) -> pd.DataFrame:
 
 def test_a_timeline_of_any_length_is_a_few_bars_and_the_time_between_runs_is_left_out() -> None:
     for runs in ((1,), (3, 2), (500, 7)):
-        spans = pd.DataFrame(data.spans(timeline_of(*runs)))
+        spans = pd.DataFrame(job_data.spans(timeline_of(*runs)))
         arm, there = spans[spans.stage == "arm"], spans[spans.stage.isna()]
-        assert len(arm) == len(there) <= len(runs) * data.MAX_SPANS
+        assert len(arm) == len(there) <= len(runs) * job_data.MAX_SPANS
         assert arm.replicas.tolist() == pytest.approx([1.0] * len(arm))
         assert there.replicas.tolist() == pytest.approx([2.0] * len(there))
         assert arm.begin.tolist() == pytest.approx([0.0, *arm.end[:-1]])
         assert arm.end.iloc[-1] == pytest.approx(sum(runs) / 60)
-    stages = data.stages(timeline_of(3, 2))
+    stages = job_data.stages(timeline_of(3, 2))
     assert stages == [{"stage": "arm", "seconds": 5.0, "share": 1.0}]
-    assert data.spans(timeline_of()) == data.stages(timeline_of()) == []
+    assert job_data.spans(timeline_of()) == job_data.stages(timeline_of()) == []

@@ -11,7 +11,7 @@ from sweep import read_frames, read_rd_table
 from sweep.messages import MeasuredRow
 from sweep.report import page as page_module
 from sweep.report import write_report
-from sweep.report.figures import power
+from sweep.report.terms import power
 from sweep.results import Results
 from tests.browser import Reader
 from tests.sweep.ended import ENCODED, done, failed_after_arm, make_job

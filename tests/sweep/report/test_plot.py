@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from sweep import read_frames, read_rd_table
 from sweep.cli import app
 from sweep.report import FIGURES, FORMATS, plot
-from sweep.report.figures import FRAME_FIGURES, JOB_FIGURES, MODULE_FIGURES
+from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
+from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.plot import figure_of
 from sweep.results import Results
 from sweep.storage import Storage

@@ -1,0 +1,179 @@
+"""What the figures of a whole job are drawn from: its tables, ready for JSON."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweep.report.terms import PARAMETERS, PLURALS, Records, edge_of, exponent, stage_name, with_shares
+from sweep.timeline import STAGES
+from workers.codec import KINDS, MODULES
+
+MAX_PICTURES = 8
+"""Pictures that have a curve of their own; of more there is the mean, too."""
+
+MAX_SPANS = 96
+"""Spans of time that are shown: bars of a few pixels."""
+
+
+def edges(choices: pd.DataFrame, grid: Mapping[str, Mapping[str, Sequence[float]]]) -> Records:
+    """How many frames chose a step on the edge of the grid.
+
+    Args:
+        choices: as in ``choices.parquet``.
+        grid: per module and kind, its steps.
+
+    Returns:
+        A record per module, kind and edge that any frame chose: ``parameters``, ``edge``, ``step`` and ``frames``.
+    """
+    found: Records = []
+    for module, kinds in grid.items():
+        of_module = choices[choices.module == module]
+        for kind, steps in kinds.items():
+            for step in sorted({min(steps), max(steps)}):
+                n_frames = int((of_module[f"q_step_{kind}"] == step).sum())
+                if n_frames and (edge := edge_of(step, min(steps), max(steps))):
+                    parameters = f"{module} {PLURALS[kind]}"
+                    found.append(
+                        {"parameters": parameters, "edge": edge, "step": exponent(step), "frames": n_frames}
+                    )
+    return found
+
+
+def chosen(choices: pd.DataFrame) -> Records:
+    """How many frames chose each step and count.
+
+    Args:
+        choices: as in ``choices.parquet``.
+
+    Returns:
+        A record per module, kind, step and count; and some of no frames, so that no step or count is left out
+        between those that there are.
+    """
+    found: Records = []
+    for module in MODULES:
+        of_module = choices[choices.module == module]
+        for kind in KINDS:
+            columns = zip(of_module[f"q_step_{kind}"], of_module[f"expgol_cnt_{kind}"], strict=True)
+            for (step, count), n_frames in sorted(Counter(columns).items()):
+                found.append(_chosen(f"{module} {PLURALS[kind]}", exponent(step), int(count), n_frames))
+    if found:
+        exponents, counts = ([record[name] for record in found] for name in ("exponent", "count"))
+        found += [_chosen(PARAMETERS[0], k, min(counts), 0) for k in range(min(exponents), max(exponents) + 1)]
+        found += [_chosen(PARAMETERS[0], min(exponents), k, 0) for k in range(max(counts) + 1)]
+    return found
+
+
+def _chosen(parameters: str, exponent: int, count: int, n_frames: int) -> dict[str, Any]:
+    return {"parameters": parameters, "exponent": exponent, "count": count, "frames": n_frames}
+
+
+def points(frames: pd.DataFrame) -> Records:
+    """Rate and distortion of pictures that were encoded with several weights of the rate.
+
+    Args:
+        frames: as in ``frames.parquet``.
+
+    Returns:
+        A record per frame that is done, of up to :data:`MAX_PICTURES` pictures; of more pictures, the mean over all
+        that have every weight, too. Nothing if no picture has several.
+    """
+    done = frames[frames.status == "done"]
+    done = done.assign(bpp=done.rate_latent_bpp + done.rate_nn_bpp).drop_duplicates(["path", "lmbda"])
+    done = done[done.groupby("path").lmbda.transform("nunique") > 1].sort_values(["path", "lmbda"])
+    paths = list(dict.fromkeys(done.path))
+    names = _short_names(paths)
+    shown = [("mean of the pictures", _mean_curve(done))] if len(paths) > MAX_PICTURES else []
+    shown += [(names[path], done[done.path == path]) for path in paths[:MAX_PICTURES]]
+    return [
+        {"picture": picture, "parameter": f"{lmbda:g}", "bpp": bpp, "psnr_db": psnr_db}
+        for picture, rows in shown
+        for lmbda, bpp, psnr_db in zip(rows.lmbda, rows.bpp, rows.psnr_db, strict=True)
+        if math.isfinite(psnr_db)
+    ]
+
+
+def _mean_curve(done: pd.DataFrame) -> pd.DataFrame:
+    """Means over the pictures that have every weight, as articles show them."""
+    of_pictures = done.groupby("path").lmbda.nunique()
+    complete = done[done.path.isin(of_pictures[of_pictures == done.lmbda.nunique()].index)]
+    return complete.groupby("lmbda")[["bpp", "psnr_db"]].mean().reset_index()
+
+
+def compared(files: pd.DataFrame) -> Records:
+    """Rate and distortion of the files of several codecs.
+
+    Args:
+        files: see :data:`sweep.evaluate.POINTS`.
+
+    Returns:
+        A record per file of the first :data:`MAX_PICTURES` pictures; of other codecs, those at rates within three
+        times the ones that this codec's files of the picture have.
+    """
+    names = _short_names(list(dict.fromkeys(files.picture))[:MAX_PICTURES])
+    found: Records = []
+    for path, name in names.items():
+        of_picture = files[(files.picture == path) & np.isfinite(files.psnr_db)]
+        own = of_picture[of_picture.codec == "qsweep"].bpp
+        if len(own):
+            of_picture = of_picture[of_picture.bpp.between(own.min() / 3, own.max() * 3)]
+        columns = of_picture[["codec", "parameter", "bpp", "psnr_db"]].to_dict("records")
+        found += [{"picture": name} | {str(key): value for key, value in row.items()} for row in columns]
+    return found
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """File names, or whole paths where those are the same."""
+    names = {path: PurePath(path).name for path in paths}
+    return names if len(set(names.values())) == len(names) else {path: path for path in paths}
+
+
+def spans(timeline: pd.DataFrame) -> Records:
+    """Replicas at work over time.
+
+    Args:
+        timeline: as in ``timeline.parquet``.
+
+    Returns:
+        A record per stage and span of time, from ``begin`` to ``end`` in minutes of running, the time between runs
+        left out; ``replicas`` is the mean of those at work, or, without a ``stage``, of those that were there.
+    """
+    found: Records = []
+    before = 0.0
+    names = {"available_seconds": None} | {f"{stage}_seconds": stage_name(stage) for stage in STAGES}
+    for _, run in timeline.groupby("run", sort=True):
+        length = run.seconds.max()
+        begins = (run.time - run.time.iloc[0]).dt.total_seconds()
+        index = (begins / length).round().astype(int)
+        at_once = -(-(int(index.max()) + 1) // MAX_SPANS)
+        for _, rows in run.groupby(index // at_once):
+            begin, end = begins[rows.index[0]], begins[rows.index[-1]] + rows.seconds.iloc[-1]
+            for order, (column, stage) in enumerate(names.items()):
+                replicas = rows[column].sum() / (end - begin)
+                if replicas > 0 or stage is None:
+                    found.append(
+                        {
+                            "begin": (before + begin) / 60,
+                            "end": (before + end) / 60,
+                            "time": f"{rows.time.iloc[0]:%Y-%m-%d %H:%M:%S} UTC",
+                            "stage": stage,
+                            "order": order,
+                            "replicas": replicas,
+                        }
+                    )
+        before += begins.max() + run.seconds.iloc[-1]
+    return found
+
+
+def stages(timeline: pd.DataFrame) -> Records:
+    """Seconds that replicas spent at each stage, over all runs.
+
+    Args:
+        timeline: as in ``timeline.parquet``.
+    """
+    seconds = ((stage_name(stage), float(timeline[f"{stage}_seconds"].sum())) for stage in STAGES)
+    return with_shares([{"stage": stage, "seconds": value} for stage, value in seconds if value > 0], "seconds")
