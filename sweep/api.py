@@ -13,8 +13,7 @@ from sweep.cluster import RayPool, connect
 from sweep.config import RayConfig
 from sweep.driver import LocalPool, Pool
 from sweep.fit_config import FitConfig
-from sweep.grid import Grid, named_grid
-from sweep.messages import Mode
+from sweep.grid import Grid, Mode, named_grid
 from sweep.reading import to_pandas
 from sweep.single import run_one
 from sweep.table import rd_table

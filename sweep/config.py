@@ -17,9 +17,8 @@ from pydantic import (
 from sweep.explain import explain
 from sweep.fit_config import STRICT, FitConfig, Lmbda
 from sweep.frames import FrameList, list_frames, resolve
-from sweep.grid import DEFAULT_GRID, STEPS, Grid, make_grid, named_grid
+from sweep.grid import DEFAULT_GRID, STEPS, Grid, Mode, make_grid, named_grid
 from sweep.manifest import MANIFESTS
-from sweep.messages import Mode
 from sweep.yaml_file import override_key, read_yaml
 from workers.errors import ConfigError
 from workers.files import describe, is_uri

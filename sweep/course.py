@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from sweep.choose import argmin, near_ties
-from sweep.grid import Grid
+from sweep.grid import Grid, Mode
 from sweep.messages import (
     CallDone,
     Encode,
@@ -19,7 +19,6 @@ from sweep.messages import (
     FrameSwept,
     Measure,
     MeasuredRow,
-    Mode,
     Open,
     Quantize,
     ReplicaId,

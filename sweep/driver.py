@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, cast
 
 from sweep.course import Task
 from sweep.fit_config import FitConfig
-from sweep.grid import Grid
+from sweep.grid import Grid, Mode
 from sweep.messages import (
     TRAINING,
     Call,
@@ -22,7 +22,6 @@ from sweep.messages import (
     FrameSwept,
     Instruction,
     Measure,
-    Mode,
     Open,
     ReplicaId,
     ReplicaLost,

@@ -3,12 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Literal
 
 from workers.codec import KINDS, MODULES
 from workers.quantize import QStepPair
 
 Grid = Mapping[str, tuple[QStepPair, ...]]
 """Per module its pairs in grid order: weights in the outer loop, biases in the inner one, both ascending."""
+
+Mode = Literal["full", "winner"]
+"""Whether every pair of a grid is measured in full; or only for as long as it can still win."""
 
 
 def powers_of_two(lowest: int, highest: int) -> tuple[float, ...]:

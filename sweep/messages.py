@@ -10,9 +10,6 @@ from workers.source import FrameInfo
 
 ReplicaId = str
 
-Mode = Literal["full", "winner"]
-"""Whether every pair is measured in full; or only for as long as it can still win."""
-
 # --- work: what a call asks of a replica, the frame aside
 
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Literal
 
 from sweep.course import Course, Task
-from sweep.grid import Grid
+from sweep.grid import Grid, Mode
 from sweep.messages import (
     Call,
     CallDone,
@@ -19,7 +19,6 @@ from sweep.messages import (
     FrameEnded,
     FrameSwept,
     Instruction,
-    Mode,
     ReplicaId,
     ReplicaLost,
     ReplicaReady,

@@ -2,8 +2,8 @@
 
 from sweep.driver import Driver, Pool
 from sweep.fit_config import FitConfig
-from sweep.grid import Grid
-from sweep.messages import FrameEnded, Mode
+from sweep.grid import Grid, Mode
+from sweep.messages import FrameEnded
 from sweep.observer import Observer, Observers
 from workers.source import FrameSource
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.course import Task
-from sweep.grid import make_grid
+from sweep.grid import Mode, make_grid
 from sweep.messages import (
     Call,
     CallDone,
@@ -22,7 +22,6 @@ from sweep.messages import (
     FrameEnded,
     FrameSwept,
     Measure,
-    Mode,
     Open,
     Quantize,
     ReplicaLost,
