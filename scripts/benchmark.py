@@ -24,11 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep import named_grid, sweep_frame
-from sweep.cluster import connect
-from sweep.config import RayConfig, load_job
-from sweep.grid import Grid
+from sweep.config import Grid, RayConfig, load_job
+from sweep.driver import Lines, connect
 from sweep.job import run_job
-from sweep.progress import Lines
 from sweep.results import Results
 from workers.codec import (
     Frame,

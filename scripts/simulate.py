@@ -26,13 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep import named_grid
-from sweep.config import load_job
-from sweep.driver import Progress
-from sweep.fit_config import FitConfig
+from sweep.config import FitConfig, load_job
+from sweep.driver import Lines, Progress
 from sweep.job import run_on
-from sweep.messages import Call, CallDone, Event, Measure, Open, Quantize, ReplicaReady
-from sweep.progress import Lines
 from sweep.results import Results
+from sweep.schedule import Call, CallDone, Event, Measure, Open, Quantize, ReplicaReady
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts
 from workers.replica import QuantizedAnswer
@@ -159,7 +157,7 @@ class Samples(Lines):
         """Nothing is shown."""
 
     def ended(self, frame: Any) -> None:
-        """See :class:`~sweep.observer.Observer`."""
+        """See :class:`~sweep.driver.Observer`."""
         self.tally.ended(frame)
         if self.tally.done % self._every == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])

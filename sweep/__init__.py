@@ -1,10 +1,17 @@
 """The job: plans, hands out, gathers, chooses, writes and shows."""
 
 import workers  # noqa: F401  # before torch: see there
-from sweep.analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
 from sweep.api import FrameSweep, quantize_model, sweep_frame
-from sweep.grid import make_grid, named_grid
-from sweep.reading import iter_rd_table, read_rd_table
+from sweep.config import make_grid, named_grid
+from sweep.results import (
+    choose_at,
+    compare_jobs,
+    cost_of_steps,
+    iter_rd_table,
+    pareto_front,
+    read_frames,
+    read_rd_table,
+)
 
 __all__ = [
     "FrameSweep",

@@ -9,14 +9,9 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import torch
 
-from sweep.cluster import RayPool, connect
-from sweep.config import RayConfig
-from sweep.driver import LocalPool, Pool
-from sweep.fit_config import FitConfig
-from sweep.grid import Grid, Mode, named_grid
-from sweep.reading import to_pandas
-from sweep.single import run_one
-from sweep.table import rd_table
+from sweep.config import FitConfig, Grid, Mode, RayConfig, named_grid
+from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
+from sweep.results import rd_table, to_pandas
 from workers.codec import (
     Frame,
     FrameEncoder,

@@ -15,15 +15,13 @@ import typer
 from rich.console import Console
 
 from sweep.coding import decode_file, encode_file
-from sweep.config import load_job
+from sweep.config import FitConfig, load_job, make_fit
+from sweep.driver import logging_to, show
 from sweep.evaluate import evaluate
-from sweep.fit_config import FitConfig, make_fit
 from sweep.job import run_job
 from sweep.printing import show_evaluation, show_outcome
-from sweep.progress import logging_to, show
 from sweep.report import FIGURES, FORMATS, plot, write_report
-from sweep.results import Results
-from sweep.status import read_status
+from sweep.results import Results, read_status
 from workers.bitstream import MAX_PIXELS
 from workers.codec import MODULES
 from workers.errors import ClaimError, ClusterError, InfeasibleModuleError, QsweepError

@@ -6,13 +6,10 @@ from typing import NamedTuple
 
 import torch
 
-from sweep.driver import LocalPool
-from sweep.fit_config import FitConfig
-from sweep.grid import named_grid
+from sweep.config import FitConfig, named_grid
+from sweep.driver import LocalPool, Tally, run_one
 from sweep.job import Display
-from sweep.progress import Tally
-from sweep.single import run_one
-from sweep.storage import Storage
+from sweep.results import Storage
 from workers.bitstream import MAX_PIXELS, decode_frame
 from workers.codec import dump_frame, psnr_db, read_frame, read_frame_encoder
 from workers.errors import BitstreamError

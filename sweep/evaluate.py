@@ -12,12 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from sweep.parquet import read_table, write_table
 from sweep.report.job_data import compared
 from sweep.report.job_figures import comparison
 from sweep.report.plot import render
-from sweep.results import BITSTREAM_FOLDER, FRAMES_FILE
-from sweep.storage import Storage
+from sweep.results import BITSTREAM_FOLDER, FRAMES_FILE, Storage, read_table, write_table
 from workers.codec import Frame, read_frame
 from workers.errors import InputError, QsweepError, ResultsError
 from workers.evaluation import ANCHORS, QUALITIES, Point, anchor_point, bd_rate, bitstream_point

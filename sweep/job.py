@@ -12,16 +12,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweep.cluster import RayPool, connect
-from sweep.config import Job
-from sweep.driver import Driver, Pool
-from sweep.frames import FrameItem
-from sweep.messages import FrameEnded, FrameSwept
-from sweep.metrics import Metrics
-from sweep.observer import Observer, Observers
-from sweep.progress import Tally
+from sweep.config import FrameItem, Job
+from sweep.driver import Driver, Metrics, Observer, Observers, Pool, RayPool, Tally, connect
 from sweep.report import write_report
 from sweep.results import Results
+from sweep.schedule import FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
 from workers.source import FrameSource, parse_shared
 

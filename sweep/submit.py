@@ -23,9 +23,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import workers
-from sweep.config import FrameEntry, JobConfig, read_config
-from sweep.frames import resolve
-from sweep.manifest import MANIFESTS, read_manifest
+from sweep.config import MANIFESTS, FrameEntry, JobConfig, read_config, read_manifest, resolve
 from workers.errors import ClusterError, ConfigError
 from workers.files import is_uri, reason_of
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from sweep.cluster import connect
 from sweep.config import RayConfig
+from sweep.driver import connect
 
 _QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,

@@ -13,13 +13,12 @@ from typer.testing import CliRunner
 
 from sweep.cli import app
 from sweep.config import load_job
-from sweep.driver import LocalPool
-from sweep.grid import STEPS
+from sweep.config.grid import STEPS
+from sweep.driver import Lines, LocalPool
 from sweep.job import run_on
-from sweep.progress import Lines
-from sweep.results import Results
-from sweep.table import FRAMES, RD_TABLE
-from sweep.timeline import REPLICAS, TIMELINE
+from sweep.results import FRAMES, Results
+from sweep.results.table import RD_TABLE
+from sweep.results.timeline import REPLICAS, TIMELINE
 from workers.replica import Replica
 
 ROOT = Path(__file__).parent.parent

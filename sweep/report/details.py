@@ -6,11 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.reading import read_rd_table
 from sweep.report import frame_data
 from sweep.report.terms import Records
-from sweep.results import QUANTIZED_FOLDER
-from sweep.storage import Storage
+from sweep.results import QUANTIZED_FOLDER, Storage, read_rd_table
 from workers.codec import MODULES, Frame, parse_frame_encoder, read_frame
 from workers.errors import InputError, ResultsError
 from workers.pictures import draw_pictures

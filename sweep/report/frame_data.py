@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.analysis import pareto_front
 from sweep.report.terms import (
     CHOSEN,
     NEAR_TIE,
@@ -20,6 +19,7 @@ from sweep.report.terms import (
     exponent,
     with_shares,
 )
+from sweep.results import pareto_front
 from workers.codec import KINDS
 
 _MARKS = {"overflow": OVERFLOW, "non_finite": NON_FINITE, "pruned": PRUNED}

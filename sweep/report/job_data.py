@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.report.terms import PARAMETERS, PLURALS, Records, edge_of, exponent, stage_name, with_shares
-from sweep.timeline import STAGES
+from sweep.results import STAGES
 from workers.codec import KINDS, MODULES
 
 MAX_PICTURES = 8

@@ -7,7 +7,7 @@ import altair as alt
 
 from sweep.report.terms import PARAMETERS, stage_name
 from sweep.report.vega import BLUE, GREY, STEP, Spec, steps_axis, to_spec
-from sweep.timeline import STAGES
+from sweep.results import STAGES
 
 
 def steps() -> Spec:

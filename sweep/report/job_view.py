@@ -9,16 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from sweep.ownership import JOB_FILE, MANIFEST_FILE
-from sweep.parquet import read_table
+from sweep.config import parse_yaml
 from sweep.report import job_data
 from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.terms import Columns, Records
-from sweep.status import is_running
-from sweep.storage import Storage
-from sweep.timeline import STAGES, read_timeline
-from sweep.yaml_file import parse_yaml
+from sweep.results import JOB_FILE, MANIFEST_FILE, STAGES, Storage, is_running, read_table, read_timeline
 from workers.errors import ResultsError
 
 _LISTED_REPLICAS, _CONFIGURATION_LINES = 100, 1000

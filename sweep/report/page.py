@@ -11,16 +11,11 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sweep.ownership import JOB_FILE
-from sweep.parquet import read_table
 from sweep.report.details import frame_details, pixels_of, was_opened
 from sweep.report.job_view import job_view
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE
-from sweep.results import CHOICES_FILE, FRAMES_FILE
-from sweep.rows import escape
-from sweep.storage import Storage
-from sweep.table import CHOICES, FRAMES
+from sweep.results import CHOICES, CHOICES_FILE, FRAMES, FRAMES_FILE, JOB_FILE, Storage, escape, read_table
 from workers.errors import ResultsError
 
 REPORT_FILE = "report.html"

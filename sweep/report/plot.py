@@ -9,18 +9,13 @@ from typing import Any
 import vl_convert
 from PIL import Image
 
-from sweep.analysis import read_frames
-from sweep.parquet import read_table
-from sweep.reading import read_rd_table
 from sweep.report import frame_data, job_data
 from sweep.report.details import pixels_of
 from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE, Spec
-from sweep.results import CHOICES_FILE
-from sweep.storage import Storage
-from sweep.timeline import read_timeline
+from sweep.results import CHOICES_FILE, Storage, read_frames, read_rd_table, read_table, read_timeline
 from workers.codec import MODULES
 from workers.errors import ConfigError, ResultsError
 from workers.files import describe, split_folder

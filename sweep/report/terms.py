@@ -36,7 +36,7 @@ def power(exponent: int) -> str:
 
 
 def stage_name(stage: str) -> str:
-    """A stage of :data:`~sweep.timeline.STAGES` as it is called in figures."""
+    """A stage of :data:`~sweep.results.STAGES` as it is called in figures."""
     return _STAGE_NAMES.get(stage, stage)
 
 

@@ -11,8 +11,8 @@ import yaml
 
 from sweep import quantize_model, read_rd_table, sweep_frame
 from sweep.config import load_job
+from sweep.driver import Lines, Tally
 from sweep.job import run_job
-from sweep.progress import Lines, Tally
 from sweep.results import Results
 from tests.cases import CASE_NAMES, CASES, Case, load_case
 from workers.codec import MODULES, parse_frame_encoder

@@ -5,9 +5,8 @@ from typing import Any
 
 import yaml
 
-from sweep.config import Job, load_job
-from sweep.grid import make_grid
-from sweep.messages import FrameEnded, FrameSwept, MeasuredRow
+from sweep.config import Job, load_job, make_grid
+from sweep.schedule import FrameEnded, FrameSwept, MeasuredRow
 from workers.bitstream import SectionBytes
 from workers.errors import FrameFileError
 from workers.measure import Measured, RDRow

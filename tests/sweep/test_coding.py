@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from sweep import fit_config
 from sweep.cli import app
+from sweep.config import fit_config
 from tests.cases import CASES
 from workers.bitstream import decode_frame
 from workers.codec import read_frame

@@ -6,8 +6,8 @@ import torch
 import yaml
 
 from sweep.config import Job, load_job
-from sweep.messages import Call, CallDone, FrameEnded, MeasuredRow, Open
 from sweep.results import Results
+from sweep.schedule import Call, CallDone, FrameEnded, MeasuredRow, Open
 from tests.cases import CASES, Case, load_case
 from tests.sweep.ended import done, failed, make_job
 from workers.codec import MODULES, dump_frame_encoder

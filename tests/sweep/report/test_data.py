@@ -8,11 +8,9 @@ import pandas as pd
 import pytest
 
 from sweep import pareto_front, read_frames, read_rd_table
-from sweep.parquet import read_table
 from sweep.report import frame_data, job_data
-from sweep.storage import Storage
-from sweep.table import CHOICES
-from sweep.timeline import TIMELINE
+from sweep.results import CHOICES, Storage, read_table
+from sweep.results.timeline import TIMELINE
 from tests.sweep.ended import STEPS
 from tests.sweep.report.jobs import real_job, small_job
 

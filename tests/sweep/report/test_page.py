@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from sweep import read_frames, read_rd_table
-from sweep.messages import MeasuredRow
 from sweep.report import page as page_module
 from sweep.report import write_report
 from sweep.report.terms import power
 from sweep.results import Results
+from sweep.schedule import MeasuredRow
 from tests.browser import Reader
 from tests.sweep.ended import ENCODED, done, failed_after_arm, make_job
 from tests.sweep.report.jobs import CASES_SHOWN, HOSTILE, made_up_job, real_job, small_job

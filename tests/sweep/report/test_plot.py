@@ -14,8 +14,7 @@ from sweep.report import FIGURES, FORMATS, plot
 from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.plot import figure_of
-from sweep.results import Results
-from sweep.storage import Storage
+from sweep.results import Results, Storage
 from tests.object_store import ObjectStore
 from tests.sweep.ended import done, make_job
 from tests.sweep.report.jobs import real_job, small_job

@@ -1,0 +1,218 @@
+"""The frames of a job: entries, patterns and manifests become one list, each frame with an id of its own."""
+
+import glob
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from fsspec.implementations.arrow import ArrowFSWrapper
+
+from sweep.config.manifest import COLUMNS, MANIFESTS, read_manifest
+from workers.errors import ConfigError
+from workers.files import child, describe, is_uri, locate, persist, reason_of, split_options
+
+_LIST = pa.schema([("id", pa.string()), *COLUMNS])
+_PATIENCE_SECONDS = 5.0  # for a pattern behind a URI: nothing has begun yet
+
+
+class Entry(Protocol):
+    """An entry of ``frames``, as the configuration gives it."""
+
+    @property
+    def frame(self) -> str:
+        """Path, URI, pattern or manifest."""
+
+    @property
+    def encoder(self) -> str | None:
+        """Path or URI, in which ``{stem}`` stands for the frame's file stem."""
+
+    @property
+    def lmbdas(self) -> tuple[float | None, ...]:
+        """Weights of the rate, one frame of the job each; ``None`` for the encoder's."""
+
+
+class FrameItem(NamedTuple):
+    """A frame of the job.
+
+    Attributes:
+        id: its file stem, or ``<stem>-<n>`` where stems collide.
+        frame: path or URI of its file.
+        encoder: path or URI of its encoder's file; ``None`` if it is to be fitted.
+        lmbda: weight of the rate; ``None`` for the encoder's.
+    """
+
+    id: str
+    frame: str
+    encoder: str | None
+    lmbda: float | None
+
+
+class FrameList(Sequence[FrameItem]):
+    """All frames of a job, kept as columns: a job may have a great many.
+
+    Args:
+        table: with the columns of :class:`FrameItem`.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    @classmethod
+    def of(cls, items: Iterable[FrameItem]) -> "FrameList":
+        """List of some items."""
+        columns = list(zip(*items, strict=True)) or [()] * len(_LIST)
+        return cls(pa.table(dict(zip(_LIST.names, map(list, columns), strict=True)), _LIST))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return FrameItem(*(column[index % len(self)].as_py() for column in self.table.columns))
+
+    def __iter__(self) -> Iterator[FrameItem]:
+        for batch in self.table.to_batches(max_chunksize=1024):
+            yield from map(FrameItem._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+
+    @property
+    def n_fits(self) -> int:
+        """How many have no encoder."""
+        return int(self.table["encoder"].null_count)
+
+    def described(self) -> "FrameList":
+        """The same without the options and credentials of URIs, which are not written down."""
+        columns = (self.table["frame"], self.table["encoder"])
+        if not any(pc.any(pc.match_substring(column, "://")).as_py() for column in columns):
+            return self
+        return FrameList.of(
+            item._replace(frame=describe(item.frame), encoder=item.encoder and describe(item.encoder))
+            for item in self
+        )
+
+    def digest(self) -> str:
+        """A number that no other list has, whatever the options of its URIs."""
+        digest = hashlib.sha256()
+        for item in self.described():
+            digest.update(json.dumps(item).encode() + b"\n")
+        return digest.hexdigest()
+
+
+def resolve(base: Path, location: str) -> str:
+    """Path or URI of a location, relative to a folder; a file's URI becomes a path."""
+    if location.startswith("file:///"):
+        return locate(location)[1]
+    return location if is_uri(location) else os.path.normpath(base / location)
+
+
+def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList:
+    """The frames that some entries stand for, in their order.
+
+    Args:
+        entries: of the configuration.
+        base: folder that paths are relative to, those in manifests too.
+        lmbda: weight of the rate where neither an entry nor an encoder gives one.
+
+    Raises:
+        ConfigError: there is no such frame or manifest, or a manifest is wrong. The message names the entry, and
+            the row.
+    """
+    rows: list[tuple[str, str | None, float | None]] = []
+    for index, entry in enumerate(entries):
+        try:
+            rows += _rows(entry, base)
+        except ValueError as error:
+            raise ConfigError(f"frames[{index}].frame: {error}") from None
+    stems = [_stem(frame) for frame, _, _ in rows]
+    ids = _unique(stems)
+    items = (
+        FrameItem(frame_id, frame, encoder, lmbda if weight is None and encoder is None else weight)
+        for frame_id, (frame, encoder, weight) in zip(ids, rows, strict=True)
+    )
+    return FrameList.of(items)
+
+
+def _rows(entry: Entry, base: Path) -> Iterator[tuple[str, str | None, float | None]]:
+    """Frame, encoder and lmbda of each frame that an entry stands for."""
+    if entry.frame.lower().partition("?")[0].endswith(MANIFESTS):
+        listed = read_manifest(resolve(base, entry.frame))
+    else:
+        listed = [(location, None, None) for location in _locations(base, entry.frame)]
+    for frame, encoder, lmbda in listed:
+        location = resolve(base, frame)
+        if encoder is None and entry.encoder is not None:
+            encoder = entry.encoder.replace("{stem}", _stem(location))
+        if encoder is not None:
+            encoder = resolve(base, encoder)
+        for weight in entry.lmbdas if lmbda is None else (lmbda,):
+            yield location, encoder, weight
+
+
+def _stem(location: str) -> str:
+    return Path(describe(location)).stem
+
+
+def _locations(base: Path, frame: str) -> list[str]:
+    """What an entry stands for: itself if there is such a file, however it is written, or what matches."""
+    location = resolve(base, frame)
+    if not glob.has_magic(split_options(frame)[0] if is_uri(frame) else frame):
+        return [location]
+    try:
+        if is_uri(location):
+            found = _match_uri(location)
+        elif Path(location).exists():
+            found = [location]
+        else:
+            pattern = resolve(Path(glob.escape(str(base))), frame)
+            found = sorted(match for match in glob.glob(pattern, recursive=True) if Path(match).is_file())
+    except OSError as error:
+        raise ValueError(f"{describe(location)!r} cannot be listed: {reason_of(error)}") from None
+    if not found:
+        raise ValueError(f"no file matches {describe(location)!r}")
+    for path in found:
+        if not _is_text(path):
+            raise ValueError(f"a path is text in UTF-8; found {path!r}")
+    return found
+
+
+def _match_uri(location: str) -> list[str]:
+    """URIs of the objects that match a pattern."""
+    filesystem, pattern = locate(location)
+    uri, options = split_options(location)
+    first = next(i for i, char in enumerate(pattern) if char in "*?[")
+    tail = len(pattern) - pattern.rindex("/", 0, first)  # with the slash before the first name that is a pattern
+    folder = uri[:-tail] + options
+    matches = persist(lambda: ArrowFSWrapper(filesystem).glob(pattern), _PATIENCE_SECONDS)
+    return [child(folder, match[len(pattern) - tail + 1 :]) for match in sorted(matches)]
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes that are no text, smuggled through as surrogates
+        return False
+    return True
+
+
+def _unique(stems: Sequence[str]) -> list[str]:
+    """The stems, those that collide numbered from 1 on, around numbers that other stems have taken."""
+    times = Counter(stems)
+    taken = {stem for stem, n in times.items() if n == 1}
+    next_number = dict.fromkeys(times, 1)
+    ids = []
+    for stem in stems:
+        frame_id = stem
+        if times[stem] > 1:
+            while (frame_id := f"{stem}-{next_number[stem]}") in taken:
+                next_number[stem] += 1
+            taken.add(frame_id)
+        ids.append(frame_id)
+    return ids

@@ -1,0 +1,241 @@
+"""Configuration of a job: read, validated, resolved; unknown keys fail."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+
+from sweep.config.explain import explain
+from sweep.config.fit_config import STRICT, FitConfig, Lmbda
+from sweep.config.frames import FrameList, list_frames, resolve
+from sweep.config.grid import DEFAULT_GRID, STEPS, Grid, Mode, make_grid, named_grid
+from sweep.config.manifest import MANIFESTS
+from sweep.config.yaml_file import override_key, read_yaml
+from workers.errors import ConfigError
+from workers.files import describe, is_uri
+from workers.fit import RECIPES
+from workers.measure import EngineOptions
+from workers.plain import Precision
+
+Auto = Literal["auto"]
+
+
+class FrameEntry(BaseModel):
+    """One entry of ``frames``, or several where ``frame`` is a glob pattern or a manifest."""
+
+    model_config = STRICT
+    frame: str = Field(
+        min_length=1,
+        description="path, URI or glob pattern of a picture or .yuv file; or of a manifest, .csv or .parquet",
+    )
+    encoder: str | None = Field(
+        None,
+        min_length=1,
+        description="path or URI of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
+    )
+    lmbda: Lmbda | Annotated[list[Lmbda], Field(min_length=1)] | None = Field(
+        None, description="a number, 0 or more; or a list of them, no two the same; or null, for the encoder's"
+    )
+
+    @field_validator("lmbda")
+    @classmethod
+    def _differ(cls, value: float | list[float] | None) -> float | list[float] | None:
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ValueError
+        return value
+
+    @property
+    def lmbdas(self) -> tuple[float | None, ...]:
+        """One frame of the job for each."""
+        return tuple(self.lmbda) if isinstance(self.lmbda, list) else (self.lmbda,)
+
+
+_ENTRY = f"a path or glob pattern, or a mapping with {', '.join(FrameEntry.model_fields)}"
+
+
+class SweepConfig(BaseModel):
+    """How pairs are measured."""
+
+    model_config = STRICT
+    mode: Mode = Field(
+        "full", description="full, to measure every pair; or winner, only for as long as a pair can still win"
+    )
+    precision: Precision = Field("float32", description="float32; or tf32, where a GPU offers it")
+    workspace_mib: PositiveInt = Field(
+        1024, description="an integer, 1 or more: MiB for the buffers of a replica, beside the frame"
+    )
+
+    def engine_options(self) -> EngineOptions:
+        """The same for the engine."""
+        return EngineOptions(precision=self.precision, workspace_bytes=self.workspace_mib << 20)
+
+
+class RayConfig(BaseModel):
+    """Where a job runs, and how its work is cut up. Nothing here changes a result."""
+
+    model_config = STRICT
+    address: str | None = Field(
+        None, description="address of a Ray cluster; or null, for RAY_ADDRESS if set, else an embedded local Ray"
+    )
+    replicas: PositiveInt | Auto = Field(
+        "auto", description="auto, for one per GPU or else one per CPU core; or an integer, 1 or more"
+    )
+    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = Field(
+        "auto", description="auto, for 1 where the cluster has GPUs; or a number, 0 or more, a fraction below 1"
+    )
+    cpus_per_replica: PositiveInt | Auto = Field(
+        "auto", description="auto, for 1 beside a GPU, else the replica's share; or an integer, 1 or more"
+    )
+    pairs_per_call: PositiveInt | Auto = Field("auto", description="auto; or an integer, 1 or more")
+    tries: PositiveInt = Field(
+        3, description="an integer, 1 or more: calls of a frame that may be lost before it is given up"
+    )
+    patience: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        60.0, description="a number above 0: seconds that any call may take before its replica is taken to hang"
+    )
+
+    @field_validator("gpus_per_replica")
+    @classmethod
+    def _whole_above_one(cls, value: float | Auto) -> float | Auto:
+        if isinstance(value, float) and not (value <= 1 or value.is_integer()):
+            raise ValueError
+        return value
+
+
+def _expand_bare(value: object) -> object:
+    return {"frame": value} if isinstance(value, str) else value
+
+
+def _expand_manifest(value: object) -> object:
+    return [value] if isinstance(value, str) and value.lower().endswith(MANIFESTS) else value
+
+
+def _power_of_two(value: object) -> object:
+    match = re.fullmatch(r"2\^(-?\d{1,2})", value) if isinstance(value, str) else None
+    return 2.0 ** int(match[1]) if match else value
+
+
+Step = Annotated[float, BeforeValidator(_power_of_two)]
+
+
+class JobConfig(BaseModel):
+    """The whole configuration, as it stands in the file."""
+
+    model_config = STRICT
+    frames: Annotated[
+        list[Annotated[FrameEntry, BeforeValidator(_expand_bare)]], BeforeValidator(_expand_manifest)
+    ] = Field(min_length=1, description=f"a manifest; or a list, not empty, each entry {_ENTRY}")
+    out: str = Field(min_length=1, description="path or URI of the folder for the results")
+    grid: str | dict[str, dict[str, list[Step]]] = Field(
+        DEFAULT_GRID,
+        description=f"one of {', '.join(STEPS)}; or, per module and kind (weight, bias), a list of powers of two",
+    )
+    fit: FitConfig = Field(default_factory=FitConfig, description="a mapping")
+    sweep: SweepConfig = Field(default_factory=SweepConfig, description="a mapping")
+    bitstream: bool = Field(False, description="true, to write a bitstream of every frame; or false")
+    ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
+
+    def described(self) -> dict[str, Any]:
+        """As plain data, without the options and credentials of URIs: what may be written down."""
+        content = self.model_dump()
+        for entry in [content, *content["frames"]]:
+            entry |= {key: describe(entry[key]) for key in ("out", "frame", "encoder") if entry.get(key)}
+        return content
+
+
+class Job(NamedTuple):
+    """A configuration with everything resolved: what is written to ``job.yaml``.
+
+    Attributes:
+        config: as validated, ``out`` resolved.
+        frames: of the job, globs and manifests expanded, paths absolute.
+        grid: pairs of every module.
+    """
+
+    config: JobConfig
+    frames: FrameList
+    grid: Grid
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that results depend on, as plain data; two jobs with the same identity give the same."""
+        steps = {
+            module: {kind: sorted({getattr(pair, kind) for pair in pairs}) for kind in ("weight", "bias")}
+            for module, pairs in self.grid.items()
+        }
+        retuning = self.config.fit.resolve().retuning
+        return {
+            "frames": {"count": len(self.frames), "digest": self.frames.digest()},
+            "grid": steps,
+            "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
+            "fit": self.config.fit.model_dump(exclude={"iterations": {"phase_3"}}) if self.frames.n_fits else None,
+            "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
+        }
+
+
+def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> Job:
+    """Read and resolve a configuration file.
+
+    Args:
+        path: the YAML file; paths in it are relative to its folder.
+        overrides: ``key.path=value`` each, the value in YAML, applied in order.
+        out: path or URI in place of the configuration's, relative to the working directory.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown, missing or ill-typed. The message names the
+            file, the key, what was found and what is accepted.
+    """
+    config = read_config(path, overrides, out)
+    base = path.absolute().parent
+    config = config.model_copy(update={"out": resolve(base, config.out)})
+    try:
+        frames = list_frames(config.frames, base, config.fit.lmbda)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Job(config, frames, _grid(config, path))
+
+
+def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> JobConfig:
+    """Read and validate a configuration file alone: its paths stay as they are written, no frame is looked for.
+
+    Args:
+        path: see :func:`load_job`.
+        overrides: see :func:`load_job`.
+        out: see :func:`load_job`.
+
+    Raises:
+        ConfigError: see :func:`load_job`.
+    """
+    content = read_yaml(path)
+    for override in overrides:
+        override_key(content, override)
+    if out is not None:
+        content["out"] = out if is_uri(out) else str(Path(out).absolute())
+    try:
+        config = JobConfig.model_validate(content)
+    except ValidationError as error:
+        lines = explain(error, content, JobConfig, {"frames": (FrameEntry, _ENTRY)})
+        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
+    if config.fit.recipe not in RECIPES:
+        accepted = FitConfig.model_fields["recipe"].description
+        raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    _grid(config, path)  # before any frame is looked for
+    return config
+
+
+def _grid(config: JobConfig, path: Path) -> Grid:
+    try:
+        return named_grid(config.grid) if isinstance(config.grid, str) else make_grid(config.grid)
+    except KeyError:
+        accepted = JobConfig.model_fields["grid"].description
+        raise ConfigError(f"{path}: grid: accepted: {accepted}; found {config.grid!r}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: grid: {error}") from None

@@ -1,0 +1,25 @@
+"""Keeps replicas at work, in this process or on Ray, and tells whoever watches."""
+
+from sweep.driver.cluster import RayPool, connect
+from sweep.driver.driver import Driver, LocalPool, Pool, Progress
+from sweep.driver.metrics import Metrics
+from sweep.driver.observer import Observer, Observers
+from sweep.driver.progress import Lines, Tally, logging_to, show
+from sweep.driver.single import run_one
+
+__all__ = [
+    "Driver",
+    "Lines",
+    "LocalPool",
+    "Metrics",
+    "Observer",
+    "Observers",
+    "Pool",
+    "Progress",
+    "RayPool",
+    "Tally",
+    "connect",
+    "logging_to",
+    "run_one",
+    "show",
+]

@@ -1,0 +1,351 @@
+"""Replicas as Ray actors: the only room that talks to Ray."""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeVar, cast
+
+# Ray reads these when it is imported: nothing is reported to anyone, and an embedded cluster is reachable from
+# this machine alone.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from sweep.config import FitConfig, RayConfig
+from sweep.driver.deadline import Deadlines
+from sweep.driver.driver import Progress, perform
+from sweep.driver.placement import Node, Shape
+from sweep.schedule import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
+from workers import replica
+from workers.errors import ClusterError, QsweepError, ReplicaError
+from workers.files import reason_of
+from workers.fit import FitProgress
+from workers.measure import EngineOptions
+from workers.source import FrameSource
+
+_log = logging.getLogger(__name__)
+
+_Shared = TypeVar("_Shared")
+
+_OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
+_KNOCK_SECONDS = 10.0  # for a cluster to answer at all
+_LOOK_SECONDS = 2.0  # between two looks at the cluster and at what hangs
+_FIRST_PATIENCE_SECONDS = 10.0  # before the first warning that some replicas could not be started
+_PATIENCE_SECONDS = 60.0  # between two of them
+_RETIRED_ON_A_NODE = 2  # replicas, before no more are started there
+
+
+@contextmanager
+def connect(config: RayConfig) -> Iterator[None]:
+    """Ray, as the configuration asks for it, until the context is left.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or an embedded one cannot be started.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    already = ray.is_initialized()
+    if not already:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            with _sigterm_kept():
+                if address and address != "local":
+                    _knock(address)
+                    ray.init(address=address, **quiet)
+                else:
+                    # Left alone, Ray may make a token, and write it to a file that every later cluster must know.
+                    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+                    ray.init(
+                        address="local",
+                        num_cpus=_embedded_cpus(config.replicas),
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        **quiet,
+                    )
+        except Exception as error:  # Ray raises several unrelated types
+            where = address or "an embedded Ray"
+            raise ClusterError(f"ray.address: {where} cannot be used: {reason_of(error)}") from None
+    try:
+        yield
+    finally:
+        if not already:
+            ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise ``OSError`` if nobody listens at ``host:port``: Ray itself tries that for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; a handler that was there before goes on to be the one that is called."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as exit_:
+        if exit_.code == signal.SIGTERM and callable(before):  # Ray's handler, while Ray was starting
+            before(signal.SIGTERM, None)
+        raise
+    finally:
+        now = signal.getsignal(signal.SIGTERM)
+        if callable(before) and callable(now) and now is not before:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _embedded_cpus(replicas: int | Literal["auto"]) -> int:
+    return _cpus() if replicas == "auto" else max(_cpus(), replicas)
+
+
+class Replica(replica.Replica):
+    """A replica as Ray runs it: its processes are called ``ray::Replica``."""
+
+    def where(self) -> tuple[str, str, str]:
+        """Its device, with the GPUs that Ray gave it; its node, by name and by id."""
+        gpus = "".join(f", GPU {gpu}" for gpu in ray.get_gpu_ids())
+        return self.ping() + gpus, socket.gethostname(), ray.get_runtime_context().get_node_id()
+
+
+@dataclass
+class _Pending:
+    """A call that Ray has not answered, or ``None`` for the start of a replica.
+
+    Attributes:
+        replica: who is to answer.
+        call: what it was asked.
+        start: when.
+        last: when there was a sign of life of it.
+    """
+
+    replica: str
+    call: Call | None
+    start: float = field(default_factory=time.perf_counter)
+    last: float = field(default_factory=time.perf_counter)
+
+
+class RayPool:
+    """Replicas as actors of the Ray that this process is connected to.
+
+    A replica that dies, hangs or is retired is replaced by another; the calls it was at are reported as lost with
+    it. Where their number is ``auto``, there are more when nodes join the cluster, and fewer when some leave.
+
+    Args:
+        config: how many replicas, what each needs, and how long one may be without an answer.
+        options: how they measure.
+    """
+
+    def __init__(self, config: RayConfig, options: EngineOptions | None = None) -> None:
+        self._config = config
+        nodes = _nodes()
+        self._shape = Shape.of(config, nodes)
+        self._options = options
+        self._deadlines = Deadlines(config.patience)
+        self._names = 0
+        self._actors: dict[str, Any] = {}
+        self._nodes: dict[str, str] = {}  # of the replicas that are ready, by id
+        self._retired: Counter[str] = Counter()  # replicas, by node
+        self._pending: dict[Any, _Pending] = {}  # by what Ray will answer
+        self._answered: set[str] = set()  # replicas that have answered a call
+        self._useless, self._most = 0, 0  # replicas that died without, in a row; and how many there were at a time
+        self._looked = time.monotonic()
+        self._warned = self._looked - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
+        self._adjust(nodes)
+
+    @property
+    def n_replicas(self) -> int:
+        """How many are ready, or start."""
+        return len(self._actors)
+
+    def _adjust(self, nodes: Sequence[Node]) -> None:
+        """Start as many replicas as there should be; stop none but those that find no room any more."""
+        replicas = self._config.replicas
+        wanted = replicas if isinstance(replicas, int) else max(1, self._shape.room(nodes))
+        while len(self._actors) < wanted:
+            self._start_replica(nodes)
+        self._most = max(self._most, len(self._actors))
+        for name in [name for name in self._actors if name not in self._nodes][: len(self._actors) - wanted]:
+            self._drop(name)
+
+    def _start_replica(self, nodes: Sequence[Node]) -> None:
+        name = f"r{self._names}"
+        self._names += 1
+        shape, selector = self._shape, {}
+        bad = [node.id for node in nodes if self._retired[node.id] >= _RETIRED_ON_A_NODE]
+        if bad and shape.room(node for node in nodes if node.id not in bad):
+            selector = {"ray.io/node-id": f"!in({','.join(bad)})"}
+        actor = ray.remote(Replica).options(
+            num_cpus=shape.cpus, num_gpus=shape.gpus, max_restarts=0, label_selector=selector
+        )
+        self._actors[name] = actor.remote(threads=shape.cpus, options=self._options)
+        self._pending[self._actors[name].where.remote()] = _Pending(name, None)
+
+    def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
+        """Send a call to its actor."""
+        actor = self._actors[call.replica]
+        reply = perform(_Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
+        self._pending[reply] = _Pending(call.replica, call)
+
+    def share(self, content: _Shared) -> Callable[[], _Shared]:
+        """Put something into Ray's object store, once for all replicas."""
+        return cast("Callable[[], _Shared]", partial(ray.get, ray.put(content)))
+
+    def retire(self, replica: ReplicaId, reason: str) -> None:
+        """Stop a replica that does no good, and start another; not where that happened before, if there is room."""
+        if replica not in self._actors:
+            return
+        node = self._nodes[replica]
+        self._retired[node] += 1
+        _log.warning("replica %s on node %s is retired: %s", replica, node[:8], reason)
+        self._drop(replica)
+        self._adjust(_nodes())
+
+    def wait(self, timeout: float) -> list[Event | Progress]:
+        """See :class:`~sweep.driver.Pool`.
+
+        Raises:
+            ReplicaError: replicas die one after the other, without an answer in between.
+        """
+        assert self._pending, "a job that is not finished has a replica starting or at work"
+        ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout)
+        if ready:
+            # Everything else that is ready as well, so that replicas wait for one round and not for many.
+            ready, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=0)
+        events: list[Event | Progress] = []
+        for reply in ready:
+            if reply in self._pending:
+                events += self._take(reply)
+        if time.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            events += self._stop_hanging()
+            nodes = _nodes()
+            self._adjust(nodes)
+            self._warn_if_waiting(nodes)
+        return events
+
+    def _take(self, reply: Any) -> Iterator[Event | Progress]:
+        pending = self._pending[reply]
+        name, call = pending.replica, pending.call
+        try:
+            if call is not None and isinstance(call.work, TRAINING):
+                answer = ray.get(next(reply))
+                if isinstance(answer, FitProgress):
+                    self._note_life(pending)
+                    yield Progress(call.id, answer)
+                    return
+            else:
+                answer = ray.get(reply)
+        except RayActorError as error:
+            yield from self._lost(name, reason_of(error))
+            return
+        except RayTaskError as error:
+            del self._pending[reply]
+            assert call is not None
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
+            final = isinstance(cause, QsweepError) and not isinstance(cause, ReplicaError)
+            yield CallFailed(call.id, cause, final)
+            return
+        except RayError as error:  # an object that was lost, a node that is full, …
+            del self._pending[reply]
+            if call is None:
+                yield from self._lost(name, reason_of(error))
+            else:
+                yield CallFailed(call.id, error, final=False)
+            return
+        del self._pending[reply]
+        self._note_life(pending)
+        if call is None:
+            device, host, self._nodes[name] = answer
+            _log.info("replica %s is ready on %s (%s)", name, host, device)
+            yield ReplicaReady(name)
+        else:
+            self._useless = 0
+            self._answered.add(name)
+            yield CallDone(call.id, answer, pending.last - pending.start)
+
+    def _note_life(self, pending: _Pending) -> None:
+        now = time.perf_counter()
+        if pending.call is not None:
+            self._deadlines.answered(pending.call, now - pending.last)
+        pending.last = now
+
+    def _stop_hanging(self) -> Iterator[Event]:
+        """Replicas that have been at a call for much too long are as good as dead."""
+        now = time.perf_counter()
+        for pending in list(self._pending.values()):
+            if pending.call is not None:
+                seconds = self._deadlines.seconds(pending.call)
+                if now - pending.last > seconds:
+                    yield from self._lost(pending.replica, f"it hangs: no answer within {seconds:.0f} s")
+
+    def _lost(self, name: str, reason: str) -> Iterator[Event]:
+        """A replica died: forget it, and start another one in its place."""
+        # Nodes may all be taken away at once; what never was of any use tells of something that is wrong.
+        self._useless += name not in self._answered
+        if self._useless > 3 * self._most + 3:
+            raise ReplicaError(f"{self._useless} replicas died in a row without an answer, the last one: {reason}")
+        self._drop(name)
+        _log.warning("replica %s was lost: %s", name, reason)
+        self._adjust(_nodes())
+        yield ReplicaLost(name, reason)
+
+    def _drop(self, name: str) -> None:
+        """Forget a replica, and stop it if it still runs."""
+        self._pending = {reply: pending for reply, pending in self._pending.items() if pending.replica != name}
+        self._nodes.pop(name, None)
+        self._answered.discard(name)
+        ray.kill(self._actors.pop(name))
+
+    def _warn_if_waiting(self, nodes: Sequence[Node]) -> None:
+        n_waiting = sum(pending.call is None for pending in self._pending.values())
+        if n_waiting and time.monotonic() - self._warned > _PATIENCE_SECONDS:
+            self._warned = time.monotonic()
+            _log.warning(
+                "%d of %d replicas have not started yet: each needs %s, and the cluster has %g CPU and %g GPU on "
+                "%d nodes, room for %d",
+                n_waiting,
+                len(self._actors),
+                self._shape,
+                sum(node.cpus for node in nodes),
+                sum(node.gpus for node in nodes),
+                len(nodes),
+                self._shape.room(nodes),
+            )
+
+    def close(self) -> None:
+        """Stop the actors."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        self._pending.clear()
+
+
+def _nodes() -> list[Node]:
+    """The nodes that are alive."""
+    alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [Node(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
+
+
+class _Sender:
+    """A replica's methods, sent to an actor: each gives what Ray will answer with."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __getattr__(self, method: str) -> Any:
+        remote = getattr(self._actor, method)
+        return (remote.options(num_returns="streaming") if method in ("fit", "encode") else remote).remote

@@ -1,0 +1,237 @@
+"""The driver: keeps the replicas of a pool at work until every frame of a job has ended."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Literal, NamedTuple, Protocol, TypeVar, cast
+
+from sweep.config import FitConfig, Grid, Mode
+from sweep.driver.observer import Observer
+from sweep.schedule import (
+    TRAINING,
+    Call,
+    CallDone,
+    CallFailed,
+    Encode,
+    Event,
+    Fit,
+    FrameSwept,
+    Instruction,
+    Measure,
+    Open,
+    ReplicaId,
+    ReplicaLost,
+    ReplicaReady,
+    Retire,
+    Schedule,
+    Task,
+    Work,
+)
+from workers.errors import QsweepError
+from workers.fit import FitProgress
+from workers.replica import Replica
+from workers.source import FrameSource, parse_shared
+
+_log = logging.getLogger(__name__)
+
+_Shared = TypeVar("_Shared")
+
+
+class Pool(Protocol):
+    """Replicas, wherever they are: takes calls, gives events."""
+
+    @property
+    def n_replicas(self) -> int:
+        """How many there are, or will soon be."""
+
+    def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
+        """Hand a call to its replica, which waits for one."""
+
+    def wait(self, timeout: float) -> list["Event | Progress"]:
+        """What happened meanwhile; waits for something to happen, but not longer than this many seconds."""
+
+    def share(self, content: _Shared) -> Callable[[], _Shared]:
+        """A reader of something that works on every replica."""
+
+    def retire(self, replica: ReplicaId, reason: str) -> None:
+        """Do without a replica, and get another one if possible."""
+
+
+class Progress(NamedTuple):
+    """How far the training is that a call asked for; no event of the schedule, for show alone."""
+
+    call: int
+    progress: FitProgress
+
+
+def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -> object:
+    """What a replica is asked for some work; a training answers with an iterator.
+
+    The replica may also be a stand-in whose methods only send the call on its way.
+    """
+    if isinstance(work, Fit):
+        return replica.fit(source, fit.arch, fit.resolve(), fit.seed)
+    if isinstance(work, Open):
+        return replica.open(source)
+    if isinstance(work, Measure):
+        if work.plain:
+            return replica.measure_plain(source, dict(work.choices), work.module, work.pairs)
+        return replica.measure(source, dict(work.choices), work.module, work.pairs, work.best)
+    if isinstance(work, Encode):
+        return replica.encode(source, dict(work.choices), fit.resolve().retuning)
+    return replica.quantize(source, dict(work.choices))
+
+
+class LocalPool:
+    """One replica in this process."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._calls: deque[tuple[Call, FrameSource, FitConfig]] = deque()
+        self._events: list[Event | Progress] = [ReplicaReady("local")]
+        self._training: Iterator[Event | Progress] = iter(())
+
+    @property
+    def n_replicas(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
+        """Note the call; it runs when the pool is waited for."""
+        self._calls.append((call, source, fit))
+
+    def wait(self, timeout: float) -> list[Event | Progress]:  # noqa: ARG002
+        """Run a call that was handed in, a training as far as its next sign of life; give what came of it."""
+        if self._events:
+            events, self._events = self._events, []
+            return events
+        event = next(self._training, None)
+        if event is None and self._calls:
+            self._training = self._run(*self._calls.popleft())
+            event = next(self._training)
+        return [] if event is None else [event]
+
+    def _run(self, call: Call, source: FrameSource, fit: FitConfig) -> Iterator[Event | Progress]:
+        start = time.perf_counter()
+        try:
+            answer = perform(self._replica, call.work, source, fit)
+            if isinstance(call.work, TRAINING):
+                for item in cast("Iterator[object]", answer):
+                    if isinstance(item, FitProgress):
+                        yield Progress(call.id, item)
+                    else:
+                        answer = item
+            yield CallDone(call.id, answer, time.perf_counter() - start)
+        except QsweepError as error:
+            yield CallFailed(call.id, error, final=True)
+
+    def share(self, content: _Shared) -> Callable[[], _Shared]:
+        """The thing itself."""
+        return lambda: content
+
+    def retire(self, replica: ReplicaId, reason: str) -> None:
+        """Never happens: an error of the only replica is not caught."""
+        raise AssertionError(f"{replica}: {reason}")
+
+
+class Driver:
+    """Takes some frames through all their stages, on a pool.
+
+    Args:
+        pool: the replicas.
+        sources: frames, in the order in which they are begun, asked for as replicas get free.
+        grid: pairs of every module.
+        fit: how to fit a frame that has no encoder.
+        observer: is told of everything.
+        pairs_per_call: see :class:`~sweep.schedule.Schedule`, like what follows.
+        mode: see there.
+        tries: see there.
+        bitstream: see there.
+        swept: what the sweep of a frame came to, where that is known from an earlier run.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        sources: Iterable[FrameSource],
+        grid: Grid,
+        fit: FitConfig,
+        observer: Observer,
+        *,
+        pairs_per_call: int | Literal["auto"] = "auto",
+        mode: Mode = "full",
+        tries: int = 3,
+        bitstream: bool = False,
+        swept: Callable[[str], FrameSwept | None] = lambda _: None,
+    ) -> None:
+        self._pool = pool
+        self._sources: dict[str, FrameSource] = {}  # of the frames in flight
+        self._fit = fit
+        self._observer = observer
+        self._calls: dict[int, Call] = {}
+        self._swept = swept
+        tasks = map(self._task, sources)
+        self._schedule = Schedule(
+            tasks, grid, pairs_per_call=pairs_per_call, mode=mode, tries=tries, bitstream=bitstream
+        )
+
+    def _task(self, source: FrameSource) -> Task:
+        self._sources[source.id] = source
+        return Task(source.id, needs_fit=source.read_encoder is None, swept=self._swept(source.id))
+
+    def run(self) -> None:
+        """Run until every frame has ended.
+
+        Raises:
+            ReplicaError: there are no replicas to go on with.
+            ResultsError: whatever the observer raises, when it cannot write.
+        """
+        while not self._schedule.finished:
+            for event in self._pool.wait(timeout=1.0):
+                if isinstance(event, Progress):
+                    if event.call in self._calls:
+                        self._observer.fitting(self._calls[event.call].frame, event.progress)
+                    continue
+                if isinstance(event, ReplicaLost):
+                    self._forget(event)
+                elif isinstance(event, CallDone | CallFailed):
+                    self._note(self._calls.pop(event.call, None), event)
+                for instruction in self._schedule.handle(event):
+                    self._follow(instruction)
+            self._observer.waited()
+
+    def _forget(self, event: ReplicaLost) -> None:
+        """Whatever a replica that is gone still answers is none of this job's."""
+        for call in [call for call in self._calls.values() if call.replica == event.replica]:
+            del self._calls[call.id]
+            _log.warning("frame %s: what replica %s was at is done again", call.frame, call.replica)
+            self._observer.lost(call, event.reason)
+
+    def _note(self, call: Call | None, event: CallDone | CallFailed) -> None:
+        if call is None:
+            return
+        if isinstance(event, CallDone) and isinstance(call.work, Fit) and call.frame in self._sources:
+            assert isinstance(event.answer, bytes)
+            self._observer.fitted(call.frame, event.answer)
+            read = self._pool.share(event.answer)
+            source = self._sources[call.frame]
+            self._sources[call.frame] = replace(source, read_encoder=partial(parse_shared, read, call.frame))
+        if isinstance(event, CallFailed) and not event.final:
+            _log.warning("frame %s on replica %s: %s", call.frame, call.replica, event.error)
+        self._observer.answered(call, event)
+
+    def _follow(self, instruction: Instruction) -> None:
+        if isinstance(instruction, Call):
+            self._calls[instruction.id] = instruction
+            self._pool.submit(instruction, self._sources[instruction.frame], self._fit)
+            self._observer.called(instruction)
+        elif isinstance(instruction, Retire):
+            self._pool.retire(instruction.replica, instruction.reason)
+        elif isinstance(instruction, FrameSwept):
+            self._observer.swept(instruction)
+        else:
+            del self._sources[instruction.frame]
+            self._observer.ended(instruction)

@@ -1,0 +1,51 @@
+"""One frame, taken through all its stages on any pool."""
+
+from sweep.config import FitConfig, Grid, Mode
+from sweep.driver.driver import Driver, Pool
+from sweep.driver.observer import Observer, Observers
+from sweep.schedule import FrameEnded
+from workers.source import FrameSource
+
+
+def run_one(
+    pool: Pool,
+    source: FrameSource,
+    grid: Grid,
+    fit: FitConfig,
+    mode: Mode,
+    *,
+    bitstream: bool = False,
+    display: Observer | None = None,
+) -> FrameEnded:
+    """Run until the frame is done.
+
+    Args:
+        pool: the replicas.
+        source: of the frame.
+        grid: pairs of every module.
+        fit: how it is fitted, if it has no encoder, and how its latents are trained on.
+        mode: see :class:`~sweep.schedule.Schedule`.
+        bitstream: see there.
+        display: is told of everything, if there is one.
+
+    Raises:
+        QsweepError: why the frame failed.
+        ReplicaError: there are no replicas to go on with.
+    """
+    outcome = _Outcome([] if display is None else [display])
+    Driver(pool, [source], grid, fit, outcome, mode=mode, bitstream=bitstream).run()
+    assert outcome.frame is not None
+    if outcome.frame.error is not None:
+        raise outcome.frame.error
+    return outcome.frame
+
+
+class _Outcome(Observers):
+    """Waits for the one frame."""
+
+    frame: FrameEnded | None = None
+
+    def ended(self, frame: FrameEnded) -> None:
+        self.frame = frame
+        if frame.error is None:  # else whoever waits is told, by the error
+            super().ended(frame)

@@ -1,0 +1,147 @@
+"""Questions to the rate–distortion tables of jobs, one line each in pandas."""
+
+import os
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sweep.results.parquet import read_table
+from sweep.results.results import FRAMES_FILE
+from sweep.results.storage import Storage
+
+_GROUP = ["frame", "module"]
+
+
+def read_frames(out: str | os.PathLike[str]) -> pd.DataFrame:
+    """The frames of a job that have ended, as in ``frames.parquet``.
+
+    Args:
+        out: folder or URI of the job's results.
+
+    Returns:
+        One row per frame, indexed by its id.
+
+    Raises:
+        ResultsError: there are no results, or they are damaged.
+    """
+    frames: pd.DataFrame = read_table(Storage(os.fspath(out)), FRAMES_FILE).to_pandas()
+    return frames.set_index("frame")
+
+
+def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of every (frame, module) for which no other has less rate and no more distortion.
+
+    Args:
+        table: see :func:`~sweep.read_rd_table`.
+
+    Returns:
+        Its rows that are on a front, by rate within a (frame, module), with ``rate_bit``, the bits of latents and
+        networks together.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"frame": "a", "module": "arm", "status": "ok", "mse": [3.0, 2.0, 2.5],
+        ...                       "rate_latent_bit": [10.0, 20.0, 30.0], "rate_nn_bit": [5, 5, 5]})
+        >>> pareto_front(table)[["rate_bit", "mse"]]
+           rate_bit  mse
+        0      15.0  3.0
+        1      25.0  2.0
+    """
+    ok = table[table.status == "ok"]
+    ok = ok.assign(rate_bit=ok.rate_latent_bit + ok.rate_nn_bit.astype("float64"), mse=ok.mse.astype("float64"))
+    ok = ok.sort_values([*_GROUP, "rate_bit", "mse"], kind="stable")
+    so_far = ok.assign(mse=ok.groupby(_GROUP, observed=True).mse.cummin())
+    best_before = so_far.groupby(_GROUP, observed=True).mse.shift()
+    return ok[~(ok.mse >= best_before)]  # there is nothing before the first one
+
+
+def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.DataFrame:
+    """The pairs that would win with another weight of the rate, from the same measurements.
+
+    Exact for arm and synthesis: what was settled before them adds the same to the loss of all their pairs. For the
+    upsampling it is an approximation where the synthesis' choice is another one, since its pairs were measured
+    with the old one in force. In either case the frame encoder remains the one that was fitted for the old weight,
+    pairs within 1e-4 of the best may change places, and pruned pairs (mode ``winner``) are not looked at.
+
+    Args:
+        table: see :func:`~sweep.read_rd_table`.
+        frames: see :func:`read_frames`.
+        lmbda: the other weight.
+
+    Returns:
+        The winning row of every (frame, module), with its ``loss`` for that weight, of the pair as measured.
+
+    Example:
+        >>> import pandas as pd
+        >>> frames = pd.DataFrame({"width": 5, "height": 2}, index=pd.Index(["a"], name="frame"))
+        >>> table = pd.DataFrame({"frame": "a", "module": "arm", "status": "ok", "q_step_weight": [0.5, 1.0],
+        ...                       "mse": 0.5, "rate_latent_bit": [10.0, 30.0], "rate_nn_bit": [40, 10]})
+        >>> choose_at(table, frames, 0.1)[["frame", "module", "q_step_weight", "loss"]]
+          frame module  q_step_weight  loss
+        1     a    arm            1.0   0.9
+    """
+    ok = table[table.status == "ok"]
+    sides = frames[["height", "width"]].reindex(ok.frame.astype(str)).to_numpy(dtype="float64")
+    rate_bit = ok.rate_latent_bit + ok.rate_nn_bit.astype("float64")
+    ok = ok.assign(loss=ok.mse + lmbda * rate_bit / sides.prod(axis=1))
+    return ok.loc[ok.groupby(_GROUP, observed=True).loss.idxmin()]
+
+
+def cost_of_steps(table: pd.DataFrame, kind: str = "weight") -> pd.DataFrame:
+    """How much worse the loss gets with any other step, its partner chosen anew.
+
+    Args:
+        table: see :func:`~sweep.read_rd_table`.
+        kind: ``weight`` or ``bias``.
+
+    Returns:
+        A row per (frame, module, step): the best ``loss`` that a pair with this step has, ``excess`` over the best
+        of all as a fraction, and ``saved_bit``, what the module costs less than with the best.
+
+    Raises:
+        ValueError: there is no such kind.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"frame": "a", "module": "arm", "status": "ok", "q_step_weight": [0.5, 0.5, 1.0],
+        ...                       "q_step_bias": [0.5, 1.0, 1.0], "loss": [2.2, 2.0, 3.0],
+        ...                       "rate_weight_bit": [40, 40, 30], "rate_bias_bit": [9, 5, 5]})
+        >>> cost_of_steps(table)
+          frame module  q_step_weight  loss  excess  saved_bit
+        0     a    arm            0.5   2.0     0.0          0
+        1     a    arm            1.0   3.0     0.5         10
+    """
+    if kind not in ("weight", "bias"):
+        raise ValueError(f"kind: accepted: weight, bias; found {kind!r}")
+    step = f"q_step_{kind}"
+    ok = table[table.status == "ok"]
+    ok = ok.assign(bit=ok.rate_weight_bit + ok.rate_bias_bit)
+    best = ok.loc[ok.groupby([*_GROUP, step], observed=True).loss.idxmin()].reset_index(drop=True)
+    winners = best.loc[best.groupby(_GROUP, observed=True).loss.transform("idxmin")].reset_index(drop=True)
+    columns: Sequence[str] = [*_GROUP, step, "loss", "excess", "saved_bit"]
+    return best.assign(excess=best.loss / winners.loss - 1, saved_bit=winners.bit - best.bit)[columns]
+
+
+def compare_jobs(
+    out: str | os.PathLike[str],
+    other: str | os.PathLike[str],
+    columns: Sequence[str] = ("loss", "psnr_db", "rate_latent_bpp", "rate_nn_bpp"),
+) -> pd.DataFrame:
+    """Two jobs, frame by frame: those that are done in both.
+
+    Args:
+        out: folder or URI of a job's results.
+        other: of another one.
+        columns: of ``frames.parquet`` to compare.
+
+    Returns:
+        A row per frame, indexed by its id: each column of both, ``_1`` and ``_2``, and the difference, ``_diff``.
+
+    Raises:
+        ResultsError: one of them has no results, or they are damaged.
+    """
+    first, second = (frames[frames.status == "done"][list(columns)] for frames in map(read_frames, (out, other)))
+    both = first.add_suffix("_1").join(second.add_suffix("_2"), how="inner")
+    for column in columns:
+        both[f"{column}_diff"] = both[f"{column}_2"] - both[f"{column}_1"]
+    return both[[f"{column}_{suffix}" for column in columns for suffix in ("1", "2", "diff")]]

@@ -1,0 +1,166 @@
+"""One driver at a time: whoever works on a folder of results keeps a sign of life in it."""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sweep.results.storage import Storage
+from workers.errors import ClaimError, ResultsError
+
+_log = logging.getLogger(__name__)
+
+CLAIM_FILE = ".claim"
+RENEW_SECONDS = 3.0
+EXPIRY_SECONDS = 15.0
+"""A claim that has not been renewed for so long is of a driver that is dead. Only one's own clock is asked."""
+
+_SETTLE_SECONDS = {True: 0.1, False: 0.5}  # of two that claim at once, here or elsewhere: then both see whose it is
+
+_READS, _REREAD_SECONDS = 5, 0.1  # of a claim that cannot be made sense of
+
+
+class Owner(NamedTuple):
+    """Whoever has claimed a folder.
+
+    Attributes:
+        id: of the claim.
+        host: name of the machine.
+        boot: id of its start; empty where there is none.
+        pid: of the process.
+        renewed: when, in seconds since the epoch, by the owner's clock.
+    """
+
+    id: str
+    host: str
+    boot: str
+    pid: int
+    renewed: float
+
+    @classmethod
+    def this(cls) -> "Owner":
+        """This process."""
+        return cls(uuid.uuid4().hex, socket.gethostname(), _boot_id(), os.getpid(), time.time())
+
+    def is_dead(self) -> bool:
+        """Whether it was a process of this machine that does not exist any more."""
+        if (self.host, self.boot) != (socket.gethostname(), _boot_id()):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        return False
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def read_owner(storage: Storage) -> Owner | None:
+    """Whoever has claimed a folder, if anyone has."""
+    for _ in range(_READS):
+        if not storage.is_file(CLAIM_FILE):
+            return None
+        try:
+            content: dict[str, Any] = json.loads(storage.read(CLAIM_FILE))
+            return Owner(**content)
+        except (ResultsError, ValueError, TypeError):
+            time.sleep(_REREAD_SECONDS)  # an object store may give parts of what was replaced while it was read
+    return None  # it was never whole
+
+
+class Claim:
+    """The right to write into a folder of results, renewed in the background until it is released.
+
+    Args:
+        storage: the folder.
+        lost: called, from another thread, if another driver has taken the folder over.
+
+    Raises:
+        ClaimError: another driver is at work there.
+        ResultsError: the folder cannot be written.
+    """
+
+    def __init__(self, storage: Storage, lost: Callable[[], None]) -> None:
+        self._storage = storage
+        self._owner = Owner.this()
+        self._on_lost = lost
+        self._released = threading.Event()
+        _wait_for_expiry(storage)
+        self._renew()
+        time.sleep(_SETTLE_SECONDS[storage.local])
+        self._check()
+        self._thread = threading.Thread(target=self._keep, name="qsweep-claim", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if self._released.is_set():
+            return
+        self._released.set()
+        self._thread.join()
+        try:
+            owner = read_owner(self._storage)
+            if owner is not None and owner.id == self._owner.id:
+                self._storage.delete(CLAIM_FILE)
+        except ResultsError as error:  # it expires all the same
+            _log.warning("%s", error)
+
+    def _check(self) -> None:
+        owner = read_owner(self._storage)
+        if owner is not None and owner.id != self._owner.id:
+            raise _refusal(self._storage, owner)
+
+    def _renew(self) -> None:
+        self._owner = self._owner._replace(renewed=time.time())
+        self._storage.write(CLAIM_FILE, json.dumps(self._owner._asdict()).encode())
+
+    def _keep(self) -> None:
+        while not self._released.wait(RENEW_SECONDS):
+            try:
+                self._check()
+                self._renew()
+            except ResultsError as error:
+                if isinstance(error, ClaimError):
+                    self._released.set()
+                    self._on_lost()
+                else:
+                    _log.warning("%s", error)
+
+
+def _refusal(storage: Storage, owner: Owner) -> ClaimError:
+    return ClaimError(
+        f"{storage.describe('')}: another driver is at work there, {owner}; wait for it to end, or stop it"
+    )
+
+
+def _wait_for_expiry(storage: Storage) -> None:
+    """Wait until nobody renews the claim; raise if somebody does."""
+    first = read_owner(storage)
+    if first is None or first.is_dead():
+        return
+    where = storage.describe("")
+    _log.info("%s: claimed by %s; waiting up to %.0f s for its next sign of life", where, first, EXPIRY_SECONDS)
+    end = time.monotonic() + EXPIRY_SECONDS
+    while time.monotonic() < end:
+        time.sleep(RENEW_SECONDS / 6)
+        now = read_owner(storage)
+        if now is None:
+            return
+        if now != first:
+            raise _refusal(storage, now)

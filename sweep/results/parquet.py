@@ -1,0 +1,51 @@
+"""Whole Parquet files in a folder of results."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.results.storage import Storage
+from workers.errors import ResultsError
+
+
+def write_table(storage: Storage, path: str, table: pa.Table) -> None:
+    """Write a table as one whole Parquet file."""
+    storage.write(path, to_parquet(table))
+
+
+def read_table(storage: Storage, path: str) -> pa.Table:
+    """Read one of a job's Parquet files.
+
+    Raises:
+        ResultsError: there is no such file, or it is damaged.
+    """
+    if not storage.is_file(path):
+        raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
+    with open_table(storage, path) as source:
+        return pq.read_table(source)
+
+
+@contextmanager
+def open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
+    """Open one of a job's Parquet files; whatever is wrong with it is a ``ResultsError``."""
+    try:
+        yield pa.BufferReader(storage.read(path))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{damaged(storage, path, error)}; remove this file to have it made anew") from None
+
+
+def damaged(storage: Storage, path: str, error: Exception) -> str:
+    """What is to be said of a file that cannot be made sense of."""
+    reason = str(error).partition("\n")[0] if isinstance(error, pa.ArrowException | OSError) else repr(error)
+    return f"{storage.describe(path)}: damaged, or not of this program: {reason}"
+
+
+def to_parquet(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes of a file."""
+    sink = pa.BufferOutputStream()
+    # Numbers are no two the same: looking for those that are takes longer than all the rest.
+    names = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    pq.write_table(table, sink, use_dictionary=names, write_statistics=False)
+    return sink.getvalue()

@@ -1,0 +1,131 @@
+"""The rate–distortion table of a job as people read it."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from sweep.results.parquet import damaged
+from sweep.results.rows import RD_FOLDER, rd_files
+from sweep.results.storage import Storage
+from sweep.results.table import RD_TABLE
+from workers.codec import MODULES
+from workers.errors import ResultsError
+
+_FILES_AT_ONCE = 512
+"""Frames that are read together: more at a time take more memory, and no less time."""
+
+Out = str | os.PathLike[str]
+
+
+def read_rd_table(
+    out: Out,
+    *,
+    frames: Sequence[str] | None = None,
+    modules: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Rate–distortion table of a job, also of one that is still running.
+
+    What is not asked for is not read: files of other frames are not opened, other columns stay in theirs.
+
+    Args:
+        out: folder or URI of the job's results.
+        frames: ids of the frames wanted; ``None`` for all.
+        modules: modules wanted; ``None`` for all.
+        columns: columns wanted; ``None`` for all.
+
+    Returns:
+        One row per (frame, module, pair), in grid order within a frame. Names are categories; counts and bits
+        are nullable integers, null unless the row's ``status`` is ``ok``. Units are in the columns' names.
+
+    Raises:
+        ResultsError: there are no results, or they are damaged.
+        ValueError: there is no such module or column.
+
+    Example:
+        >>> table = read_rd_table("out/example", modules=["arm"])  # doctest: +SKIP
+        >>> table[table.chosen][["frame", "q_step_weight", "q_step_bias"]]  # doctest: +SKIP
+    """
+    return _to_pandas(list(_scan(out, frames, modules, columns, _FILES_AT_ONCE)))
+
+
+def iter_rd_table(
+    out: Out,
+    *,
+    frames: Sequence[str] | None = None,
+    modules: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    n_frames: int = _FILES_AT_ONCE,
+) -> Iterator[pd.DataFrame]:
+    """The table of :func:`read_rd_table` in parts: of a job of any size, no more than one is in memory.
+
+    Args:
+        out: see there, like what follows.
+        frames: see there.
+        modules: see there.
+        columns: see there.
+        n_frames: of a part, at most; none is cut in two.
+
+    Yields:
+        The rows of the next frames.
+
+    Raises:
+        ResultsError: there are no results, or they are damaged.
+        ValueError: there is no such module or column, or no room for a frame in a part.
+
+    Example:
+        >>> parts = iter_rd_table("out/example", columns=["frame", "module", "loss"])  # doctest: +SKIP
+        >>> best = pd.concat(
+        ...     part.groupby(["frame", "module"], observed=True).loss.min() for part in parts
+        ... )  # doctest: +SKIP
+    """
+    if n_frames < 1:
+        raise ValueError(f"n_frames: accepted: 1 or more; found {n_frames}")
+    return (_to_pandas([part]) for part in _scan(out, frames, modules, columns, n_frames))
+
+
+def _scan(
+    out: Out,
+    frames: Sequence[str] | None,
+    modules: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    n_files: int,
+) -> Iterator[pa.Table]:
+    """Rows of so many files at a time; what is wrong with the arguments, or with the folder, is told at once."""
+    for name, wanted, known in (("modules", modules, MODULES), ("columns", columns, RD_TABLE.names)):
+        if unknown := sorted(set(wanted or ()) - set(known)):
+            raise ValueError(f"{name}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
+    storage = Storage(os.fspath(out))
+    paths = [storage.inner(path) for path in rd_files(storage, frames)]
+    condition = None if modules is None else pc.field("module").isin(pa.array(modules, pa.string()))
+    names = None if columns is None else list(columns)
+
+    def read(some: Sequence[str]) -> pa.Table:
+        try:
+            dataset = ds.dataset(some, schema=RD_TABLE, filesystem=storage.filesystem)
+            # One buffer for each column: what a thousand small ones are allocated in is not given back.
+            return dataset.to_table(columns=names, filter=condition).unify_dictionaries().combine_chunks()
+        except (pa.ArrowException, OSError) as error:
+            raise ResultsError(damaged(storage, RD_FOLDER, error)) from None
+
+    # Of no frames there is a table too.
+    return (read(paths[k : k + n_files]) for k in range(0, max(1, len(paths)), n_files))
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """Rows as pandas shows them: names as categories, counts and bits as nullable integers."""
+    return _to_pandas([table])
+
+
+def _to_pandas(parts: list[pa.Table]) -> pd.DataFrame:
+    """The same, of several tables, which are used up."""
+    integers = {pa.int8(): pd.Int8Dtype(), pa.int64(): pd.Int64Dtype()}
+    table = pa.concat_tables(parts).unify_dictionaries()
+    parts.clear()
+    # Each column is let go of when it has been converted.
+    frame: pd.DataFrame = table.to_pandas(types_mapper=integers.get, split_blocks=True, self_destruct=True)
+    return frame

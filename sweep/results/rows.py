@@ -1,0 +1,124 @@
+"""The files of rows: a folder for every frame, whose files tell by their names what became of it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.results.parquet import open_table, to_parquet
+from sweep.results.storage import Storage
+from sweep.results.table import CHOICES, chosen_rows, measured_rows, rd_table
+from sweep.schedule import FrameEnded, FrameSwept
+from workers.errors import ResultsError
+from workers.source import FrameInfo
+
+RD_FOLDER = "rd_table"
+_FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet", "swept": "swept-0.parquet"}
+_SEEKERS = 16  # files that are looked for at a time, behind a URI
+_RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
+
+
+def rd_path(frame: str, status: str = "done") -> str:
+    """Where, below ``out``, the rows of a frame are that is ``done``, ``failed`` or, for the time being, ``swept``.
+
+    What became of a frame, and whether it is to be tried again, can be told from the names of its files.
+    """
+    return f"{RD_FOLDER}/frame={escape(frame)}/{_FILES[status]}"
+
+
+def current(paths: Iterable[str]) -> dict[str, str]:
+    """Of files of rows, those that count, and what became of their frames.
+
+    Killed at the wrong moment, a job leaves files of two kinds for a frame: the rows in them are the same.
+    """
+    statuses = {name: status for status, name in _FILES.items()}
+    order = list(_FILES.values())
+    found: dict[str, str] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if name in statuses:
+            found[folder] = min(name, found.get(folder, name), key=order.index)
+    return {f"{folder}/{name}": statuses[name] for folder, name in found.items()}
+
+
+def escape(value: str) -> str:
+    """Percent-encode what a Hive partition folder cannot hold as it is."""
+    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
+
+
+def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> pa.Table:
+    """Write the rows of a frame and, in the same file, its record; give the rows."""
+    rows = rd_table(ended)
+    described = rows.replace_schema_metadata({_RECORD: json.dumps(dict(record)).encode()})
+    storage.write(rd_path(ended.frame, ended.status), to_parquet(described))
+    return rows
+
+
+def write_swept(storage: Storage, swept: FrameSwept) -> None:
+    """Write the rows of a frame whose bitstream is still to be made, with all that is known of it."""
+    known = {"info": swept.info._asdict(), "seconds": swept.seconds}
+    described = rd_table(swept).replace_schema_metadata({_RECORD: json.dumps(known).encode()})
+    storage.write(rd_path(swept.frame, "swept"), to_parquet(described))
+
+
+def read_swept(storage: Storage, frame: str) -> FrameSwept:
+    """What :func:`write_swept` wrote.
+
+    Raises:
+        ResultsError: the file is damaged, or not of this program.
+    """
+    with open_table(storage, rd_path(frame, "swept")) as source:
+        table = pq.read_table(source)
+        known = json.loads(table.schema.metadata[_RECORD])
+        rows = measured_rows(table)
+        chosen = (row for (row, _), won in zip(rows, table["chosen"].to_pylist(), strict=True) if won)
+        choices = {row.module: row.settle() for row in chosen}
+        return FrameSwept(frame, FrameInfo(**known["info"]), rows, choices, known["seconds"])
+
+
+def read_record(storage: Storage, frame: str) -> dict[str, Any]:
+    """Record of a frame that is done.
+
+    Raises:
+        ResultsError: the file is damaged, or not of this program.
+    """
+    with open_table(storage, rd_path(frame)) as source:
+        record: dict[str, Any] = json.loads(pq.read_schema(source).metadata[_RECORD])
+    return record
+
+
+def read_choices(storage: Storage, frame: str) -> pa.Table:
+    """Rows of ``choices.parquet`` for a frame that is done.
+
+    Raises:
+        ResultsError: its rows are damaged.
+    """
+    with open_table(storage, rd_path(frame)) as source:
+        return chosen_rows(pq.read_table(source, columns=[*CHOICES.names, "chosen"]))
+
+
+def rd_files(storage: Storage, frames: Sequence[str] | None) -> list[str]:
+    """Paths below ``out`` of the rows of some frames, or of all that have ended.
+
+    Raises:
+        ResultsError: there are none.
+    """
+    where = storage.describe(RD_FOLDER)
+    if frames is None:
+        files = sorted(current(file.path for file in storage.files(RD_FOLDER)))
+        if not files:
+            raise ResultsError(f"{where}: there are no rows; is this the folder of a job?")
+        return files
+
+    def find(frame: str) -> str | None:
+        of_frame = (rd_path(frame, status) for status in _FILES)
+        return next((path for path in of_frame if storage.is_file(path)), None)
+
+    with ThreadPoolExecutor(1 if storage.local else _SEEKERS) as seekers:
+        found = dict(zip(frames, seekers.map(find, frames), strict=True))
+    if missing := [frame for frame, path in found.items() if path is None]:
+        raise ResultsError(f"{where}: there are no rows of frame {', '.join(missing)}")
+    return [path for path in found.values() if path is not None]

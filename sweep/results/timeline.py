@@ -1,0 +1,193 @@
+"""Where the time of a job went: how busy its replicas were, at what, from its first call to its last answer."""
+
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweep.driver import Observers
+from sweep.results.parquet import read_table
+from sweep.results.storage import Storage
+from sweep.schedule import Call, CallDone, CallFailed, Measure
+from workers.codec import MODULES
+from workers.errors import ResultsError
+
+TIMELINE_FILE, REPLICAS_FILE = "timeline.parquet", "replicas.parquet"
+
+STAGES = ("open", "fit", *MODULES, "near_ties", "quantize", "encode", "lost")
+"""What replicas are at: a module's pairs, near-ties measured again, calls that came to nothing, and the rest."""
+
+N_SPANS = 512
+"""Spans of time that a run is cut into, at most: they get twice as long when there would be more."""
+
+TIMELINE = pa.schema(
+    [
+        ("run", pa.int32()),
+        ("time", pa.timestamp("ms", "UTC")),
+        ("seconds", pa.float64()),
+        ("available_seconds", pa.float64()),
+        *((f"{stage}_seconds", pa.float64()) for stage in STAGES),
+    ]
+)
+"""One row per span of a run: when it began and how long it is (the last one may be shorter), and seconds of all
+replicas together in it: those that they were there, and those that they were at each stage. A job that went on has
+several runs."""
+
+REPLICAS = pa.schema(
+    [
+        ("run", pa.int32()),
+        ("replica", pa.string()),
+        ("seconds", pa.float64()),
+        ("busy_seconds", pa.float64()),
+        ("calls", pa.int64()),
+        ("lost", pa.int64()),
+    ]
+)
+"""One row per replica of a run: seconds from its first call to its last answer, and those of them when it was at
+a call; its calls, and those that came to nothing."""
+
+
+def stage_of(call: Call) -> str:
+    """Stage that a call belongs to."""
+    if isinstance(call.work, Measure):
+        return "near_ties" if call.work.plain else call.work.module
+    return type(call.work).__name__.lower()
+
+
+class Timeline(Observers):
+    """Follows one run of a job.
+
+    Args:
+        run: its number, from 0: a job that went on has several.
+        n_replicas: tells how many there are.
+        clock: seconds, from any moment on.
+    """
+
+    def __init__(
+        self, run: int, n_replicas: Callable[[], int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__([])
+        self._run = run
+        self._n_replicas = n_replicas
+        self._clock = clock
+        self._spans = _Spans(clock())
+        self._began = datetime.now(timezone.utc)
+        self._under_way: dict[int, tuple[Call, float]] = {}
+        self._replicas: dict[str, _OfReplica] = {}
+        self._waited = self._spans.begin
+
+    def called(self, call: Call) -> None:
+        """A replica is busy from now on."""
+        now = self._clock()
+        self._under_way[call.id] = (call, now)
+        of_replica = self._replicas.setdefault(call.replica, _OfReplica(begin=now, end=now))
+        of_replica.calls += 1
+
+    def answered(self, call: Call, event: CallDone | CallFailed) -> None:
+        """What a replica was at has an end."""
+        again = isinstance(event, CallFailed) and not event.final
+        self._end(call, "lost" if again else stage_of(call))
+
+    def lost(self, call: Call, reason: str) -> None:  # noqa: ARG002
+        """What a replica was at has come to nothing."""
+        self._end(call, "lost")
+
+    def _end(self, call: Call, stage: str) -> None:
+        now = self._clock()
+        _, begin = self._under_way.pop(call.id)
+        self._spans.add(stage, begin, now)
+        self._replicas[call.replica].add(begin, now, lost=stage == "lost")
+
+    def waited(self) -> None:
+        """Replicas have been there since it was last asked."""
+        now = self._clock()
+        self._spans.add("available", self._waited, now, self._n_replicas())
+        self._waited = now
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """This run so far, as :data:`TIMELINE` and :data:`REPLICAS`; calls under way are counted up to now."""
+        now = self._clock()
+        spans, replicas = deepcopy(self._spans), deepcopy(self._replicas)
+        for call, begin in self._under_way.values():
+            spans.add(stage_of(call), begin, now)
+            replicas[call.replica].add(begin, now)
+        of_spans = [
+            {
+                "run": self._run,
+                "time": self._began + timedelta(seconds=begin),
+                "seconds": min(spans.seconds, now - spans.begin - begin),
+            }
+            | {f"{name}_seconds": seconds.get(name, 0.0) for name in ("available", *STAGES)}
+            for begin, seconds in spans
+        ]
+        of_replicas = [
+            {"run": self._run, "replica": name, "seconds": of_replica.end - of_replica.begin} | vars(of_replica)
+            for name, of_replica in replicas.items()
+        ]
+        return pa.Table.from_pylist(of_spans, TIMELINE), pa.Table.from_pylist(of_replicas, REPLICAS)
+
+
+@dataclass
+class _OfReplica:
+    begin: float
+    end: float
+    busy_seconds: float = 0.0
+    calls: int = 0
+    lost: int = 0
+
+    def add(self, begin: float, end: float, *, lost: bool = False) -> None:
+        self.end = end
+        self.busy_seconds += end - begin
+        self.lost += lost
+
+
+class _Spans:
+    """Seconds by name, in spans of time of one length."""
+
+    def __init__(self, begin: float) -> None:
+        self.begin, self.seconds = begin, 1.0
+        self._spans: dict[int, dict[str, float]] = {}
+
+    def __iter__(self) -> Iterator[tuple[float, dict[str, float]]]:
+        """Each span with anything in it: when it begins, from the first one on, and what is in it."""
+        return ((index * self.seconds, self._spans[index]) for index in sorted(self._spans))
+
+    def add(self, name: str, begin: float, end: float, weight: float = 1.0) -> None:
+        """Add the seconds of an interval to the spans that it lies in."""
+        while end - self.begin > N_SPANS * self.seconds:
+            self._double()
+        first, last = ((at - self.begin) / self.seconds for at in (begin, end))
+        for index in range(int(first), min(N_SPANS - 1, int(last)) + 1):
+            share = min(last, index + 1) - max(first, index)
+            if share > 0:
+                span = self._spans.setdefault(index, {})
+                span[name] = span.get(name, 0.0) + weight * share * self.seconds
+
+    def _double(self) -> None:
+        self.seconds *= 2
+        halves, self._spans = self._spans, {}
+        for index, half in halves.items():
+            span = self._spans.setdefault(index // 2, {})
+            for name, seconds in half.items():
+                span[name] = span.get(name, 0.0) + seconds
+
+
+def read_timeline(storage: Storage) -> tuple[pa.Table, pa.Table]:
+    """The runs of a job so far, as :data:`TIMELINE` and :data:`REPLICAS`; what is missing or damaged is empty."""
+    return _read(storage, TIMELINE_FILE, TIMELINE), _read(storage, REPLICAS_FILE, REPLICAS)
+
+
+def _read(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
+    try:
+        return read_table(storage, path).select(schema.names).cast(schema)
+    except (ResultsError, pa.ArrowException, KeyError):
+        return schema.empty_table()
+
+
+def next_run(timeline: pa.Table) -> int:
+    """Number of the run that follows."""
+    return 0 if not timeline.num_rows else pc.max(timeline["run"]).as_py() + 1

@@ -1,0 +1,190 @@
+"""The frames of a job: manifests, several lmbdas, and a list that stays small however long it is."""
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pandas as pd
+import pytest
+
+from sweep.config import FrameItem, FrameList, Job, load_job
+from workers.errors import ConfigError
+
+
+def load(folder: Path, frames: str) -> Job:
+    path = folder / "job.yaml"
+    path.write_text(f"frames: {frames}\nout: o\nfit: {{lmbda: 0.5}}")
+    return load_job(path)
+
+
+def items(folder: Path, frames: str) -> list[FrameItem]:
+    return list(load(folder, frames).frames)
+
+
+def error_of(folder: Path, frames: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        load(folder, frames)
+    return str(raised.value)
+
+
+def manifest(folder: Path, text: str | bytes, name: str = "list.csv") -> None:
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+@pytest.fixture
+def memory_files() -> Iterator[fsspec.AbstractFileSystem]:
+    """Files behind a URI, in this process."""
+    filesystem = fsspec.filesystem("memory")
+    yield filesystem
+    filesystem.store.clear()
+    filesystem.pseudo_dirs[:] = [""]
+
+
+# --- manifests
+
+
+@pytest.mark.parametrize("frames", ["list.csv", "[list.csv]", "[{frame: ./list.csv}]", "LIST.CSV"])
+def test_a_manifest_lists_frames_with_their_encoders_and_lmbdas(folder: Path, frames: str) -> None:
+    text = "frame,encoder,lmbda\na.png,e/a.safetensors,0.01\n/b.png,,0.02\ns3://k/c.png,s3://k/c.safetensors,\nd.png,,\n"
+    manifest(folder, text, "LIST.CSV" if frames == "LIST.CSV" else "list.csv")
+    assert items(folder, frames) == [
+        FrameItem("a", str(folder / "a.png"), str(folder / "e" / "a.safetensors"), 0.01),
+        FrameItem("b", "/b.png", None, 0.02),
+        FrameItem("c", "s3://k/c.png", "s3://k/c.safetensors", None),
+        FrameItem("d", str(folder / "d.png"), None, 0.5),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Folder of the configuration."""
+    return tmp_path
+
+
+def test_a_manifest_may_be_parquet(folder: Path) -> None:
+    table = pd.DataFrame({"lmbda": [0.25, None, 2], "frame": ["a.png", "b.png", "a.png"]})
+    table.to_parquet(folder / "list.parquet")
+    assert [(item.id, item.lmbda) for item in items(folder, "list.parquet")] == [
+        ("a-1", 0.25),
+        ("b", 0.5),
+        ("a-2", 2),
+    ]
+
+
+def test_what_a_manifest_leaves_out_its_entry_gives(folder: Path) -> None:
+    manifest(folder, "frame,encoder,lmbda\na.png,,\nb.png,b.st,7\n")
+    found = items(folder, "[{frame: list.csv, encoder: 'e/{stem}.st', lmbda: [1, 2]}]")
+    assert [(item.id, Path(item.encoder or "").name, item.lmbda) for item in found] == [
+        ("a-1", "a.st", 1),
+        ("a-2", "a.st", 2),
+        ("b", "b.st", 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("frame\n", "has no rows"),
+        ("path,encoder\na.png,\n", "its columns are frame, encoder, lmbda; found 'path'"),
+        ("frame,lambda\na.png,1\n", "its columns are frame, encoder, lmbda; found 'lambda'"),
+        ("encoder,lmbda\na,1\n", "it has a column frame; found encoder, lmbda"),
+        ("frame,lmbda\na.png,high\n", "invalid value 'high'"),
+        ("frame,lmbda\na.png,1\nb.png,-1\n", "row 2: lmbda is a number, 0 or more; found -1"),
+        ("frame,lmbda\na.png,nan\n", "row 1: lmbda is a number, 0 or more; found nan"),
+        ("frame,lmbda\na.png,1\n,1\n", "row 2: there is no frame"),
+        ("frame,lmbda\na.png,1\nb.png\n", "Expected 2 columns, got 1"),
+        ("frame,lmbda\na.png,1\nb.png,1\na.png,1\n", "row 3: the same as row 1"),
+        (b"frame\n\xff\xfe.png\n", "invalid UTF8"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "can't decode byte 0x89"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused_with_what_is_wrong_where(
+    folder: Path, text: str | bytes, message: str
+) -> None:
+    manifest(folder, text)
+    found = error_of(folder, "[a.png, list.csv]")
+    assert found.startswith(f"{folder}/job.yaml: frames[1].frame: the manifest {folder}/list.csv")
+    assert message in found
+    assert "\n" not in found
+
+
+def test_a_manifest_that_is_no_parquet_or_of_other_types_is_refused(folder: Path) -> None:
+    manifest(folder, "frame\na.png\n", "list.parquet")
+    assert "list.parquet: " in error_of(folder, "list.parquet")
+    pd.DataFrame({"frame": ["a"], "lmbda": ["much"]}).to_parquet(folder / "list.parquet")
+    assert "much" in error_of(folder, "list.parquet")
+
+
+def test_a_manifest_that_is_not_there_is_named(folder: Path) -> None:
+    assert f"the manifest {folder}/list.csv cannot be read: No such file" in error_of(folder, "list.csv")
+
+
+# --- several lmbdas
+
+
+def test_every_lmbda_of_an_entry_is_a_frame_of_the_job(folder: Path) -> None:
+    found = items(folder, "[{frame: a.png, encoder: e, lmbda: [0.001, 0.004]}, b.png]")
+    assert [(item.id, item.lmbda) for item in found] == [("a-1", 0.001), ("a-2", 0.004), ("b", 0.5)]
+    assert {item.frame for item in found[:2]} == {str(folder / "a.png")}
+
+
+# --- URIs
+
+
+def test_frames_may_be_uris_and_patterns_of_them(folder: Path, memory_files: fsspec.AbstractFileSystem) -> None:
+    for name in ("set/b.png", "set/a.png", "set/c.jpg", "set/deep/d.png"):
+        memory_files.pipe(f"/{name}", b"x")
+    found = items(folder, "['memory://set/*.png', 'memory://set/no.png', 'memory://set/**/d.png']")
+    assert [item.frame for item in found] == [
+        "memory://set/a.png",
+        "memory://set/b.png",
+        "memory://set/no.png",
+        "memory://set/deep/d.png",
+    ]
+    assert "no file matches 'memory://set/*.gif'" in error_of(folder, "['memory://set/*.gif']")
+
+
+def test_a_manifest_may_be_behind_a_uri(folder: Path, memory_files: fsspec.AbstractFileSystem) -> None:
+    memory_files.pipe("/set/list.csv", b"frame\na.png\n")
+    assert items(folder, "memory://set/list.csv") == [FrameItem("a", str(folder / "a.png"), None, 0.5)]
+
+
+def test_a_file_uri_is_a_path(folder: Path) -> None:
+    assert items(folder, "['file:///x/a%20b.png']")[0].frame == "/x/a b.png"
+
+
+def test_a_pattern_of_a_service_that_is_unknown_is_refused(folder: Path) -> None:
+    assert "frames[0].frame: " in error_of(folder, "['nonsense://set/*.png']")
+
+
+# --- the list
+
+
+def test_the_list_is_a_sequence(folder: Path) -> None:
+    frames = load(folder, "[a.png, b.png, c.png]").frames
+    assert len(frames) == 3
+    assert frames[-1] == frames[2] == list(frames)[2]
+    assert frames[1:] == list(frames)[1:]
+    with pytest.raises(IndexError):
+        frames[3]
+
+
+def test_another_list_has_another_digest(folder: Path) -> None:
+    texts = ("[a.png]", "[b.png]", "[a.png, b.png]", "[b.png, a.png]", "[{frame: a.png, lmbda: 2}]")
+    assert len({load(folder, text).frames.digest() for text in texts}) == len(texts)
+
+
+def test_a_frame_takes_a_few_bytes_of_memory() -> None:
+    n = 20_000
+    tracemalloc.start()
+    frames = FrameList.of(FrameItem(f"f{i}", f"s3://bucket/{i}.png", None, 0.1) for i in range(n))
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    assert sum(item.lmbda or 0 for item in frames) == pytest.approx(0.1 * n)
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert frames.table.nbytes / n < 100
+    assert peak - before < 2e6, "going through the list makes no objects of all of it"
+    assert after - before < 1e6

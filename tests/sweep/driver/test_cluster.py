@@ -1,0 +1,229 @@
+"""Replicas as Ray actors: the work is shared out, and faults change nothing of what comes of it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import ObjectLostError
+
+from sweep.config import FitConfig, RayConfig, make_grid
+from sweep.config.fit_config import FitIterations
+from sweep.driver import Driver, LocalPool, RayPool, cluster, connect
+from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure
+from tests.cases import CASES
+from workers.codec import Frame, read_frame, read_frame_encoder
+from workers.errors import FrameFileError, ReplicaError
+from workers.fit import FitProgress
+from workers.replica import QuantizedAnswer, Replica
+from workers.source import FrameSource
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+GRID = make_grid(
+    {
+        "arm": {"weight": [0.0625, 0.125, 0.25], "bias": [0.0625, 0.125, 0.25]},
+        "synthesis": {"weight": [0.00390625, 0.0078125], "bias": [0.00390625, 0.0078125]},
+        "upsampling": {"weight": [0.0078125, 0.015625], "bias": [1]},
+    }
+)
+N_PAIRS = 9 + 4 + 2
+FOLDER = CASES / "astronaut_64x96_lop"
+
+
+class Watcher:
+    """An observer that keeps everything, and may do something at a call."""
+
+    def __init__(self, at_call: Callable[[int, Call], None] = lambda _, __: None) -> None:
+        self.calls: list[Call] = []
+        self.failures: list[CallFailed] = []
+        self.frames: dict[str, FrameEnded] = {}
+        self.progress: list[FitProgress] = []
+        self.lost_calls: list[Call] = []
+        self._at_call = at_call
+
+    def called(self, call: Call) -> None:
+        self.calls.append(call)
+        self._at_call(len(self.calls), call)
+
+    def answered(self, _: Call, event: CallDone | CallFailed) -> None:
+        if isinstance(event, CallFailed):
+            self.failures.append(event)
+
+    def lost(self, call: Call, _: str) -> None:
+        self.lost_calls.append(call)
+
+    def fitting(self, _: str, progress: FitProgress) -> None:
+        self.progress.append(progress)
+
+    def fitted(self, frame: str, checkpoint: bytes) -> None: ...
+
+    def swept(self, frame: FrameSwept) -> None: ...
+
+    def waited(self) -> None: ...
+
+    def ended(self, frame: FrameEnded) -> None:
+        self.frames[frame.frame] = frame
+
+
+def source(name: str, reader: Callable[[], Frame] | None = None) -> FrameSource:
+    read = reader or partial(read_frame, FOLDER / "frame.png")
+    return FrameSource(name, read, partial(read_frame_encoder, FOLDER / "encoder.safetensors"))
+
+
+@pytest.fixture
+def pool() -> Iterator[RayPool]:
+    pool = RayPool(RayConfig(replicas=2))
+    # Both take part from the start, however short the job and slow the machine.
+    ray.get([actor.ping.remote() for actor in pool._actors.values()])
+    yield pool
+    pool.close()
+
+
+def run(pool: RayPool, sources: list[FrameSource], watcher: Watcher, fit: FitConfig | None = None) -> None:
+    Driver(pool, sources, GRID, fit or FitConfig(), watcher, pairs_per_call=1).run()
+
+
+def facts(frame: FrameEnded) -> list[object]:
+    """All of a frame's rows but who measured them, and for how long."""
+    return [row._replace(seconds=0.0) for row, _ in frame.rows]
+
+
+def test_one_pair_per_call_is_one_ray_call_each_over_both_replicas(pool: RayPool) -> None:
+    watcher = Watcher()
+    run(pool, [source("a")], watcher)
+    measured = [call for call in watcher.calls if isinstance(call.work, Measure) and not call.work.plain]
+    assert len(measured) == N_PAIRS
+    assert {call.replica for call in measured} == {"r0", "r1"}
+    assert len(watcher.frames["a"].rows) == N_PAIRS
+
+
+def test_a_killed_replica_is_replaced_and_no_row_is_missing_or_different(pool: RayPool) -> None:
+    undisturbed = Watcher()
+    local = LocalPool(Replica("cpu"))
+    Driver(local, map(source, "ab"), GRID, FitConfig(), undisturbed, pairs_per_call=1).run()
+
+    def kill(n: int, call: Call) -> None:
+        if n in (5, 19):
+            ray.kill(pool._actors[call.replica])
+
+    watcher = Watcher(kill)
+    run(pool, [source("a"), source("b")], watcher)
+    assert {call.replica for call in watcher.calls} > {"r0", "r1"}, "another replica took over"
+    for name in ("a", "b"):
+        assert watcher.frames[name].status == "done"
+        assert facts(watcher.frames[name]) == facts(undisturbed.frames[name])
+        assert watcher.frames[name].choices == undisturbed.frames[name].choices
+
+
+def test_an_error_of_one_replica_is_tried_again(pool: RayPool, tmp_path: Path) -> None:
+    marker = tmp_path / "tried"
+    path = FOLDER / "frame.png"
+
+    def flaky() -> Frame:
+        if not marker.exists():
+            marker.touch()
+            raise MemoryError("no room just now")
+        return read_frame(path)
+
+    watcher = Watcher()
+    run(pool, [source("a", flaky)], watcher)
+    assert watcher.frames["a"].status == "done"
+    assert len(watcher.frames["a"].rows) == N_PAIRS
+    assert [str(failure.error) for failure in watcher.failures] == ["no room just now"]
+
+
+def test_a_replica_on_which_everything_fails_is_replaced_and_every_frame_is_done(
+    pool: RayPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sick = tmp_path / "sick"
+    path = FOLDER / "frame.png"
+
+    def read() -> Frame:
+        with suppress(FileExistsError), sick.open("x") as file:
+            file.write(str(os.getpid()))
+        if sick.read_text() == str(os.getpid()):
+            raise MemoryError("the memory of this machine is broken")
+        return read_frame(path)
+
+    watcher = Watcher()
+    run(pool, [source(f"f{n}", read) for n in range(8)], watcher)
+    assert [frame.status for frame in watcher.frames.values()] == ["done"] * 8
+    assert len(watcher.failures) == 3
+    assert {call.replica for call in watcher.calls} <= {"r0", "r1", "r2"}
+    assert "is retired: 3 calls in a row failed on it, the last one: the memory of this" in caplog.text
+
+
+def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(
+    pool: RayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, lost = ray.get, []
+
+    def get_but_once(reply: Any) -> Any:
+        answer = get(reply)
+        if isinstance(answer, QuantizedAnswer) and not lost:
+            lost.append(reply)
+            raise ObjectLostError(reply.hex(), None, "")
+        return answer
+
+    monkeypatch.setattr(cluster.ray, "get", get_but_once)
+    watcher = Watcher()
+    run(pool, [source("a")], watcher)
+    assert lost
+    assert watcher.frames["a"].status == "done"
+    assert [type(failure.error) for failure in watcher.failures] == [ObjectLostError]
+
+
+def test_a_frame_that_kills_every_replica_is_given_up_and_the_others_are_done(pool: RayPool) -> None:
+    watcher = Watcher()
+    run(pool, [source("deadly", lambda: os._exit(1)), source("b"), source("c")], watcher)
+    assert isinstance(watcher.frames["deadly"].error, ReplicaError)
+    assert "3 lost calls" in str(watcher.frames["deadly"].error)
+    assert [watcher.frames[name].status for name in ("b", "c")] == ["done", "done"]
+
+
+def test_an_error_in_the_input_crosses_ray_with_its_type_and_is_final(pool: RayPool, tmp_path: Path) -> None:
+    watcher = Watcher()
+    run(pool, [source("bad", partial(read_frame, tmp_path / "missing.png")), source("b")], watcher)
+    error = watcher.frames["bad"].error
+    assert isinstance(error, FrameFileError)
+    assert "missing.png" in str(error)
+    assert [failure.final for failure in watcher.failures] == [True]
+    assert watcher.frames["b"].status == "done"
+
+
+def test_a_fit_streams_its_progress_and_its_encoder_is_measured_on_both_replicas(pool: RayPool) -> None:
+    fit = FitConfig(arch="vlop", recipe="example", iterations=FitIterations(warmup=2, phase_1=4, phase_2=2))
+    watcher = Watcher()
+    unfitted = FrameSource("a", partial(read_frame, FOLDER / "frame.png"), None, lmbda=0.001)
+    run(pool, [unfitted], watcher, fit)
+    assert watcher.progress[-1].iteration == watcher.progress[-1].n_iterations == 2 * 2 + 4 + 2
+    assert watcher.frames["a"].status == "done"
+    assert {call.replica for call in watcher.calls if isinstance(call.work, Measure)} == {"r0", "r1"}
+
+
+def test_replicas_that_die_one_after_the_other_end_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stillborn:
+        def __init__(self, threads: int, options: object) -> None:  # noqa: ARG002
+            os._exit(1)
+
+        def where(self) -> tuple[str, str, str]:
+            return "never", "nowhere", ""
+
+    monkeypatch.setattr(cluster, "Replica", Stillborn)
+    pool = RayPool(RayConfig(replicas=1))
+    try:
+        with pytest.raises(ReplicaError, match="died in a row"):
+            run(pool, [source("a")], Watcher())
+    finally:
+        pool.close()
+
+
+def test_connecting_where_a_ray_is_connected_already_leaves_it_running() -> None:
+    with connect(RayConfig()):
+        assert ray.is_initialized()
+    assert ray.is_initialized()

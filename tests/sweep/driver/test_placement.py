@@ -1,0 +1,152 @@
+"""How many replicas there are, and where; the GPUs of these tests are Ray's alone, no device is behind them."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweep.config import RayConfig
+from sweep.driver.placement import Node, Shape
+from tests.ray_cluster import Nodes
+from tests.sweep.test_faults import Job
+
+CPUS = [Node("a", 4, 0), Node("b", 2, 0), Node("head", 0, 0)]
+GPUS = [Node("a", 8, 2), Node("b", 8, 1), Node("c", 64, 0)]
+
+
+# --- by numbers
+
+
+@pytest.mark.parametrize(
+    ("config", "nodes", "shape", "room"),
+    [
+        ({}, CPUS, Shape(1, 0), 6),
+        ({"replicas": 2}, CPUS, Shape(3, 0), 1),
+        ({"replicas": 1}, CPUS, Shape(4, 0), 1),
+        ({"replicas": 100}, CPUS, Shape(1, 0), 6),
+        ({"cpus_per_replica": 2}, CPUS, Shape(2, 0), 3),
+        ({"replicas": 2}, [], Shape(1, 0), 0),
+        ({}, GPUS, Shape(1, 1.0), 3),
+        ({"replicas": 8}, GPUS, Shape(1, 1.0), 3),
+        ({"gpus_per_replica": 0.5}, GPUS, Shape(1, 0.5), 6),
+        ({"gpus_per_replica": 0.4}, GPUS, Shape(1, 0.4), 6),
+        ({"gpus_per_replica": 2.0}, GPUS, Shape(1, 2.0), 1),
+        ({"gpus_per_replica": 0.0}, GPUS, Shape(1, 0.0), 80),
+        ({"gpus_per_replica": 0.1, "cpus_per_replica": 4}, GPUS, Shape(4, 0.1), 4),
+        ({"gpus_per_replica": 1.0}, CPUS, Shape(1, 1.0), 0),
+    ],
+)
+def test_what_a_replica_needs_and_how_many_find_room(
+    config: dict[str, float], nodes: list[Node], shape: Shape, room: int
+) -> None:
+    found = Shape.of(RayConfig(**config), nodes)  # type: ignore[arg-type]
+    assert found == shape
+    assert found.room(nodes) == room
+
+
+# --- on a cluster with a node of two GPUs
+
+
+@pytest.fixture(scope="module")
+def gpus() -> Iterator[Nodes]:
+    nodes = Nodes(1, num_cpus=8, num_gpus=2)
+    yield nodes
+    nodes.shutdown()
+
+
+def places(job: Job) -> Counter[str]:
+    """How many replicas were on each GPU."""
+    return Counter(re.findall(r"is ready on \S+ \(cpu, GPU (\d)\)", job.log.read_text()))
+
+
+def start_and_wait_for(job: Job, n_replicas: int) -> None:
+    """Run a job, and see to it that so many replicas get ready before it is over."""
+    job.start()
+    end = time.monotonic() + 60
+    while places(job).total() < n_replicas:
+        assert time.monotonic() < end, job.log.read_text()
+        time.sleep(0.1)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [({"replicas": "auto"}, {"0": 1, "1": 1}), ({"replicas": "auto", "gpus_per_replica": 0.5}, {"0": 2, "1": 2})],
+)
+def test_every_gpu_has_its_replicas(
+    tmp_path: Path, gpus: Nodes, config: dict[str, object], expected: dict[str, int]
+) -> None:
+    job = Job(tmp_path, gpus, 40, **config)
+    start_and_wait_for(job, sum(expected.values()))
+    assert job.wait() == 0
+    assert places(job) == expected
+
+
+@pytest.mark.ray
+def test_replicas_beyond_the_gpus_wait_and_the_others_do_the_work(tmp_path: Path, gpus: Nodes) -> None:
+    job = Job(tmp_path, gpus, 12, replicas=3)
+    assert job.start().wait(120) == 0
+    assert places(job).total() <= 2
+    assert len(places(job)) >= 1
+
+
+@pytest.mark.ray
+def test_replicas_that_find_no_room_at_all_wait_with_a_message(tmp_path: Path, gpus: Nodes) -> None:
+    job = Job(tmp_path, gpus, 1, replicas=2, gpus_per_replica=4)
+    driver = job.start()
+    end = time.monotonic() + 60
+    message = (
+        "2 of 2 replicas have not started yet: each needs 1 CPU and 4 GPU, and the cluster has 8 CPU and 2 GPU on "
+        "2 nodes, room for 0"
+    )
+    while message not in job.log.read_text():
+        assert time.monotonic() < end, job.log.read_text()
+        time.sleep(0.2)
+    driver.send_signal(signal.SIGINT)
+    assert job.wait() == 130
+
+
+@pytest.mark.ray
+def test_where_replicas_were_retired_no_more_are_started_while_there_is_room_elsewhere() -> None:
+    nodes = Nodes(3)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", RETIRE, nodes.address], stdout=subprocess.PIPE, check=True, text=True
+        )
+    finally:
+        nodes.shutdown()
+    bad, *others = done.stdout.split()[-4:]
+    assert len({bad, *others}) == 3, "one was on the bad node, and its successors are on the two others"
+
+
+RETIRE = """
+import sys
+from sweep.driver import RayPool, connect
+from sweep.config import RayConfig
+
+config = RayConfig(address=sys.argv[1], replicas=1)
+with connect(config):
+    pool = RayPool(config)
+
+    def node_of_the_next():
+        while not pool._nodes:
+            pool.wait(1.0)
+        return list(pool._nodes.items())[0]
+
+    name, bad = node_of_the_next()
+    nodes = [bad]
+    pool._retired[bad] = 1  # not the first one there
+    for _ in range(3):
+        pool.retire(name, "a test")
+        name, node = node_of_the_next()
+        nodes.append(node)
+        pool._retired[node] += 1
+    print(*nodes)
+    pool.close()
+"""

@@ -1,0 +1,124 @@
+"""Questions to the tables of a job, in pandas and in SQL."""
+
+import doctest
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames, read_rd_table
+from sweep.results import Results, analysis
+from tests.cases import CASE_NAMES, load_case
+from tests.sweep.ended import N_PAIRS, done, failed, make_job
+from workers.errors import ResultsError
+
+
+def case_table(name: str) -> pd.DataFrame:
+    """What the reference measured, as a job's table."""
+    return load_case(name).table.assign(frame=name)
+
+
+def case_frames(name: str) -> pd.DataFrame:
+    height, width = load_case(name).frame.img_size
+    return pd.DataFrame({"height": [height], "width": [width]}, index=pd.Index([name], name="frame"))
+
+
+def write_job(folder: Path, names: list[str]) -> str:
+    job = make_job(folder, [*names, "bad"])
+    results = Results(job)
+    for name in names:
+        results.write_frame(done(name))
+    results.write_frame(failed("bad"))
+    results.write_summary()
+    return job.config.out
+
+
+def test_the_examples_in_the_docstrings_are_real() -> None:
+    assert doctest.testmod(analysis).failed == 0
+
+
+@pytest.mark.parametrize("name", CASE_NAMES)
+def test_at_the_weight_of_the_job_what_was_chosen_is_chosen_again(name: str) -> None:
+    table = case_table(name)
+    lmbda = load_case(name).manager.lmbda
+    chosen = choose_at(table, case_frames(name), lmbda)
+    assert chosen.chosen.all()
+    expected = table[table.chosen]
+    assert chosen.module.tolist() == expected.module.tolist()
+    np.testing.assert_allclose(chosen.loss, expected.loss, rtol=1e-6)
+
+
+def test_a_greater_weight_of_the_rate_never_chooses_more_of_it() -> None:
+    name = CASE_NAMES[0]
+    table, frames = case_table(name), case_frames(name)
+    choices = [choose_at(table, frames, lmbda) for lmbda in (0.0, 1e-4, 1e-3, 1e-2, 1.0)]
+    bits = np.array([(choice.rate_nn_bit + choice.rate_latent_bit).tolist() for choice in choices], dtype=float)
+    assert (np.diff(bits, axis=0) <= 0).all()
+    least = table[table.status == "ok"].groupby("module").mse.min().tolist()
+    assert choices[0].mse.tolist() == least, "at no weight at all the least distortion wins"
+
+
+@given(
+    points=st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 6), st.integers(0, 6), st.sampled_from(["ok", "overflow"])),
+        max_size=30,
+    )
+)
+def test_no_pair_of_a_front_is_beaten_and_every_other_is(points: list[tuple[str, int, int, str]]) -> None:
+    table = pd.DataFrame(points, columns=["frame", "rate_latent_bit", "mse", "status"])
+    table = table.assign(module="arm", rate_nn_bit=7)
+    front = pareto_front(table)
+    for index, (frame, rate, mse, status) in enumerate(points):
+        same = [(r, m) for f, r, m, s in points if s == "ok" and f == frame]
+        beaten = any(r <= rate and m <= mse and (r, m) != (rate, mse) for r, m in same)
+        on_front = front[(front.frame == frame) & (front.rate_latent_bit == rate) & (front.mse == mse)]
+        if index in front.index:
+            assert status == "ok"
+            assert not beaten
+        assert len(on_front) == int(not beaten and (rate, mse) in same)
+
+
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+def test_the_cost_of_a_step_is_that_of_its_best_pair(kind: str) -> None:
+    table = case_table(CASE_NAMES[0])
+    costs = cost_of_steps(table, kind)
+    for row in costs.itertuples():
+        same = table[(table.module == row.module) & (table.status == "ok")]
+        best = same.loc[same.loss.idxmin()]
+        with_step = same[same[f"q_step_{kind}"] == getattr(row, f"q_step_{kind}")]
+        pair = with_step.loc[with_step.loss.idxmin()]
+        assert row.excess == pytest.approx(pair.loss / best.loss - 1)
+        saved = best.rate_weight_bit + best.rate_bias_bit - pair.rate_weight_bit - pair.rate_bias_bit
+        assert row.saved_bit == saved
+    assert (costs.groupby("module").excess.min() == 0).all()
+    with pytest.raises(ValueError, match="kind: accepted: weight, bias; found 'both'"):
+        cost_of_steps(table, "both")
+
+
+def test_two_jobs_are_compared_frame_by_frame(tmp_path: Path) -> None:
+    first, second = write_job(tmp_path / "1", ["a", "b"]), write_job(tmp_path / "2", ["b", "c"])
+    both = compare_jobs(first, second)
+    assert both.index.tolist() == ["b"]
+    assert both.loc["b", "loss_diff"] == 0
+    assert both.loc["b", "psnr_db_1"] == read_frames(second).loc["b", "psnr_db"]
+    assert read_frames(first).status.to_dict() == {"a": "done", "b": "done", "bad": "failed"}
+    with pytest.raises(ResultsError, match="no such file"):
+        compare_jobs(first, tmp_path / "nothing")
+
+
+def test_sql_reads_the_folder_as_it_is(tmp_path: Path) -> None:
+    out = write_job(tmp_path, ["a", "b"])
+    query = f"""
+        select frame, module, min(loss) as loss, count(*) as n from '{out}/rd_table/*/part-0.parquet'
+        where status = 'ok' group by all order by all
+    """
+    found = duckdb.sql(query).df()
+    table = read_rd_table(out)
+    expected = table[table.status == "ok"].groupby(["frame", "module"], observed=True).loss.agg(["min", "size"])
+    assert found.loss.tolist() == expected["min"].tolist()
+    assert found.n.tolist() == expected["size"].tolist()
+    assert found.n.sum() == 2 * (N_PAIRS - 2)

@@ -1,0 +1,210 @@
+"""The rate–distortion table: its columns, its rows, and how users read it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweep import iter_rd_table, read_rd_table
+from sweep.results import Storage, rd_table, read_table, to_pandas
+from sweep.results.rows import read_record, write_rd_table
+from sweep.results.table import frame_record
+from sweep.schedule import MeasuredRow
+from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm
+from workers.errors import ResultsError
+from workers.measure import RDRow
+from workers.quantize import QStepPair
+
+CONTRACT = [
+    "frame",
+    "lmbda",
+    "module",
+    "q_step_weight",
+    "q_step_bias",
+    "status",
+    "expgol_cnt_weight",
+    "expgol_cnt_bias",
+    "rate_weight_bit",
+    "rate_bias_bit",
+    "rate_nn_bit",
+    "rate_latent_bit",
+    "mse",
+    "psnr_db",
+    "loss",
+    "chosen",
+]
+MEASURED = CONTRACT[6:15]
+
+
+def write(out: Path, *frames: str) -> str:
+    for frame in frames:
+        ended = done(frame)
+        write_rd_table(Storage(str(out)), ended, frame_record(ended, f"/data/{frame}.png", None))
+    return str(out)
+
+
+def test_the_columns_are_those_of_the_contract_first(tmp_path: Path) -> None:
+    table = read_rd_table(write(tmp_path, "a"))
+    assert list(table.columns[: len(CONTRACT)]) == CONTRACT
+    for column in ("frame", "module", "status", "replica"):
+        assert isinstance(table[column].dtype, pd.CategoricalDtype)
+    for column in MEASURED[:5]:
+        assert isinstance(table[column].dtype, pd.Int8Dtype | pd.Int64Dtype)
+    assert table.chosen.dtype == bool
+    assert table.loss.dtype == float
+
+
+def test_there_is_one_row_per_frame_module_and_pair_in_grid_order(tmp_path: Path) -> None:
+    table = read_rd_table(write(tmp_path, "b", "a"))
+    keys = [(module, *pair) for module, pairs in GRID.items() for pair in pairs]
+    assert len(table) == 2 * N_PAIRS
+    for frame in ("a", "b"):
+        rows = table[table.frame == frame]
+        assert list(zip(rows.module, rows.q_step_weight, rows.q_step_bias, strict=True)) == keys
+
+
+def test_what_was_measured_is_null_unless_the_status_is_ok(tmp_path: Path) -> None:
+    table = read_rd_table(write(tmp_path, "a"))
+    assert table.status.tolist() == ["overflow", "non_finite"] + ["ok"] * 5
+    for column in MEASURED:
+        assert table[column].isna().tolist() == [True, True] + [False] * 5, column
+    assert table.loss_lower_bound.isna().all()
+    assert not table.drop(columns=[*MEASURED, "loss_lower_bound"]).isna().any(axis=None)
+
+
+def test_of_a_pruned_pair_the_bound_is_there_and_nothing_else_that_was_measured() -> None:
+    pruned = MeasuredRow(RDRow("arm", QStepPair(4.0, 1.0), "pruned", loss_lower_bound=0.75), "r0")
+    frame = failed_after_arm("a")
+    table = to_pandas(rd_table(frame._replace(rows=(*frame.rows, pruned))))
+    row = table.iloc[-1]
+    assert (row.status, row.loss_lower_bound, row.chosen) == ("pruned", 0.75, False)
+    assert row[MEASURED].isna().all()
+
+
+def test_one_pair_is_chosen_per_module_whose_loss_is_the_smallest(tmp_path: Path) -> None:
+    table = read_rd_table(write(tmp_path, "a"))
+    chosen = table[table.chosen].set_index("module").loss
+    assert chosen.to_dict() == table.groupby("module", observed=True).loss.min().to_dict()
+
+
+def test_of_a_module_that_was_not_settled_no_pair_is_chosen() -> None:
+    table = to_pandas(rd_table(failed_after_arm("a")))
+    assert (len(table), table.chosen.sum()) == (4, 1)
+
+
+def test_the_numbers_of_rows_and_frames_agree(tmp_path: Path) -> None:
+    table = read_rd_table(write(tmp_path, "a"))
+    ok = table[table.status == "ok"]
+    np.testing.assert_allclose(ok.psnr_db, -10 * np.log10(ok.mse))
+    pixels = INFO.width * INFO.height
+    np.testing.assert_allclose(ok.loss, ok.mse + ok.lmbda * (ok.rate_latent_bit + ok.rate_nn_bit) / pixels)
+
+    record = read_record(Storage(str(tmp_path)), "a")
+    assert record is not None
+    final = table[(table.module == "upsampling") & table.chosen].iloc[0]
+    assert {name: record[name] for name in ("loss", "mse", "psnr_db", "lmbda")} == {
+        name: final[name] for name in ("loss", "mse", "psnr_db", "lmbda")
+    }
+    assert record["rate_latent_bpp"] * pixels == pytest.approx(final.rate_latent_bit)
+    assert record["rate_nn_bpp"] * pixels == pytest.approx(final.rate_nn_bit)
+    assert (record["width"], record["height"]) == (INFO.width, INFO.height)
+
+
+def test_frames_modules_and_columns_are_read_as_asked_for(tmp_path: Path) -> None:
+    out = write(tmp_path, "a", "b", "c")
+    table = read_rd_table(out, frames=["c", "a"], modules=["arm", "upsampling"], columns=["loss", "frame"])
+    assert list(table.columns) == ["loss", "frame"]
+    assert table.frame.value_counts().to_dict() == {"a": 5, "c": 5}
+    assert read_rd_table(out, frames=[]).empty
+    assert read_rd_table(out, modules=[]).empty
+    assert list(read_rd_table(out, frames=[]).columns) == list(read_rd_table(out).columns)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 100])
+def test_the_parts_of_a_table_make_up_the_whole(tmp_path: Path, n_frames: int) -> None:
+    out = write(tmp_path, "a", "b", "c")
+    parts = list(iter_rd_table(out, n_frames=n_frames))
+    assert len(parts) == -(-3 // n_frames)
+    assert max(part.frame.nunique() for part in parts) <= n_frames
+    whole = read_rd_table(out).astype({"frame": str})
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True).astype({"frame": str}), whole)
+    (arm,) = iter_rd_table(out, frames=["b"], modules=["arm"], columns=["module", "loss"])
+    assert (list(arm.columns), len(arm)) == (["module", "loss"], 4)
+
+
+def test_what_is_wrong_with_what_is_asked_for_in_parts_is_told_at_once(tmp_path: Path) -> None:
+    out = write(tmp_path, "a")
+    with pytest.raises(ValueError, match=r"^n_frames: accepted: 1 or more; found 0$"):
+        iter_rd_table(out, n_frames=0)
+    with pytest.raises(ValueError, match=r"^modules: accepted"):
+        iter_rd_table(out, modules=["ram"])
+    with pytest.raises(ResultsError, match="no rows of frame b"):
+        iter_rd_table(out, frames=["b"])
+    assert [len(part) for part in iter_rd_table(out, frames=[])] == [0]
+
+
+def test_a_folder_may_be_given_as_text_path_or_uri(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    for out in (str(tmp_path), tmp_path, f"file://{tmp_path}"):
+        assert len(read_rd_table(out)) == N_PAIRS
+
+
+def test_frames_that_have_no_rows_are_named(tmp_path: Path) -> None:
+    out = write(tmp_path, "a")
+    with pytest.raises(ResultsError, match=r"no rows of frame b, c$"):
+        read_rd_table(out, frames=["b", "a", "c"])
+
+
+def test_modules_and_columns_that_do_not_exist_are_named(tmp_path: Path) -> None:
+    out = write(tmp_path, "a")
+    with pytest.raises(ValueError, match=r"^modules: accepted: arm, synthesis, upsampling; found ram$"):
+        read_rd_table(out, modules=["arm", "ram"])
+    with pytest.raises(ValueError, match=r"^columns: accepted: frame, lmbda, .*; found bpp$"):
+        read_rd_table(out, columns=["bpp"])
+
+
+def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
+    for out in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(ResultsError, match=f"^{out}/rd_table: there are no rows; is this the folder of a job"):
+            read_rd_table(out)
+        with pytest.raises(ResultsError, match=f"^{out}/frames.parquet: there is no such file; is this the folder"):
+            read_table(Storage(str(out)), "frames.parquet")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbled"])
+def test_rows_that_are_damaged_are_refused(tmp_path: Path, damage: str) -> None:
+    out = write(tmp_path, "a", "b")
+    path = tmp_path / "rd_table" / "frame=a" / "part-0.parquet"
+    content = path.read_bytes()
+    damaged = {"empty": b"", "cut": content[:-100], "garbled": content[:100] + bytes(400) + content[500:]}
+    path.write_bytes(damaged[damage])
+    with pytest.raises(ResultsError, match=f"^{out}/rd_table: damaged, or not of this program"):
+        read_rd_table(out)
+    assert len(read_rd_table(out, frames=["b"])) == N_PAIRS
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "001", "1e3", "with space", "ünï", "100%", "%41", "a=b", "-dash", "true"]
+)
+def test_an_id_of_any_kind_comes_back_as_text(tmp_path: Path, name: str) -> None:
+    out = write(tmp_path, name, "other")
+    for table in (read_rd_table(out), read_rd_table(out, frames=[name, "other"])):
+        assert set(table.frame) == {name, "other"}
+    assert read_record(Storage(out), name) == frame_record(done(name), f"/data/{name}.png", None)
+
+
+def test_ids_that_look_alike_keep_their_rows_apart(tmp_path: Path) -> None:
+    out = write(tmp_path, "a=b", "a%3Db")
+    assert read_rd_table(out, frames=["a=b"]).frame.tolist() == ["a=b"] * N_PAIRS
+    assert len(read_rd_table(out)) == 2 * N_PAIRS
+
+
+def test_pandas_reads_the_folder_and_each_file_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, "astronaut", "with space")
+    table = pd.read_parquet(tmp_path / "rd_table")
+    assert table.groupby("frame", observed=True).size().to_dict() == {"astronaut": N_PAIRS, "with space": N_PAIRS}
+    one = pd.read_parquet(tmp_path / "rd_table" / "frame=astronaut" / "part-0.parquet")
+    assert set(one.frame) == {"astronaut"}
+    assert math.isnan(one.loss[0])

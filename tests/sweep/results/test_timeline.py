@@ -1,0 +1,142 @@
+"""Where the time of a job went: told from its calls, and kept over its runs."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep.results import STAGES, Results, Storage, read_timeline, write_table
+from sweep.results.timeline import N_SPANS, REPLICAS_FILE, TIMELINE_FILE, Timeline
+from sweep.schedule import Call, CallDone, CallFailed, Encode, Fit, Measure, Open
+from tests.sweep.ended import make_job
+from workers.errors import FrameFileError
+from workers.quantize import QStepPair
+
+PAIRS = (QStepPair(1.0, 1.0),)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def timeline(clock: Clock, n_replicas: int = 2) -> Timeline:
+    return Timeline(0, lambda: n_replicas, clock)
+
+
+def call(number: int, work: object, replica: str = "r0") -> Call:
+    return Call(number, replica, "frame", work)  # type: ignore[arg-type]
+
+
+def test_seconds_go_to_the_stage_and_the_span_they_were_spent_in() -> None:
+    clock = Clock()
+    followed = timeline(clock)
+    measure = call(0, Measure("arm", PAIRS, ()))
+    followed.called(measure)
+    clock.now += 1.5
+    followed.answered(measure, CallDone(0, [], 1.5))
+    followed.waited()
+    spans, replicas = (table.to_pylist() for table in followed.tables())
+    assert [span["arm_seconds"] for span in spans] == [1.0, 0.5]
+    assert [span["available_seconds"] for span in spans] == [2.0, 1.0], "of both replicas"
+    assert (spans[1]["time"] - spans[0]["time"]).total_seconds() == spans[0]["seconds"] == 1.0
+    assert replicas == [{"run": 0, "replica": "r0", "seconds": 1.5, "busy_seconds": 1.5, "calls": 1, "lost": 0}]
+
+
+@pytest.mark.parametrize(
+    ("work", "stage"),
+    [
+        (Fit(), "fit"),
+        (Open(), "open"),
+        (Measure("synthesis", PAIRS, ()), "synthesis"),
+        (Measure("arm", PAIRS, (), plain=True), "near_ties"),
+        (Encode(()), "encode"),
+    ],
+)
+def test_every_kind_of_work_has_its_stage(work: object, stage: str) -> None:
+    clock = Clock()
+    followed = timeline(clock)
+    followed.called(call(0, work))
+    clock.now += 0.5
+    followed.answered(call(0, work), CallDone(0, None, 0.5))
+    (span,) = followed.tables()[0].to_pylist()
+    assert {name for name in STAGES if span[f"{name}_seconds"]} == {stage}
+
+
+def test_what_came_to_nothing_is_told_from_what_failed_for_good() -> None:
+    clock = Clock()
+    followed = timeline(clock)
+    for number, end in enumerate(("lost", "failed", "final")):
+        followed.called(call(number, Open()))
+        clock.now += 0.25
+        if end == "lost":
+            followed.lost(call(number, Open()), "gone")
+        else:
+            followed.answered(call(number, Open()), CallFailed(number, FrameFileError("x"), final=end == "final"))
+    spans, replicas = followed.tables()
+    assert spans["lost_seconds"].to_pylist() == [0.5]
+    assert spans["open_seconds"].to_pylist() == [0.25]
+    assert replicas["lost"].to_pylist() == [2]
+
+
+def test_calls_under_way_are_counted_up_to_now_and_no_second_twice() -> None:
+    clock = Clock()
+    followed = timeline(clock)
+    followed.called(call(0, Fit()))
+    clock.now += 0.5
+    for _ in range(2):
+        assert followed.tables()[0]["fit_seconds"].to_pylist() == [0.5]
+        assert followed.tables()[1]["busy_seconds"].to_pylist() == [0.5]
+    clock.now += 0.25
+    followed.answered(call(0, Fit()), CallDone(0, b"", 0.75))
+    assert followed.tables()[0]["fit_seconds"].to_pylist() == [0.75]
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20))
+def test_however_long_a_job_is_its_timeline_is_short_and_complete(durations: list[float]) -> None:
+    clock = Clock()
+    followed = timeline(clock)
+    for number, seconds in enumerate(durations):
+        followed.called(call(number, Open()))
+        clock.now += seconds
+        followed.answered(call(number, Open()), CallDone(number, None, seconds))
+        followed.waited()
+    spans, replicas = followed.tables()
+    assert spans.num_rows <= N_SPANS
+    assert sum(spans["open_seconds"].to_pylist()) == pytest.approx(sum(durations), abs=1e-6)
+    assert sum(spans["available_seconds"].to_pylist()) == pytest.approx(2 * sum(durations), abs=1e-6)
+    assert sum(replicas["busy_seconds"].to_pylist()) == pytest.approx(sum(durations), abs=1e-6)
+
+
+def test_a_job_that_went_on_keeps_its_earlier_runs(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    for _ in range(2):
+        results = Results(job)
+        followed = results.begin_timeline(lambda: 1)
+        followed.called(call(0, Open()))
+        followed.answered(call(0, Open()), CallDone(0, None, 0.1))
+        results.write_summary()
+        results.write_summary()  # again: nothing is there twice
+    spans, replicas = read_timeline(Storage(job.config.out))
+    assert replicas["run"].to_pylist() == [0, 1]
+    assert set(spans["run"].to_pylist()) == {0, 1}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "of another kind"])
+def test_a_timeline_that_is_damaged_begins_anew(tmp_path: Path, damage: str) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    results.begin_timeline(lambda: 1)
+    results.write_summary()
+    if damage == "truncated":
+        (Path(job.config.out) / TIMELINE_FILE).write_bytes(b"PAR1")
+    else:
+        write_table(results.storage, TIMELINE_FILE, results.frames())
+    again = Results(job)
+    again.begin_timeline(lambda: 1)
+    again.write_summary()
+    assert read_timeline(again.storage)[0].num_rows == 0
+    assert again.storage.is_file(REPLICAS_FILE)
