@@ -139,8 +139,8 @@ def spans(timeline: pd.DataFrame) -> Records:
         timeline: as in ``timeline.parquet``.
 
     Returns:
-        A record per stage and span of time, from ``begin`` to ``end`` in minutes of running, the time between runs
-        left out; ``replicas`` is the mean of those at work, or, without a ``stage``, of those that were there.
+        A record per stage and span of time, from ``begin`` to ``end`` in milliseconds of running, the time between
+        runs left out; ``replicas`` is the mean of those at work, or, without a ``stage``, of those that were there.
     """
     found: Records = []
     before = 0.0
@@ -157,8 +157,8 @@ def spans(timeline: pd.DataFrame) -> Records:
                 if replicas > 0 or stage is None:
                     found.append(
                         {
-                            "begin": (before + begin) / 60,
-                            "end": (before + end) / 60,
+                            "begin": round(1000 * (before + begin)),
+                            "end": round(1000 * (before + end)),
                             "time": f"{rows.time.iloc[0]:%Y-%m-%d %H:%M:%S} UTC",
                             "stage": stage,
                             "order": order,

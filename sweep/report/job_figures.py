@@ -121,19 +121,28 @@ def stages() -> Spec:
     return to_spec(base.mark_bar(color=BLUE) + labels, "Time of replicas by stage", height=alt.Step(STEP))
 
 
+_HOURS = "format(floor(time(datum.value) / 3600000), 'd') + utcFormat(datum.value, ':%M:%S')"
+
+
 def utilisation() -> Spec:
     """Replicas at work over time, by stage, and those that were there; of :func:`~sweep.report.job_data.spans`."""
     base = alt.Chart(alt.NamedData("spans"))
     names = [stage_name(stage) for stage in STAGES]
     x = alt.X(
-        "begin:Q", title="minutes of running", axis=alt.Axis(format="~g"), scale=alt.Scale(nice=False, domainMin=0)
+        "begin:T",
+        title="time of running [h:min:s]",
+        axis=alt.Axis(labelExpr=_HOURS, tickCount=6, labelOverlap="greedy", labelSeparation=6),
+        scale=alt.Scale(type="utc", nice=False, padding=0),
     )
     bars = (
         base.transform_filter("datum.stage !== null")
+        .transform_calculate(
+            text="datum.stage + ' ' + datum.time + ': ' + format(datum.replicas, '.2f') + ' replicas'"
+        )
         .mark_bar(binSpacing=0, orient="vertical")
         .encode(
             x=x,
-            x2="end:Q",
+            x2="end:T",
             y=alt.Y("replicas:Q", title="replicas at work", stack="zero"),
             color=alt.Color(
                 "stage:N",
@@ -142,6 +151,7 @@ def utilisation() -> Spec:
                 legend=alt.Legend(orient="bottom", columns=4),
             ),
             order=alt.Order("order:Q"),
+            description="text:N",
             tooltip=[
                 alt.Tooltip("stage:N"),
                 alt.Tooltip("time:N"),

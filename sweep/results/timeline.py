@@ -78,11 +78,11 @@ class Timeline(Observers):
         self._began = datetime.now(timezone.utc)
         self._under_way: dict[int, tuple[Call, float]] = {}
         self._replicas: dict[str, _OfReplica] = {}
-        self._waited = self._spans.begin
+        self._noted = self._waited = self._spans.begin
 
     def called(self, call: Call) -> None:
         """A replica is busy from now on."""
-        now = self._clock()
+        now = self._note()
         self._under_way[call.id] = (call, now)
         of_replica = self._replicas.setdefault(call.replica, _OfReplica(begin=now, end=now))
         of_replica.calls += 1
@@ -97,29 +97,36 @@ class Timeline(Observers):
         self._end(call, "lost")
 
     def _end(self, call: Call, stage: str) -> None:
-        now = self._clock()
+        now = self._note()
         _, begin = self._under_way.pop(call.id)
         self._spans.add(stage, begin, now)
         self._replicas[call.replica].add(begin, now, lost=stage == "lost")
 
     def waited(self) -> None:
         """Replicas have been there since it was last asked."""
-        now = self._clock()
+        now = self._note()
         self._spans.add("available", self._waited, now, self._n_replicas())
         self._waited = now
 
+    def _note(self) -> float:
+        """The time, which the timeline goes as far as."""
+        self._noted = self._clock()
+        return self._noted
+
     def tables(self) -> tuple[pa.Table, pa.Table]:
-        """This run so far, as :data:`TIMELINE` and :data:`REPLICAS`; calls under way are counted up to now."""
-        now = self._clock()
+        """This run so far, as :data:`TIMELINE` and :data:`REPLICAS`: up to when anything was last noted.
+
+        Calls under way are counted up to then; by the time of the last tables nobody is there any more.
+        """
         spans, replicas = deepcopy(self._spans), deepcopy(self._replicas)
         for call, begin in self._under_way.values():
-            spans.add(stage_of(call), begin, now)
-            replicas[call.replica].add(begin, now)
+            spans.add(stage_of(call), begin, self._noted)
+            replicas[call.replica].add(begin, self._noted)
         of_spans = [
             {
                 "run": self._run,
                 "time": self._began + timedelta(seconds=begin),
-                "seconds": min(spans.seconds, now - spans.begin - begin),
+                "seconds": min(spans.seconds, self._noted - spans.begin - begin),
             }
             | {f"{name}_seconds": seconds.get(name, 0.0) for name in ("available", *STAGES)}
             for begin, seconds in spans

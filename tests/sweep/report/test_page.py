@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from sweep import read_frames, read_rd_table
 from sweep.report import page as page_module
@@ -274,6 +274,25 @@ def test_a_thousand_frames_are_shown_within_seconds_and_bounds(reader: Reader, l
     expect(reader.page.locator("body")).to_have_attribute("data-ready", "frame 0998")
     assert time.monotonic() - start < 3
     expect(reader.page.locator("section[data-module=arm] .mark-rect path[aria-label]")).to_have_count(153)
+
+
+def test_details_that_come_late_are_not_shown_as_those_of_another_frame(reader: Reader, large: Path) -> None:
+    late: list[Route] = []
+    reader.page.route("**/frame%200998.js", lambda route: late.append(route))
+    reader.open(large / "report.html")
+    reader.page.evaluate("location.hash = 'frame=frame%200998'")
+    expect(reader.page.locator("#frame-title")).to_have_text("frame 0998")
+    show(reader, "frame 0000")
+    shown = reader.page.locator("section[data-module=arm]")
+    shown.evaluate("(section) => section.dataset.frame = '0000'")
+    (asked_for,) = late
+    arrived = "new Promise((resolve) => document.querySelector('script[src]').addEventListener('load', resolve))"
+    reader.page.evaluate(f"window.arrived = {arrived}; null")
+    asked_for.continue_()
+    reader.page.evaluate("window.arrived.then(() => new Promise((resolve) => setTimeout(resolve, 100)))")
+    expect(shown).to_have_attribute("data-frame", "0000")
+    show(reader, "frame 0998")
+    expect(shown).not_to_have_attribute("data-frame", "0000")
 
 
 def test_details_that_did_not_come_along_are_told_of(browser: Browser, large: Path, tmp_path: Path) -> None:

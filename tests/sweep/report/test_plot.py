@@ -12,8 +12,8 @@ from sweep import read_frames, read_rd_table
 from sweep.cli import app
 from sweep.report import FIGURES, FORMATS, plot
 from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
-from sweep.report.job_figures import JOB_FIGURES
-from sweep.report.plot import figure_of
+from sweep.report.job_figures import JOB_FIGURES, utilisation
+from sweep.report.plot import figure_of, render
 from sweep.results import Results, Storage
 from tests.object_store import ObjectStore
 from tests.sweep.ended import done, make_job
@@ -55,6 +55,18 @@ def test_a_heat_map_holds_the_losses_of_the_table(out: str, tmp_path: Path) -> N
     rows = read_rd_table(out, frames=["frame-2"], modules=["synthesis"])
     expected = sorted([*rows.loss.dropna(), *rows.loss[rows.chosen]])
     assert found == pytest.approx(expected, rel=1e-7), "each cell, and what was chosen once more as a mark"
+
+
+def test_a_bar_of_the_timeline_is_as_wide_as_its_span_is_long() -> None:
+    times = [(0, 1000), (1000, 4000)]
+    spans = [
+        {"begin": begin, "end": end, "time": str(begin), "stage": "arm", "order": 1, "replicas": 1.0}
+        for begin, end in times
+    ]
+    drawn = render(utilisation() | {"datasets": {"spans": spans}}, ".svg").decode()
+    bars = re.findall(r'<path aria-label="arm [^>]* d="M[\d.]+,[\d.]+h([\d.]+)v', drawn)
+    first, second = map(float, bars)
+    assert second == pytest.approx(3 * first, rel=0.01)
 
 
 def test_the_bits_of_a_frame_add_up_to_its_record(out: str) -> None:
