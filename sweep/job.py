@@ -18,6 +18,7 @@ from sweep.report import write_report
 from sweep.results import Results
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
+from workers.errors import QsweepError
 from workers.source import FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
@@ -78,8 +79,17 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
         finally:
             results.write_summary()
             if has_time:
-                write_report(job.config.out)
+                _try_report(job.config.out)
     return Outcome(results.frames())
+
+
+def _try_report(out: str) -> None:
+    """Write the report; whatever it fails of, the results are there, and it can be written from them again."""
+    try:
+        write_report(out)
+    except Exception as error:
+        unforeseen = not isinstance(error, QsweepError)
+        _log.error("the report could not be written, all else is there: %s", error, exc_info=unforeseen)
 
 
 def run_on(

@@ -27,6 +27,7 @@ from tests.cases import CASES
 from tests.sweep.ended import N_PAIRS, done, failed, make_job
 from workers.codec import read_frame, read_frame_encoder
 from workers.codec.loss import mean_squared_error
+from workers.errors import ResultsError
 
 QSWEEP = Path(sys.executable).with_name("qsweep")
 FOLDER = CASES / "astronaut_64x96_lop"
@@ -172,6 +173,24 @@ def test_a_job_that_is_done_starts_nothing_and_shows_its_results(tmp_path: Path)
     numbers = [f"{record['rate_latent_bpp'] + networks:.4f}", f"{networks:.4f}", f"{record['psnr_db']:.3f}"]
     assert lines[1] == ["[b]", *numbers, f"{record['loss']:.6g}"]
     assert result.stdout.splitlines()[-1] == f"2 done, 0 failed; results in {job.config.out}"
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize("error", [ResultsError("out/report.html: no room"), KeyError("width")])
+def test_a_report_that_cannot_be_written_does_not_undo_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(job_module, "write_report", fail)
+    results = Results(make_job(tmp_path, ["a"]))
+    results.write_frame(done("a"))
+    result = qsweep("run", tmp_path / "job.yaml")
+    assert result.exit_code == 0
+    assert f"the report could not be written, all else is there: {error}" in result.stderr
+    assert ("Traceback" in result.stderr) == isinstance(error, KeyError)
+    assert result.stdout.splitlines()[-1].startswith("1 done, 0 failed")
 
 
 def test_the_report_is_written_anew(tmp_path: Path) -> None:
