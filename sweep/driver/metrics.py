@@ -3,7 +3,7 @@
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from sweep.driver.observer import Observers
-from sweep.driver.progress import Tally
+from sweep.driver.tally import Tally
 from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, Measure
 
 _SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000]

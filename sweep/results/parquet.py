@@ -1,7 +1,8 @@
-"""Whole Parquet files in a folder of results."""
+"""Whole Parquet files in a folder of results, and tables that grow until they are written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,3 +50,30 @@ def to_parquet(table: pa.Table) -> pa.Buffer:
     names = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
     pq.write_table(table, sink, use_dictionary=names, write_statistics=False)
     return sink.getvalue()
+
+
+class Columns:
+    """Rows of a table that grows, a few of them kept as they came and the others as columns."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._rows: list[Mapping[str, Any]] = []
+        self._tables: list[pa.Table] = [schema.empty_table()]
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One more row."""
+        self._rows.append(row)
+        if len(self._rows) >= 1024:
+            self._tables.append(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows.clear()
+
+    def add_table(self, table: pa.Table) -> None:
+        """More rows."""
+        self._tables.append(table.select(self._schema.names).cast(self._schema))
+        if len(self._tables) >= 1024:
+            self._tables = [pa.concat_tables(self._tables).combine_chunks()]
+
+    def table(self) -> pa.Table:
+        """All of them."""
+        rows = pa.Table.from_pylist(self._rows, self._schema)
+        return pa.concat_tables([*self._tables, rows])

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from sweep.config import FrameItem, Job
 from sweep.results.claim import Claim
 from sweep.results.ownership import begin
-from sweep.results.parquet import read_table, write_table
+from sweep.results.parquet import Columns, read_table, write_table
 from sweep.results.rows import (
     RD_FOLDER,
     rd_path,
@@ -68,7 +68,7 @@ class Results:
         fitted = {file.path for file in self.storage.files(FITTED_FOLDER)}
         self._fitted = {frame for frame in self._ids.to_pylist() if fitted and self.fitted_path(frame) in fitted}
         self._lock = threading.Lock()
-        self._frames, self._choices = _Columns(FRAMES), _Columns(CHOICES)
+        self._frames, self._choices = Columns(FRAMES), Columns(CHOICES)
         self._sum_up_finished()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
         self._taken_over = False
@@ -213,7 +213,7 @@ class Results:
         """Frames that have ended, in the order of the configuration, as in ``frames.parquet``."""
         return self._in_order(self._frames)
 
-    def _in_order(self, columns: "_Columns") -> pa.Table:
+    def _in_order(self, columns: Columns) -> pa.Table:
         with self._lock:
             table = columns.table()
         order = pc.index_in(table["frame"], self._ids.combine_chunks())
@@ -236,30 +236,3 @@ class Results:
                 write_table(self.storage, path, pa.concat_tables(parts))
         self._summed_up = time.monotonic()
         self._summing_seconds = self._summed_up - start
-
-
-class _Columns:
-    """Rows of a table that grows, a few of them kept as they came and the others as columns."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._rows: list[Mapping[str, Any]] = []
-        self._tables: list[pa.Table] = [schema.empty_table()]
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """One more row."""
-        self._rows.append(row)
-        if len(self._rows) >= 1024:
-            self._tables.append(pa.Table.from_pylist(self._rows, self._schema))
-            self._rows.clear()
-
-    def add_table(self, table: pa.Table) -> None:
-        """More rows."""
-        self._tables.append(table.select(self._schema.names).cast(self._schema))
-        if len(self._tables) >= 1024:
-            self._tables = [pa.concat_tables(self._tables).combine_chunks()]
-
-    def table(self) -> pa.Table:
-        """All of them."""
-        rows = pa.Table.from_pylist(self._rows, self._schema)
-        return pa.concat_tables([*self._tables, rows])

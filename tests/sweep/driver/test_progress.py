@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sweep.driver import Lines, Tally, logging_to, show
-from sweep.driver.progress import Bar
+from sweep.driver.display import Bar
 from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, Measure, Open
 from tests.sweep.ended import done, failed
 from workers.fit import FitProgress

@@ -13,7 +13,7 @@ from ray.exceptions import ObjectLostError
 
 from sweep.config import FitConfig, RayConfig, make_grid
 from sweep.config.fit_config import FitIterations
-from sweep.driver import Driver, LocalPool, RayPool, cluster, connect
+from sweep.driver import Driver, LocalPool, RayPool, connect, ray_pool
 from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure
 from tests.cases import CASES
 from workers.codec import Frame, read_frame, read_frame_encoder
@@ -170,7 +170,7 @@ def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(
             raise ObjectLostError(reply.hex(), None, "")
         return answer
 
-    monkeypatch.setattr(cluster.ray, "get", get_but_once)
+    monkeypatch.setattr(ray_pool.ray, "get", get_but_once)
     watcher = Watcher()
     run(pool, [source("a")], watcher)
     assert lost
@@ -214,7 +214,7 @@ def test_replicas_that_die_one_after_the_other_end_the_job(monkeypatch: pytest.M
         def where(self) -> tuple[str, str, str]:
             return "never", "nowhere", ""
 
-    monkeypatch.setattr(cluster, "Replica", Stillborn)
+    monkeypatch.setattr(ray_pool, "Replica", Stillborn)
     pool = RayPool(RayConfig(replicas=1))
     try:
         with pytest.raises(ReplicaError, match="died in a row"):

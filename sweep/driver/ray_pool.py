@@ -1,32 +1,23 @@
-"""Replicas as Ray actors: the only room that talks to Ray."""
+"""Replicas as actors of Ray: started, watched, replaced."""
 
 import logging
-import os
-import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
-
-# Ray reads these when it is imported: nothing is reported to anyone, and an embedded cluster is reachable from
-# this machine alone.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+from typing import Any, TypeVar, cast
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweep.config import FitConfig, RayConfig
+from sweep.driver.actor import Replica, Sender
 from sweep.driver.deadline import Deadlines
 from sweep.driver.driver import Progress, perform
 from sweep.driver.placement import Node, Shape
 from sweep.schedule import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
-from workers import replica
-from workers.errors import ClusterError, QsweepError, ReplicaError
+from workers.errors import QsweepError, ReplicaError
 from workers.files import reason_of
 from workers.fit import FitProgress
 from workers.measure import EngineOptions
@@ -36,88 +27,10 @@ _log = logging.getLogger(__name__)
 
 _Shared = TypeVar("_Shared")
 
-_OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
-_KNOCK_SECONDS = 10.0  # for a cluster to answer at all
 _LOOK_SECONDS = 2.0  # between two looks at the cluster and at what hangs
 _FIRST_PATIENCE_SECONDS = 10.0  # before the first warning that some replicas could not be started
 _PATIENCE_SECONDS = 60.0  # between two of them
 _RETIRED_ON_A_NODE = 2  # replicas, before no more are started there
-
-
-@contextmanager
-def connect(config: RayConfig) -> Iterator[None]:
-    """Ray, as the configuration asks for it, until the context is left.
-
-    Raises:
-        ClusterError: the cluster cannot be reached, or an embedded one cannot be started.
-    """
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    already = ray.is_initialized()
-    if not already:
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        try:
-            with _sigterm_kept():
-                if address and address != "local":
-                    _knock(address)
-                    ray.init(address=address, **quiet)
-                else:
-                    # Left alone, Ray may make a token, and write it to a file that every later cluster must know.
-                    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-                    ray.init(
-                        address="local",
-                        num_cpus=_embedded_cpus(config.replicas),
-                        include_dashboard=False,
-                        object_store_memory=_OBJECT_STORE_BYTES,
-                        **quiet,
-                    )
-        except Exception as error:  # Ray raises several unrelated types
-            where = address or "an embedded Ray"
-            raise ClusterError(f"ray.address: {where} cannot be used: {reason_of(error)}") from None
-    try:
-        yield
-    finally:
-        if not already:
-            ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Raise ``OSError`` if nobody listens at ``host:port``: Ray itself tries that for a quarter of an hour."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
-
-
-@contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; a handler that was there before goes on to be the one that is called."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit as exit_:
-        if exit_.code == signal.SIGTERM and callable(before):  # Ray's handler, while Ray was starting
-            before(signal.SIGTERM, None)
-        raise
-    finally:
-        now = signal.getsignal(signal.SIGTERM)
-        if callable(before) and callable(now) and now is not before:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _embedded_cpus(replicas: int | Literal["auto"]) -> int:
-    return _cpus() if replicas == "auto" else max(_cpus(), replicas)
-
-
-class Replica(replica.Replica):
-    """A replica as Ray runs it: its processes are called ``ray::Replica``."""
-
-    def where(self) -> tuple[str, str, str]:
-        """Its device, with the GPUs that Ray gave it; its node, by name and by id."""
-        gpus = "".join(f", GPU {gpu}" for gpu in ray.get_gpu_ids())
-        return self.ping() + gpus, socket.gethostname(), ray.get_runtime_context().get_node_id()
 
 
 @dataclass
@@ -196,7 +109,7 @@ class RayPool:
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
         """Send a call to its actor."""
         actor = self._actors[call.replica]
-        reply = perform(_Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
+        reply = perform(Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
         self._pending[reply] = _Pending(call.replica, call)
 
     def share(self, content: _Shared) -> Callable[[], _Shared]:
@@ -338,14 +251,3 @@ def _nodes() -> list[Node]:
     """The nodes that are alive."""
     alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return [Node(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
-
-
-class _Sender:
-    """A replica's methods, sent to an actor: each gives what Ray will answer with."""
-
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-
-    def __getattr__(self, method: str) -> Any:
-        remote = getattr(self._actor, method)
-        return (remote.options(num_returns="streaming") if method in ("fit", "encode") else remote).remote
