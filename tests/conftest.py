@@ -10,11 +10,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.browser import browser, reader  # noqa: F401  # fixtures
 from tests.cases import CASE_NAMES, CASES, Case, load_case
 from tests.object_store import object_store  # noqa: F401  # a fixture
 from tests.ray_cluster import local_ray  # noqa: F401  # a fixture
+
+# How long an example takes says more of what else runs on the machine.
+settings.register_profile("qsweep", deadline=None)
+settings.load_profile("qsweep")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -73,7 +73,6 @@ parts_and_bits = st.integers(1, 12).flatmap(
 
 
 @given(parts_and_bits)
-@settings(deadline=None)
 def test_a_contest_keeps_whoever_can_win_and_never_says_too_much_of_the_others(
     case: tuple[list[list[float]], list[int], int, set[int]],
 ) -> None:

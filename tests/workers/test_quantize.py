@@ -42,7 +42,7 @@ ANY_COUNT = st.integers(0, 12)
 
 
 @given(st.lists(quantized_values(), max_size=20), ANY_COUNT)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_the_exp_golomb_rate_is_the_length_of_a_code_that_can_be_read_back(values: list[int], count: int) -> None:
     bits = expgolomb.write(values, count)
 
@@ -51,7 +51,6 @@ def test_the_exp_golomb_rate_is_the_length_of_a_code_that_can_be_read_back(value
 
 
 @given(st.lists(quantized_values(), min_size=1, max_size=20))
-@settings(deadline=None)
 def test_the_best_count_is_the_cheapest_and_the_smallest_of_the_cheapest(values: list[int]) -> None:
     bits, count = min((len(expgolomb.write(values, count)), count) for count in range(13))
 
@@ -75,7 +74,7 @@ FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(FLOAT32 | st.floats(-100, 100, width=32), min_size=1, max_size=8), st.integers(-24, 0))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_quantization_divides_exactly_rounds_to_even_and_overflows_beyond_65535(
     values: list[float], exponent: int
 ) -> None:

@@ -164,7 +164,7 @@ def facts(ended: dict[str, FrameEnded]) -> dict[str, object]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32),
     replicas=st.integers(1, 9),

@@ -59,7 +59,7 @@ def test_the_table_is_the_laplace_distribution(mean: int, scale: int) -> None:
     assert found[REACH - 4 : REACH + 5].min() >= 2.0**-17, "nothing nearby is a great surprise"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
