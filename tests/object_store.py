@@ -45,6 +45,12 @@ class ObjectStore:
         """What a URI says to come here."""
         return f"endpoint_override=127.0.0.1%3A{self._server.server_port}&scheme=http"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the environment says to come here, where URIs do not."""
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        return {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
     def uri(self, path: str) -> str:
         """URI of something in the bucket."""
         return f"s3://{BUCKET}/{path}?{self.options}"

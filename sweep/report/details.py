@@ -1,20 +1,16 @@
 """What there is to see of one frame: its pairs, where its bits go, its pictures."""
 
-import base64
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from sweep.report import frame_data
+from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records
-from sweep.results import QUANTIZED_FOLDER, Storage, read_rd_table
-from workers.codec import MODULES, Frame, parse_frame_encoder, read_frame
-from workers.errors import InputError, ResultsError
-from workers.pictures import draw_pictures
-
-MAX_SIDE = 768
-"""Pixels of the longer side of a picture."""
+from sweep.results import read_rd_table
+from workers.codec import MODULES
+from workers.errors import ResultsError
 
 Json = dict[str, Any]
 
@@ -30,20 +26,18 @@ def was_opened(record: Mapping[str, Any]) -> bool:
 
 
 def frame_details(
-    storage: Storage,
     out: str,
     records: Records,
     choices: Mapping[str, Records],
-    with_pictures: Container[str],
+    pictures: FramePictures,
 ) -> list[Json]:
     """Everything that the page shows of some frames beside their records, ready for JSON.
 
     Args:
-        storage: the results.
-        out: the same.
+        out: folder or URI of the results.
         records: of ``frames.parquet``, of frames that were opened.
         choices: of ``choices.parquet``, by frame.
-        with_pictures: frames whose pictures are drawn, which takes a while.
+        pictures: draws those of the frames that are done.
 
     Returns:
         For each frame ``modules``, by name ``pairs`` and ``winner``; ``parts``; ``pictures``; and ``notes`` on
@@ -62,10 +56,7 @@ def frame_details(
                 details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
         if record["status"] == "done":
             details["parts"] = frame_data.parts(record, choices[frame])
-            if frame in with_pictures:
-                details["pictures"] = _pictures(storage, record, notes[frame])
-            else:
-                notes[frame].append("Pictures are drawn of the first frames alone: see qsweep report --pictures.")
+            details["pictures"] = pictures.draw(record, notes[frame])
         found.append(details)
     return found
 
@@ -82,26 +73,3 @@ def _rows(out: str, frames: list[str], notes: Mapping[str, list[str]]) -> pd.Dat
         except ResultsError as error:
             notes[frame].append(str(error))
     return pd.concat(parts).astype({"frame": "category", "module": "category"})
-
-
-def _pictures(storage: Storage, record: Mapping[str, Any], notes: list[str]) -> Json | None:
-    path = f"{QUANTIZED_FOLDER}/{record['frame']}.safetensors"
-    frame: Frame | None = None
-    try:
-        frame = read_frame(record["path"])
-    except InputError as error:
-        notes.append(f"The original cannot be shown: {error}")
-    try:
-        frame_encoder, _ = parse_frame_encoder(storage.read(path), storage.describe(path))
-        drawn = draw_pictures(frame_encoder, frame, MAX_SIDE)
-    except (InputError, ResultsError) as error:
-        notes.append(f"The pictures cannot be drawn: {error}")
-        return None
-    files = {"original": drawn.original, "decoded": drawn.decoded, "error": drawn.error}
-    return {name: None if file is None else _data_uri(file) for name, file in files.items()} | {
-        "white": drawn.white
-    }
-
-
-def _data_uri(webp: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(webp).decode()

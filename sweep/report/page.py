@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from sweep.report.details import frame_details, pixels_of, was_opened
 from sweep.report.job_view import job_view
+from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE
 from sweep.results import CHOICES, CHOICES_FILE, FRAMES, FRAMES_FILE, JOB_FILE, Storage, escape, read_table
@@ -62,8 +63,8 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     where: dict[str, str] = {}
     embedded: list[tuple[str, Markup]] = []
     room = EMBEDDED_BYTES
-    with_pictures = _with_pictures(records[:DETAILED_FRAMES], pictures)
-    for details in _details(storage, out, records[:DETAILED_FRAMES], choices, with_pictures):
+    drawn = FramePictures(storage, _with_pictures(records[:DETAILED_FRAMES], pictures))
+    for details in _details(out, records[:DETAILED_FRAMES], choices, drawn):
         frame, text = details["frame"], _json(details)
         if len(text) <= room:
             room -= len(text)
@@ -123,9 +124,7 @@ def _with_pictures(records: Records, n_frames: int | None) -> set[str]:
     return chosen
 
 
-def _details(
-    storage: Storage, out: str, records: Records, choices: pa.Table, with_pictures: set[str]
-) -> Iterator[dict[str, Any]]:
+def _details(out: str, records: Records, choices: pa.Table, pictures: FramePictures) -> Iterator[dict[str, Any]]:
     """Of each frame of which there is anything to show, read a few at a time."""
     shown = [record for record in records if was_opened(record)]
     of_frames: dict[str, Records] = {record["frame"]: [] for record in shown}
@@ -133,7 +132,7 @@ def _details(
         if choice["frame"] in of_frames:
             of_frames[choice["frame"]].append(choice)
     for k in range(0, len(shown), _AT_A_TIME):
-        yield from frame_details(storage, out, shown[k : k + _AT_A_TIME], of_frames, with_pictures)
+        yield from frame_details(out, shown[k : k + _AT_A_TIME], of_frames, pictures)
 
 
 def _json(content: object) -> str:

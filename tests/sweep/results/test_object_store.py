@@ -197,13 +197,17 @@ def run(config: Path, **content: Any) -> str:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-def test_a_job_from_uris_to_a_uri_gives_what_files_give(object_store: ObjectStore, tmp_path: Path) -> None:
+def test_a_job_from_uris_to_a_uri_gives_what_files_give(
+    object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = Storage(f"s3://test:test@{BUCKET}/in?{object_store.options}")
     for name in ("a", "b"):
         place.write(f"{name}.png", (FOLDER / "frame.png").read_bytes())
     place.write("e.safetensors", (FOLDER / "encoder.safetensors").read_bytes())
     frames = [{"frame": place.location("*.png"), "encoder": place.location("e.safetensors")}]
     out = f"s3://test:test@{BUCKET}/out?{object_store.options}"
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
     run(tmp_path / "uri.yaml", frames=frames, out=out)
 
     local = {"frame": str(FOLDER / "frame.png"), "encoder": str(FOLDER / "encoder.safetensors")}
@@ -217,5 +221,6 @@ def test_a_job_from_uris_to_a_uri_gives_what_files_give(object_store: ObjectStor
     place = Storage(out)
     written = [place.read(name) for name in ("job.yaml", "manifest.parquet", "frames.parquet", "report.html")]
     assert not any(b"test:test" in content or b"endpoint" in content for content in written), "no secret is kept"
+    assert b"cannot be shown" not in written[-1], "the environment tells where the originals are"
     other = f"s3://test:other@{BUCKET}/out?{object_store.options}"
     assert "every frame is done already" in run(tmp_path / "uri.yaml", frames=frames, out=other)

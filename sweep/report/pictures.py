@@ -1,0 +1,77 @@
+"""Pictures of the frames of a job, drawn from what is in its results and from the originals."""
+
+import base64
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sweep.results import QUANTIZED_FOLDER, Storage
+from workers.codec import Frame, parse_frame, parse_frame_encoder
+from workers.errors import InputError, ResultsError
+from workers.files import describe, is_uri, read_bytes, reason_of
+from workers.pictures import draw_pictures
+
+MAX_SIDE = 768
+"""Pixels of the longer side of a picture."""
+
+
+class FramePictures:
+    """Draws the pictures of some frames; an original that cannot be reached holds nobody up.
+
+    Args:
+        storage: the results.
+        frames: those whose pictures are drawn, which takes a while.
+    """
+
+    def __init__(self, storage: Storage, frames: Collection[str]) -> None:
+        self._storage = storage
+        self._frames = frames
+        self._unreachable: dict[str, str] = {}  # places of originals, each with the reason
+
+    def draw(self, record: Mapping[str, Any], notes: list[str]) -> dict[str, Any] | None:
+        """Pictures of a frame that is done, ready for JSON.
+
+        Args:
+            record: of ``frames.parquet``.
+            notes: on whatever cannot be shown, with the reason; there may be more of them afterwards.
+
+        Returns:
+            ``original``, ``decoded`` and ``error`` as data URIs, the first and the last of them ``None`` if the
+            original cannot be read; and ``white``, the error that is white. ``None`` if nothing is drawn.
+        """
+        if record["frame"] not in self._frames:
+            notes.append("Pictures are drawn of the first frames alone: see qsweep report --pictures.")
+            return None
+        path = f"{QUANTIZED_FOLDER}/{record['frame']}.safetensors"
+        frame: Frame | None = None
+        try:
+            frame = self._original(record["path"])
+        except InputError as error:
+            notes.append(f"The original cannot be shown: {error}")
+        try:
+            frame_encoder, _ = parse_frame_encoder(self._storage.read(path), self._storage.describe(path))
+            drawn = draw_pictures(frame_encoder, frame, MAX_SIDE)
+        except (InputError, ResultsError) as error:
+            notes.append(f"The pictures cannot be drawn: {error}")
+            return None
+        files = {"original": drawn.original, "decoded": drawn.decoded, "error": drawn.error}
+        return {name: None if file is None else _data_uri(file) for name, file in files.items()} | {
+            "white": drawn.white
+        }
+
+    def _original(self, location: str) -> Frame:
+        """The frame as it was; a server that was asked in vain is not asked again for another one."""
+        name = describe(location)
+        place = "/".join(location.split("/")[:3]) if is_uri(location) else ""
+        if place in self._unreachable:
+            raise InputError(f"{name}: {self._unreachable[place]}")
+        try:
+            content = read_bytes(location, patience=0)
+        except (OSError, ValueError) as error:
+            if place and not isinstance(error, FileNotFoundError):
+                self._unreachable[place] = f"{describe(place)} cannot be reached from here: {reason_of(error)}"
+            raise InputError(f"{name}: {self._unreachable.get(place) or reason_of(error)}") from None
+        return parse_frame(content, name)
+
+
+def _data_uri(webp: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
