@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,20 @@ def test_messages_name_the_place_without_options_and_credentials(object_store: O
     assert "secret" not in str(raised.value)
 
 
-def test_the_endpoint_may_stand_in_the_environment(
-    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def environment(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment says where the server is."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    files._filesystem.cache_clear()
+    yield
+    files._filesystem.cache_clear()
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_endpoint_may_stand_in_the_environment(object_store: ObjectStore) -> None:
     Storage(object_store.uri("out")).write("a", b"content")
-    endpoint = object_store.options.partition("=")[2].partition("&")[0].replace("%3A", ":")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{endpoint}")
-    files._filesystem.cache_clear()
     assert Storage(f"s3://{BUCKET}/out").read("a") == b"content"
-    files._filesystem.cache_clear()
 
 
 def test_a_job_goes_on_behind_a_uri_as_in_a_folder(object_store: ObjectStore, tmp_path: Path) -> None:
@@ -196,18 +202,14 @@ def run(config: Path, **content: Any) -> str:
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("local_ray")
-def test_a_job_from_uris_to_a_uri_gives_what_files_give(
-    object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("local_ray", "environment")
+def test_a_job_from_uris_to_a_uri_gives_what_files_give(object_store: ObjectStore, tmp_path: Path) -> None:
     place = Storage(f"s3://test:test@{BUCKET}/in?{object_store.options}")
     for name in ("a", "b"):
         place.write(f"{name}.png", (FOLDER / "frame.png").read_bytes())
     place.write("e.safetensors", (FOLDER / "encoder.safetensors").read_bytes())
     frames = [{"frame": place.location("*.png"), "encoder": place.location("e.safetensors")}]
     out = f"s3://test:test@{BUCKET}/out?{object_store.options}"
-    for name, value in object_store.environment.items():
-        monkeypatch.setenv(name, value)
     run(tmp_path / "uri.yaml", frames=frames, out=out)
 
     local = {"frame": str(FOLDER / "frame.png"), "encoder": str(FOLDER / "encoder.safetensors")}
