@@ -21,9 +21,9 @@ def counts() -> Spec:
 
 
 def _histograms(field: str, title: str, description: str, *, powers: bool = False) -> Spec:
-    axis = steps_axis() if powers else alt.Axis(labelAngle=0)
+    axis = steps_axis(labelOverlap="greedy", labelSeparation=4) if powers else alt.Axis(labelAngle=0)
     chart = (
-        alt.Chart(alt.NamedData("chosen"), width=210, height=44)
+        alt.Chart(alt.NamedData("chosen"), width=320, height=44)
         .mark_bar(color=BLUE)
         .encode(
             x=alt.X(f"{field}:O", title=title, axis=axis),

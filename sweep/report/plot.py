@@ -91,7 +91,8 @@ def figure_of(out: str, figure: str, frame: str | None = None, module: str | Non
     spec = (MODULE_FIGURES | FRAME_FIGURES | JOB_FIGURES)[figure]()
     dataset, records = _data(out, figure, frame, module)
     if not records:
-        raise ResultsError(f"{describe(out)}: there is nothing to draw for the figure {figure}")
+        why = ": no picture is done with several weights of the rate" if figure == "curves" else ""
+        raise ResultsError(f"{describe(out)}: there is nothing to draw for the figure {figure}{why}")
     return spec | {"datasets": {dataset: records}}
 
 
@@ -113,9 +114,9 @@ def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple
         return "parts", frame_data.parts(record, choices[choices.frame == frame].to_dict("records"))
     assert module is not None
     rows = read_rd_table(out, frames=[frame], modules=[module])
-    return "pairs", frame_data.records(frame_data.pairs(rows, {frame: pixels_of(record)})[frame, module]) if len(
-        rows
-    ) else []
+    if not len(rows):
+        return "pairs", []
+    return "pairs", frame_data.records(frame_data.pairs(rows, {frame: pixels_of(record)})[frame, module])
 
 
 def _record(out: str, frame: str) -> Mapping[Any, Any]:

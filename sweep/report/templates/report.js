@@ -60,14 +60,18 @@ async function draw(figure, name, data) {
   if (name === "loss") {
     const columns = new Set(data.pairs.map((pair) => pair.bias)).size;
     spec.width = {step: Math.max(6, Math.min(20, Math.floor((room - 70) / columns)))};
-  } else if (!spec.spec) {
+  } else if (spec.spec) {
+    spec.spec.width = Math.min(room, 480) - 40;  // beside its axis
+  } else {
     spec.width = Math.min(room, 620);
     spec.autosize = {type: "fit-x", contains: "padding"};
+    spec.padding = {left: 5, top: 5, bottom: 5, right: 16};  // half of the last label
     if (spec.height.step) spec.height = spec.height.step * Object.values(data)[0].length;  // a bar for each
   }
-  figure.replaceChildren();
+  const place = element("div");  // what is still being drawn of an earlier call goes with its place
+  figure.replaceChildren(place);
   const options = {renderer: "svg", actions: false, config: looks(), tooltip: {theme: dark.matches ? "dark" : "light"}};
-  await vegaEmbed(figure, spec, options);
+  await vegaEmbed(place, spec, options);
 }
 
 const drawAll = (figures) => Promise.all(figures.map(([figure, name, data]) => draw(figure, name, data)));
@@ -324,6 +328,11 @@ byId("search").addEventListener("input", () => { shown = PAGE; listFrames(); });
 byId("more").addEventListener("click", () => { shown += PAGE; listFrames(); });
 addEventListener("hashchange", () => route());
 dark.addEventListener("change", () => route(false));
-let width = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; route(false); } });
+let width = innerWidth, resized = null;
+addEventListener("resize", () => {
+  if (innerWidth === width) return;
+  width = innerWidth;
+  clearTimeout(resized);
+  resized = setTimeout(route, 100, false);
+});
 route(false);

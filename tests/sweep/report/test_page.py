@@ -221,6 +221,20 @@ def test_frames_are_switched_by_button_link_address_and_history(open_job: Reader
     expect(page.locator("#job-view")).to_be_visible()
 
 
+def test_figures_follow_the_width_of_the_window(open_job: Reader) -> None:
+    page = open_job.page
+    for widths in ([400], [1280], [500, 400, 1280, 360, 1000]):
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            """() => ["stages", "utilisation"].every((name) => {
+                const figure = document.querySelector(`[data-figure=${name}]`);
+                const widths = [...figure.querySelectorAll("svg.marks")].map((svg) => svg.getAttribute("width"));
+                return widths.length === 1 && Number(widths[0]) === Math.min(figure.clientWidth, 620);
+            })"""
+        )
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_it_fits_a_phone_and_follows_the_colours_of_the_system(
