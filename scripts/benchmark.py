@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +25,8 @@ from rich.table import Table
 
 from sweep import named_grid, sweep_frame
 from sweep.config import Grid, RayConfig, load_job
-from sweep.driver import Lines, connect
-from sweep.job import run_job
+from sweep.driver import Lines, RayPool, connect
+from sweep.job import run_on
 from sweep.results import Results
 from workers.codec import (
     Frame,
@@ -221,7 +221,7 @@ def floor_seconds(case: Case, threads: int) -> float:
 
 
 def driver_pairs_per_second(n_frames: int) -> float:
-    """Pairs a second of a whole job over small frames, from its first call to its end, results written."""
+    """Pairs a second of a job over small frames, from its first answer until all its tables are written."""
     with tempfile.TemporaryDirectory() as folder:
         (frame,) = SMALL.glob("frame*")
         for i in range(n_frames):
@@ -230,6 +230,7 @@ def driver_pairs_per_second(n_frames: int) -> float:
         config = Path(folder) / "job.yaml"
         config.write_text(yaml.safe_dump({"frames": [entry], "out": "out", "ray": {"replicas": 2}}))
         job = load_job(config)
+        results = Results(job)
         shown: list[Lines] = []
 
         class Timed(Lines):
@@ -239,8 +240,10 @@ def driver_pairs_per_second(n_frames: int) -> float:
                 self.began = self.began or time.perf_counter()
                 super().answered(*event)
 
-        run_job(job, Results(job), lambda tally: nullcontext(shown.append(Timed(tally)) or shown[0]))
-        return n_frames * N_PAIRS / (time.perf_counter() - shown[0].began)
+        with connect(job.config.ray), closing(RayPool(job.config.ray)) as pool:
+            run_on(pool, job, results, lambda tally: nullcontext(shown.append(Timed(tally)) or shown[0]))
+            results.write_summary()
+            return n_frames * N_PAIRS / (time.perf_counter() - shown[0].began)
 
 
 # --- the run

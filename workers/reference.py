@@ -1,17 +1,24 @@
 """The plain sequential sweep: one full forward pass per candidate.
 
-The yardstick for correctness and for speed: slow on purpose, and never optimised. It is also what decides
+The yardstick for correctness and for speed: slow on purpose, and never optimised. Its arithmetic also decides
 between candidates whose losses are too close for anything but one arithmetic on one replica.
 """
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
-from workers.codec import Frame, FrameEncoder, FrameEncoderManager, check_match, loss_function
+from workers.codec import (
+    Frame,
+    FrameEncoder,
+    FrameEncoderManager,
+    FrameEncoderOutput,
+    check_match,
+    loss_function,
+)
 from workers.errors import InfeasibleModuleError
 from workers.measure.row import Measured, RDRow
 from workers.plain import plain_arithmetic
@@ -45,8 +52,9 @@ def measure_plain(
     choices: Choices,
     module: str,
     pairs: Sequence[QStepPair],
+    forward: Callable[[], FrameEncoderOutput] | None = None,
 ) -> Iterator[RDRow]:
-    """Rows of some candidates of a module, one full forward pass on the CPU each.
+    """Rows of some candidates of a module, one forward pass on the CPU each.
 
     Args:
         frame_encoder: in evaluation mode on the CPU, the modules of ``choices`` quantized, the others in full
@@ -56,6 +64,7 @@ def measure_plain(
         choices: modules that have been settled.
         module: the module to quantize with each pair.
         pairs: the candidates.
+        forward: gives what the frame encoder, as it then is, would give; by default its own whole forward pass.
 
     Yields:
         One row per pair, in the order given.
@@ -65,7 +74,9 @@ def measure_plain(
     try:
         for pair in pairs:
             start = time.perf_counter()
-            row = _measure_pair(frame_encoder, frame, lmbda, settled_bit, module, parameters, pair)
+            row = _measure_pair(
+                frame_encoder, frame, lmbda, settled_bit, module, parameters, pair, forward or frame_encoder
+            )
             yield row._replace(arithmetic="plain", seconds=time.perf_counter() - start)
     finally:
         frame_encoder.set_network_parameters(module, parameters)
@@ -79,6 +90,7 @@ def _measure_pair(
     module: str,
     parameters: Mapping[str, torch.Tensor],
     pair: QStepPair,
+    forward: Callable[[], FrameEncoderOutput],
 ) -> RDRow:
     quantized = quantize_parameters(parameters, pair)
     weight = network_rate(parameters, "weight", pair.weight)
@@ -88,7 +100,7 @@ def _measure_pair(
     frame_encoder.set_network_parameters(module, quantized)
     rate_nn_bit = settled_bit + weight.rate_bit + bias.rate_bit
     with plain_arithmetic():
-        decoded_image, rate = frame_encoder()
+        decoded_image, rate = forward()
         output = loss_function(decoded_image, rate, frame.data, lmbda, rate_nn_bit)
     loss, mse, rate_latent_bit = (value.item() for value in output)
     if not math.isfinite(loss):

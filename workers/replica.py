@@ -17,8 +17,8 @@ from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_
 from workers.codec.loss import mean_squared_error
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions, Measurer, RDRow
+from workers.near_ties import measure_near_ties
 from workers.quantize import Choices, QStepPair, apply_choices
-from workers.reference import measure_plain
 from workers.source import FrameInfo, FrameSource
 
 CACHED_FRAMES = 2
@@ -136,11 +136,11 @@ class Replica:
     def measure_plain(
         self, source: FrameSource, choices: Choices, module: str, pairs: Sequence[QStepPair]
     ) -> list[RDRow]:
-        """Rows of some candidates, by the plain arithmetic; see :func:`workers.reference.measure_plain`."""
+        """Rows of some candidates, by the plain arithmetic; see :func:`workers.near_ties.measure_near_ties`."""
         loaded = self._load(source)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
-        return list(measure_plain(frame_encoder, loaded.frame, loaded.lmbda, choices, module, pairs))
+        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, module, pairs)
 
     def quantize(self, source: FrameSource, choices: Choices) -> QuantizedAnswer:
         """The frame encoder with the settled modules quantized."""

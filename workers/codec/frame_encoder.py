@@ -100,20 +100,25 @@ class FrameEncoder(nn.Module):
         """
         if latents is None:
             latents = self.decoder_side_latents()
-        rate = self._rate(latents)
+        rate = self.rate(latents)
+        return FrameEncoderOutput(self.decode(latents), rate)
+
+    def decode(self, latents: list[Tensor]) -> Planes:
+        """What upsampling and synthesis make of decoder-side latents; see :meth:`forward`."""
         image = self.synthesis(self.upsampling(latents))  # [1, 3, H, W]
         if not self.training:
             image = round_to_bitdepth(image, self.param.bitdepth)
-        return FrameEncoderOutput(Planes.from_444(image, self.param.frame_data_type).clamp(), rate)
+        return Planes.from_444(image, self.param.frame_data_type).clamp()
+
+    def rate(self, latents: list[Tensor]) -> Tensor:
+        """Bits of each decoder-side latent by the arm, ``[Σ H_i · W_i]``, grid after grid."""
+        mu, scale = self.arm(contexts(latents, self.param.dim_arm))
+        return rate_bit(flatten(latents), mu, scale)
 
     def rate_of_grids(self) -> tuple[Tensor, ...]:
         """Bits of each latent of the evaluation, ``[H_i · W_i]`` for each grid."""
         sizes = [height * width for height, width in self.param.grid_sizes]
-        return torch.split(self._rate(self.decoder_side_latents()), sizes)
-
-    def _rate(self, latents: list[Tensor]) -> Tensor:
-        mu, scale = self.arm(contexts(latents, self.param.dim_arm))
-        return rate_bit(flatten(latents), mu, scale)
+        return torch.split(self.rate(self.decoder_side_latents()), sizes)
 
 
 def round_to_bitdepth(image: Tensor, bitdepth: int) -> Tensor:

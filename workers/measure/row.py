@@ -9,7 +9,7 @@ from workers.quantize import Counts, QStepPair, Settled
 Status = Literal["ok", "overflow", "non_finite", "pruned"]
 
 Arithmetic = Literal["staged", "plain"]
-"""How a row was measured: by the engine, or by a full forward pass of the plain reference arithmetic."""
+"""How a row was measured: by the engine, or by the arithmetic of the plain reference."""
 
 
 NEAR_TIE = 1e-4

@@ -1,0 +1,44 @@
+"""Near-ties: candidates that are measured again, by the arithmetic of the plain reference."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from torch import Tensor
+
+from workers.codec import Frame, FrameEncoder, FrameEncoderOutput, Planes
+from workers.measure import RDRow
+from workers.quantize import Choices, QStepPair
+from workers.reference import measure_plain
+
+
+def measure_near_ties(
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    lmbda: float,
+    choices: Choices,
+    module: str,
+    pairs: Sequence[QStepPair],
+) -> list[RDRow]:
+    """Rows of some candidates, to the last bit those of :func:`workers.reference.measure_plain`.
+
+    What the module cannot change is computed once: the decoded frame for the arm, the rate for the others. The
+    operations are the same, on the same numbers.
+    """
+    forward = _forward(frame_encoder, module)
+    return list(measure_plain(frame_encoder, frame, lmbda, choices, module, pairs, forward))
+
+
+def _forward(frame_encoder: FrameEncoder, module: str) -> Callable[[], FrameEncoderOutput]:
+    """The forward pass; what a module cannot change is computed the first time alone."""
+    latents = cache(frame_encoder.decoder_side_latents)
+
+    def decoded() -> Planes:
+        return frame_encoder.decode(latents())
+
+    def rate() -> Tensor:
+        return frame_encoder.rate(latents())
+
+    decoded_once, rate_once = cache(decoded), cache(rate)
+    if module == "arm":
+        return lambda: FrameEncoderOutput(decoded_once(), rate())
+    return lambda: FrameEncoderOutput(decoded(), rate_once())
