@@ -15,7 +15,7 @@ import torch
 from sweep.report.job_data import compared
 from sweep.report.job_figures import comparison
 from sweep.report.plot import render
-from sweep.results import BITSTREAM_FOLDER, FRAMES_FILE, Storage, read_table, write_table
+from sweep.results import BITSTREAM_FOLDER, FRAMES, FRAMES_FILE, Storage, read_as, write_table
 from workers.codec import Frame, read_frame
 from workers.errors import InputError, QsweepError, ResultsError
 from workers.evaluation import ANCHORS, QUALITIES, Point, anchor_point, bd_rate, bitstream_point
@@ -60,7 +60,8 @@ class Evaluation(NamedTuple):
 def evaluate(out: str) -> Evaluation:
     """Decode every bitstream of a job, compare it with its picture, and other codecs with both.
 
-    Pictures are read from where the job read them. Tables and a plot are written beside the job's results.
+    Pictures are read from where the job read them, options of URIs aside. Tables and a plot are written to the
+    job's results.
 
     Args:
         out: folder or URI of the results of a job with ``bitstream: true``.
@@ -69,7 +70,7 @@ def evaluate(out: str) -> Evaluation:
         ResultsError: there are no results, or none with bitstreams.
     """
     storage = Storage(out)
-    table = read_table(storage, FRAMES_FILE)
+    table = read_as(storage, FRAMES_FILE, FRAMES)
     done = table.filter((pc.field("status") == "done") & pc.field("file_bytes").is_valid()).to_pylist()
     if not done:
         raise ResultsError(f"{storage.describe('')}: there are no bitstreams; run the job with bitstream: true")

@@ -18,7 +18,7 @@ from sweep.report import write_report
 from sweep.results import Results
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
-from workers.errors import QsweepError
+from workers.errors import QsweepError, ResultsError
 from workers.source import FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
@@ -77,10 +77,22 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
             has_time = isinstance(error, Exception)  # whoever interrupts a job wants it to end
             raise
         finally:
-            results.write_summary()
-            if has_time:
-                _try_report(job.config.out)
+            _conclude(results, job.config.out, has_time)
     return Outcome(results.frames())
+
+
+def _conclude(results: Results, out: str, has_time: bool) -> None:
+    """Write the tables over all frames and, in time, the report; unless the folder is another driver's now."""
+    if results.taken_over:
+        return
+    try:
+        results.write_summary()
+    except ResultsError as error:
+        if has_time:
+            raise
+        _log.error("%s", error)  # an interrupt goes on to be one
+    if has_time:
+        _try_report(out)
 
 
 def _try_report(out: str) -> None:
@@ -181,19 +193,26 @@ class _Recorder(Observers):
         self._results = results
         self._writers = ThreadPoolExecutor(_WRITERS, "qsweep-write")
         self._written: deque[tuple[Future[Any], Callable[[], None]]] = deque()
+        self._swept: dict[str, Future[Any]] = {}
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
         self._results.write_fitted(frame, checkpoint)
         super().fitted(frame, checkpoint)
 
     def swept(self, frame: FrameSwept) -> None:
-        written = self._writers.submit(self._results.write_swept, frame)
+        written = self._swept[frame.frame] = self._writers.submit(self._results.write_swept, frame)
         self._written.append((written, partial(super().swept, frame)))
 
     def ended(self, frame: FrameEnded) -> None:
-        written = self._writers.submit(self._results.write_frame, frame)
+        written = self._writers.submit(self._write, frame, self._swept.pop(frame.frame, None))
         self._written.append((written, partial(super().ended, frame)))
         self._report_written(2 * _WRITERS)
+
+    def _write(self, frame: FrameEnded, before: Future[Any] | None) -> None:
+        """Write what a frame has come to, after what was kept of it until then: that began earlier, and ends."""
+        if before is not None:
+            before.result()
+        self._results.write_frame(frame)
 
     def waited(self) -> None:
         self._report_written(2 * _WRITERS)

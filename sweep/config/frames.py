@@ -18,6 +18,9 @@ from workers.errors import ConfigError
 from workers.files import child, describe, is_uri, locate, persist, reason_of, split_options
 
 _LIST = pa.schema([("id", pa.string()), *COLUMNS])
+MAX_NAME_BYTES = 255
+"""Of a file or a folder, on most file systems."""
+
 _PATIENCE_SECONDS = 5.0  # for a pattern behind a URI: nothing has begun yet
 
 
@@ -134,10 +137,26 @@ def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList
     stems = [_stem(frame) for frame, _, _ in rows]
     ids = _unique(stems)
     items = (
-        FrameItem(frame_id, frame, encoder, lmbda if weight is None and encoder is None else weight)
+        FrameItem(_short(frame_id), frame, encoder, lmbda if weight is None and encoder is None else weight)
         for frame_id, (frame, encoder, weight) in zip(ids, rows, strict=True)
     )
     return FrameList.of(items)
+
+
+def escape(value: str) -> str:
+    """Percent-encode what a Hive partition folder cannot hold as it is."""
+    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
+
+
+def _short(frame_id: str) -> str:
+    """The id itself, if files and folders can be called after it."""
+    for name in (f"frame={escape(frame_id)}", f"{frame_id}.safetensors"):
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise ConfigError(
+                f"frames: the name of a frame is too long for its results: {name[:60]!r}… has {len(name.encode())} "
+                f"bytes; accepted: {MAX_NAME_BYTES} at most"
+            )
+    return frame_id
 
 
 def _rows(entry: Entry, base: Path) -> Iterator[tuple[str, str | None, float | None]]:

@@ -180,7 +180,8 @@ class Driver:
 
     def _task(self, source: FrameSource) -> Task:
         self._sources[source.id] = source
-        return Task(source.id, needs_fit=source.read_encoder is None, swept=self._swept(source.id))
+        needs_fit = source.read_encoder is None
+        return Task(source.id, needs_fit, None if needs_fit else self._swept(source.id))
 
     def run(self) -> None:
         """Run until every frame has ended.

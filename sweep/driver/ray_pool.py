@@ -72,7 +72,7 @@ class RayPool:
         self._nodes: dict[str, str] = {}  # of the replicas that are ready, by id
         self._retired: Counter[str] = Counter()  # replicas, by node
         self._pending: dict[Any, _Pending] = {}  # by what Ray will answer
-        self._answered: set[str] = set()  # replicas that have answered a call
+        self._answered: set[str] = set()  # replicas that have answered a call, or told how far they are
         self._useless, self._most = 0, 0  # replicas that died without, in a row; and how many there were at a time
         self._looked = time.monotonic()
         self._warned = self._looked - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
@@ -157,6 +157,7 @@ class RayPool:
                 answer = ray.get(next(reply))
                 if isinstance(answer, FitProgress):
                     self._note_life(pending)
+                    self._note_use(name)
                     yield Progress(call.id, answer)
                     return
             else:
@@ -166,7 +167,9 @@ class RayPool:
             return
         except RayTaskError as error:
             del self._pending[reply]
-            assert call is not None
+            if call is None:
+                yield from self._lost(name, reason_of(error))
+                return
             cause = error.cause if isinstance(error.cause, Exception) else error
             # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
             final = isinstance(cause, QsweepError) and not isinstance(cause, ReplicaError)
@@ -186,8 +189,7 @@ class RayPool:
             _log.info("replica %s is ready on %s (%s)", name, host, device)
             yield ReplicaReady(name)
         else:
-            self._useless = 0
-            self._answered.add(name)
+            self._note_use(name)
             yield CallDone(call.id, answer, pending.last - pending.start)
 
     def _note_life(self, pending: _Pending) -> None:
@@ -195,6 +197,11 @@ class RayPool:
         if pending.call is not None:
             self._deadlines.answered(pending.call, now - pending.last)
         pending.last = now
+
+    def _note_use(self, name: str) -> None:
+        """Replicas are of use, this one for instance."""
+        self._useless = 0
+        self._answered.add(name)
 
     def _stop_hanging(self) -> Iterator[Event]:
         """Replicas that have been at a call for much too long are as good as dead."""

@@ -22,6 +22,8 @@ from sweep.report.terms import (
 from sweep.results import pareto_front
 from workers.codec import KINDS
 
+_NOT_CHOSEN = "No pair of this module was chosen: the marks of its cells tell why, or the frame failed before."
+
 _MARKS = {"overflow": OVERFLOW, "non_finite": NON_FINITE, "pruned": PRUNED}
 
 
@@ -108,10 +110,7 @@ def winners(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
     steps = [f"q_step_{kind}" for kind in KINDS]
     groups = rows.groupby(["frame", "module"], observed=True)[steps]
     finest, coarsest = groups.min().to_dict("index"), groups.max().to_dict("index")
-    found: dict[Any, dict[str, Any]] = {
-        key: {"warnings": ["No pair of this module could be chosen: the marks of its cells tell why."]}
-        for key in finest
-    }
+    found: dict[Any, dict[str, Any]] = {key: {"warnings": [_NOT_CHOSEN]} for key in finest}
     for row in rows[rows.chosen].to_dict("records"):
         key = (row["frame"], row["module"])
         warnings = []

@@ -69,7 +69,7 @@ def curves() -> Spec:
 
 
 def comparison() -> Spec:
-    """PSNR over bits per pixel of several codecs, a panel per picture; of :func:`~sweep.report.job_data.points`."""
+    """PSNR over bits per pixel of codecs, a panel per picture; of :func:`~sweep.report.job_data.compared`."""
     codecs = {
         "qsweep": ("#0072b2", "circle", [1, 0]),
         "jpeg": ("#d55e00", "triangle-down", [6, 3]),

@@ -11,12 +11,13 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sweep.config import escape
 from sweep.report.details import frame_details, pixels_of, was_opened
 from sweep.report.job_view import job_view
 from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE
-from sweep.results import CHOICES, CHOICES_FILE, FRAMES, FRAMES_FILE, JOB_FILE, Storage, escape, read_table
+from sweep.results import CHOICES, CHOICES_FILE, FRAMES, FRAMES_FILE, JOB_FILE, Storage, read_as
 from workers.errors import ResultsError
 
 REPORT_FILE = "report.html"
@@ -58,7 +59,10 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     storage = Storage(out)
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe(JOB_FILE)}: there is no such file; is this the folder of a job?")
-    frames, choices = _table(storage, FRAMES_FILE, FRAMES), _table(storage, CHOICES_FILE, CHOICES)
+    frames, choices = (
+        read_as(storage, path, schema) if storage.is_file(path) else schema.empty_table()  # it has just begun
+        for path, schema in ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES))
+    )
     records = _failures_first(frames)
     where: dict[str, str] = {}
     embedded: list[tuple[str, Markup]] = []
@@ -91,17 +95,6 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     for path in stale - {f"{DETAILS_FOLDER}/{escape(frame)}.js" for frame, href in where.items() if href}:
         storage.delete(path)
     return storage.describe(REPORT_FILE)
-
-
-def _table(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
-    """A table over all frames, empty while it has not been written; columns it had not yet are null."""
-    if not storage.is_file(path):
-        return schema.empty_table()
-    table = read_table(storage, path)
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    return table.select(schema.names)
 
 
 def _failures_first(frames: pa.Table) -> Records:

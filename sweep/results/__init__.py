@@ -2,10 +2,9 @@
 
 from sweep.results.analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
 from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
-from sweep.results.parquet import read_table, write_table
+from sweep.results.parquet import read_as, read_table, write_table
 from sweep.results.reading import iter_rd_table, read_rd_table, to_pandas
 from sweep.results.results import BITSTREAM_FOLDER, CHOICES_FILE, FRAMES_FILE, QUANTIZED_FOLDER, Results
-from sweep.results.rows import escape
 from sweep.results.status import is_running, read_status
 from sweep.results.storage import Storage
 from sweep.results.table import CHOICES, FRAMES, rd_table
@@ -26,11 +25,11 @@ __all__ = [
     "choose_at",
     "compare_jobs",
     "cost_of_steps",
-    "escape",
     "is_running",
     "iter_rd_table",
     "pareto_front",
     "rd_table",
+    "read_as",
     "read_frames",
     "read_rd_table",
     "read_status",

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sweep.results.parquet import read_table
+from sweep.results.parquet import read_as
 from sweep.results.results import FRAMES_FILE
 from sweep.results.storage import Storage
+from sweep.results.table import FRAMES
 
 _GROUP = ["frame", "module"]
 
@@ -24,12 +25,12 @@ def read_frames(out: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
         ResultsError: there are no results, or they are damaged.
     """
-    frames: pd.DataFrame = read_table(Storage(os.fspath(out)), FRAMES_FILE).to_pandas()
+    frames: pd.DataFrame = read_as(Storage(os.fspath(out)), FRAMES_FILE, FRAMES).to_pandas()
     return frames.set_index("frame")
 
 
 def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of every (frame, module) for which no other has less rate and no more distortion.
+    """Pairs of every (frame, module) that no other beats, in rate or distortion or both; of equal ones the first.
 
     Args:
         table: see :func:`~sweep.read_rd_table`.
@@ -69,7 +70,8 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
         lmbda: the other weight.
 
     Returns:
-        The winning row of every (frame, module), with its ``loss`` for that weight, of the pair as measured.
+        The winning row of every (frame, module), with its ``loss`` for that weight, of the pair as measured. Of a
+        frame whose size ``frames`` does not know, such as one of a running job that has just ended, there is none.
 
     Example:
         >>> import pandas as pd
@@ -81,6 +83,7 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
         1     a    arm            1.0   0.9
     """
     ok = table[table.status == "ok"]
+    ok = ok[ok.frame.isin(frames.index[frames.width.notna()])]
     sides = frames[["height", "width"]].reindex(ok.frame.astype(str)).to_numpy(dtype="float64")
     rate_bit = ok.rate_latent_bit + ok.rate_nn_bit.astype("float64")
     ok = ok.assign(loss=ok.mse + lmbda * rate_bit / sides.prod(axis=1))

@@ -32,7 +32,7 @@ class Owner(NamedTuple):
     Attributes:
         id: of the claim.
         host: name of the machine.
-        boot: id of its start; empty where there is none.
+        boot: id of its start, and of the namespace of process ids; empty where there is none.
         pid: of the process.
         renewed: when, in seconds since the epoch, by the owner's clock.
     """
@@ -66,7 +66,8 @@ class Owner(NamedTuple):
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # In another container the same id is another process, or none.
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")  # noqa: PTH115
     except OSError:
         return ""
 
@@ -125,6 +126,8 @@ class Claim:
         owner = read_owner(self._storage)
         if owner is not None and owner.id != self._owner.id:
             raise _refusal(self._storage, owner)
+        if owner is None and time.time() - self._owner.renewed > EXPIRY_SECONDS:
+            raise ClaimError(f"{self._storage.describe('')}: another driver may have been there, the claim is gone")
 
     def _renew(self) -> None:
         self._owner = self._owner._replace(renewed=time.time())

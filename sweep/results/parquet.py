@@ -28,6 +28,22 @@ def read_table(storage: Storage, path: str) -> pa.Table:
         return pq.read_table(source)
 
 
+def read_as(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
+    """Read one of the tables that are written anew every so often; what an earlier version did not write is null.
+
+    Raises:
+        ResultsError: there is no such file, or it is damaged.
+    """
+    table = read_table(storage, path)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise ResultsError(damaged(storage, path, error)) from None
+
+
 @contextmanager
 def open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
     """Open one of a job's Parquet files; whatever is wrong with it is a ``ResultsError``."""

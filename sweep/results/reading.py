@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sweep.results.parquet import damaged
-from sweep.results.rows import RD_FOLDER, rd_files
+from sweep.results.rows import RD_FOLDER, present_files, rd_files
 from sweep.results.storage import Storage
 from sweep.results.table import RD_TABLE
 from workers.codec import MODULES
@@ -96,19 +96,29 @@ def _scan(
     n_files: int,
 ) -> Iterator[pa.Table]:
     """Rows of so many files at a time; what is wrong with the arguments, or with the folder, is told at once."""
+    for name, given in (("frames", frames), ("modules", modules), ("columns", columns)):
+        if isinstance(given, str):
+            raise ValueError(f"{name}: a list is accepted; found the text {given!r}")
     for name, wanted, known in (("modules", modules, MODULES), ("columns", columns, RD_TABLE.names)):
         if unknown := sorted(set(wanted or ()) - set(known)):
             raise ValueError(f"{name}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
     storage = Storage(os.fspath(out))
-    paths = [storage.inner(path) for path in rd_files(storage, frames)]
+    paths = rd_files(storage, frames)
     condition = None if modules is None else pc.field("module").isin(pa.array(modules, pa.string()))
     names = None if columns is None else list(columns)
 
+    def read_files(some: Sequence[str]) -> pa.Table:
+        inner = [storage.inner(path) for path in some]
+        dataset = ds.dataset(inner, schema=RD_TABLE, filesystem=storage.filesystem)
+        # One buffer for each column: what a thousand small ones are allocated in is not given back.
+        return dataset.to_table(columns=names, filter=condition).unify_dictionaries().combine_chunks()
+
     def read(some: Sequence[str]) -> pa.Table:
         try:
-            dataset = ds.dataset(some, schema=RD_TABLE, filesystem=storage.filesystem)
-            # One buffer for each column: what a thousand small ones are allocated in is not given back.
-            return dataset.to_table(columns=names, filter=condition).unify_dictionaries().combine_chunks()
+            try:
+                return read_files(some)
+            except FileNotFoundError:  # the job goes on: what was measured is in another file by now
+                return read_files(present_files(storage, some))
         except (pa.ArrowException, OSError) as error:
             raise ResultsError(damaged(storage, RD_FOLDER, error)) from None
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from sweep.config import FrameItem, Job
 from sweep.results.claim import Claim
 from sweep.results.ownership import begin
-from sweep.results.parquet import Columns, read_table, write_table
+from sweep.results.parquet import Columns, read_as, write_table
 from sweep.results.rows import (
     RD_FOLDER,
     rd_path,
@@ -40,6 +40,8 @@ FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bits
 SUMMARY_SECONDS = 60.0
 """The tables that sum a job up are written this often; if writing takes long, less often."""
 
+_TABLES = ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES))
+
 _READERS = 16  # files that are read at a time when a job goes on
 
 
@@ -61,19 +63,13 @@ class Results:
         self._job = job
         self._ids = job.frames.table["id"]
         begin(self.storage, job)
-        found = {file.path for file in self.storage.files(RD_FOLDER)}
-        self._done = np.array([rd_path(frame) in found for frame in self._ids.to_pylist()], dtype=bool)
-        self._failed = {frame for frame in self._ids.to_pylist() if found and rd_path(frame, "failed") in found}
-        self._swept = {frame for frame in self._ids.to_pylist() if found and rd_path(frame, "swept") in found}
-        fitted = {file.path for file in self.storage.files(FITTED_FOLDER)}
-        self._fitted = {frame for frame in self._ids.to_pylist() if fitted and self.fitted_path(frame) in fitted}
         self._lock = threading.Lock()
-        self._frames, self._choices = Columns(FRAMES), Columns(CHOICES)
-        self._sum_up_finished()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
-        self._taken_over = False
+        self.taken_over = False
+        """Whether another driver has the folder now, because this one gave no sign of life."""
         self._runs_before: tuple[pa.Table, ...] = ()
         self._timeline: Timeline | None = None
+        self._look()
 
     # --- whose folder it is
 
@@ -89,38 +85,70 @@ class Results:
         claim = Claim(self.storage, self._lose)
         try:
             begin(self.storage, self._job)  # two that began at once have both written
+            self._look()  # whoever had it before has gone on meanwhile
+            self._tidy()
             yield
         finally:
             claim.release()
 
     def _lose(self) -> None:
-        self._taken_over = True
+        self.taken_over = True
 
     def _check_owner(self) -> None:
-        if self._taken_over:
+        if self.taken_over:
             raise ResultsError(f"{self.storage.describe('')}: another driver has taken over")
 
     # --- what is finished
 
-    def _sum_up_finished(self) -> None:
-        """Take the records of what is done from the tables of the time before, and else from the rows."""
+    def _look(self) -> None:
+        """See what is there, and what became of the frames."""
+        ids = self._ids.to_pylist()
+        found = {file.path for file in self.storage.files(RD_FOLDER)}
+        self._done = np.array([rd_path(frame) in found for frame in ids], dtype=bool)
+        self._failed = {frame for frame in ids if found and rd_path(frame, "failed") in found}
+        self._swept = {frame for frame in ids if found and rd_path(frame, "swept") in found}
+        fitted = {file.path for file in self.storage.files(FITTED_FOLDER)}
+        self._fitted = {frame for frame in ids if fitted and self.fitted_path(frame) in fitted}
+        self._frames, self._choices = Columns(FRAMES), Columns(CHOICES)
         done = self._ids.filter(pa.array(self._done))
+        self._sum_up_done(done)
+        failed = sorted(self._failed.difference(done.to_pylist()))
+        with ThreadPoolExecutor(_READERS) as readers:
+            records = readers.map(lambda frame: read_record(self.storage, frame, "failed"), failed)
+            self._failures: dict[str, Mapping[str, Any]] = dict(zip(failed, records, strict=True))
+
+    def _sum_up_done(self, done: pa.ChunkedArray) -> None:
+        """Take the records of what is done from the tables of the time before, and else from the rows."""
         if not len(done):
             return
+        known = pa.chunked_array([], pa.string())
         try:
-            frames, choices = (read_table(self.storage, path) for path in (FRAMES_FILE, CHOICES_FILE))
+            frames, choices = (read_as(self.storage, path, schema) for path, schema in _TABLES)
             known = frames.filter((pc.field("status") == "done") & pc.field("frame").isin(done))["frame"]
             known = known.filter(pc.is_in(known, choices["frame"].combine_chunks()))
             for columns, table in ((self._frames, frames), (self._choices, choices)):
                 columns.add_table(table.filter(pc.is_in(table["frame"], known.combine_chunks())))
-        except (ResultsError, pa.ArrowException, KeyError):  # not written yet, or damaged: the rows say it all
-            known = pa.chunked_array([], pa.string())
+        except ResultsError:  # damaged: the rows say it all
+            pass
         rest = done.filter(pc.invert(pc.is_in(done, known.combine_chunks()))).to_pylist()
         with ThreadPoolExecutor(_READERS) as readers:
             for record in readers.map(lambda frame: read_record(self.storage, frame), rest):
                 self._frames.add(record)
             for table in readers.map(lambda frame: read_choices(self.storage, frame), rest):
                 self._choices.add_table(table)
+
+    def _tidy(self) -> None:
+        """Delete what a driver that was killed at the wrong moment has left, so that no row is there twice."""
+        for frame in self._ids.filter(pa.array(self._done)).to_pylist():
+            self._delete_rows(frame, "failed", "swept")
+        for frame in self._failures:
+            self._delete_rows(frame, "swept")
+
+    def _delete_rows(self, frame: str, *statuses: str) -> None:
+        for status, frames in (("failed", self._failed), ("swept", self._swept)):
+            if status in statuses and frame in frames:
+                self.storage.delete(rd_path(frame, status))
+                frames.discard(frame)
 
     @property
     def n_unfinished(self) -> int:
@@ -162,7 +190,12 @@ class Results:
         return f"{FITTED_FOLDER}/{frame}.safetensors"
 
     def write_fitted(self, frame: str, checkpoint: bytes) -> None:
-        """Keep an encoder that was fitted for a frame, so that it is never fitted again."""
+        """Keep an encoder that was fitted for a frame, so that it is never fitted again.
+
+        Raises:
+            ResultsError: it cannot be written; or another driver has taken over.
+        """
+        self._check_owner()
         self.storage.write(self.fitted_path(frame), checkpoint)
         self._fitted.add(frame)
 
@@ -197,16 +230,17 @@ class Results:
             self.storage.write(f"{QUANTIZED_FOLDER}/{ended.frame}.safetensors", ended.quantized.checkpoint)
         if ended.encoded is not None:
             self.storage.write(f"{BITSTREAM_FOLDER}/{ended.frame}.qsw", ended.encoded.bitstream)
-        if ended.status == "done" and ended.frame in self._failed:
-            self.storage.delete(rd_path(ended.frame, "failed"))
         rows = write_rd_table(self.storage, ended, record)
-        if ended.status == "done" and ended.frame in self._swept:
-            self.storage.delete(rd_path(ended.frame, "swept"))
+        self._delete_rows(ended.frame, "swept", *(["failed"] if ended.status == "done" else []))
         with self._lock:
-            self._done[index] = ended.status == "done"
-            self._frames.add(record)
             if ended.status == "done":
+                self._done[index] = True
+                self._failures.pop(ended.frame, None)
+                self._frames.add(record)
                 self._choices.add_table(chosen_rows(rows))
+            else:
+                self._failed.add(ended.frame)
+                self._failures[ended.frame] = record
         return record
 
     def frames(self) -> pa.Table:
@@ -216,6 +250,9 @@ class Results:
     def _in_order(self, columns: Columns) -> pa.Table:
         with self._lock:
             table = columns.table()
+            if columns is self._frames:
+                failures = pa.Table.from_pylist(list(self._failures.values()), FRAMES)
+                table = pa.concat_tables([table, failures])
         order = pc.index_in(table["frame"], self._ids.combine_chunks())
         return table.take(pc.array_sort_indices(order.combine_chunks()))
 
@@ -224,10 +261,14 @@ class Results:
 
         Args:
             due: whether in any case, or only if the last time is a while ago.
+
+        Raises:
+            ResultsError: they cannot be written; or another driver has taken over.
         """
         start = time.monotonic()
         if not due and start - self._summed_up < max(SUMMARY_SECONDS, 50 * self._summing_seconds):
             return
+        self._check_owner()
         write_table(self.storage, FRAMES_FILE, self._in_order(self._frames))
         write_table(self.storage, CHOICES_FILE, self._in_order(self._choices))
         if self._timeline is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweep.config import escape
 from sweep.results.parquet import open_table, to_parquet
 from sweep.results.storage import Storage
 from sweep.results.table import CHOICES, chosen_rows, measured_rows, rd_table
@@ -44,11 +45,6 @@ def current(paths: Iterable[str]) -> dict[str, str]:
     return {f"{folder}/{name}": statuses[name] for folder, name in found.items()}
 
 
-def escape(value: str) -> str:
-    """Percent-encode what a Hive partition folder cannot hold as it is."""
-    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
-
-
 def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> pa.Table:
     """Write the rows of a frame and, in the same file, its record; give the rows."""
     rows = rd_table(ended)
@@ -79,13 +75,13 @@ def read_swept(storage: Storage, frame: str) -> FrameSwept:
         return FrameSwept(frame, FrameInfo(**known["info"]), rows, choices, known["seconds"])
 
 
-def read_record(storage: Storage, frame: str) -> dict[str, Any]:
-    """Record of a frame that is done.
+def read_record(storage: Storage, frame: str, status: str = "done") -> dict[str, Any]:
+    """Record of a frame that is ``done``, or that ``failed``.
 
     Raises:
         ResultsError: the file is damaged, or not of this program.
     """
-    with open_table(storage, rd_path(frame)) as source:
+    with open_table(storage, rd_path(frame, status)) as source:
         record: dict[str, Any] = json.loads(pq.read_schema(source).metadata[_RECORD])
     return record
 
@@ -98,6 +94,18 @@ def read_choices(storage: Storage, frame: str) -> pa.Table:
     """
     with open_table(storage, rd_path(frame)) as source:
         return chosen_rows(pq.read_table(source, columns=[*CHOICES.names, "chosen"]))
+
+
+def present_files(storage: Storage, paths: Sequence[str]) -> list[str]:
+    """Files of rows that were there, or what has taken their place since then."""
+
+    def find(path: str) -> str:
+        folder = path.rpartition("/")[0]
+        places = (f"{folder}/{name}" for name in _FILES.values())
+        return next((place for place in places if storage.is_file(place)), path)
+
+    with ThreadPoolExecutor(1 if storage.local else _SEEKERS) as seekers:
+        return list(seekers.map(find, paths))
 
 
 def rd_files(storage: Storage, frames: Sequence[str] | None) -> list[str]:

@@ -1,15 +1,17 @@
 """How far a job is, told from its results alone: whoever can read them can ask, wherever the job runs."""
 
 import time
+from collections.abc import Container
 from datetime import timedelta
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.results.claim import EXPIRY_SECONDS, Owner, read_owner
 from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
 from sweep.results.parquet import read_table
 from sweep.results.results import FITTED_FOLDER, FRAMES_FILE
-from sweep.results.rows import RD_FOLDER, current
+from sweep.results.rows import RD_FOLDER, current, rd_path
 from sweep.results.storage import Storage
 from workers.errors import ResultsError
 
@@ -57,7 +59,8 @@ def read_status(out: str) -> str:
     elif left or n_failed:
         last = "" if owner is None else f" ({owner}: no sign of life for {timedelta(seconds=round(ago))})"
         lines.append(f"not running{last}; the same command goes on with what is left")
-    return "\n".join([*lines, *_failures(storage)])
+    failed = {path.rpartition("/")[0] for path, status in statuses.items() if status == "failed"}
+    return "\n".join([*lines, *_failures(storage, failed)])
 
 
 def is_running(storage: Storage) -> bool:
@@ -70,12 +73,14 @@ def _is_alive(owner: Owner) -> bool:
     return not owner.is_dead() and time.time() - owner.renewed < EXPIRY_SECONDS
 
 
-def _failures(storage: Storage) -> list[str]:
-    """Why frames have failed, as far as the tables that are written every so often know."""
+def _failures(storage: Storage, folders: Container[str]) -> list[str]:
+    """Why frames have failed that have these folders, as far as the table that is written every so often knows."""
     if not storage.is_file(FRAMES_FILE):
         return []
     table = read_table(storage, FRAMES_FILE)
-    failed = table.filter(pc.field("status") == "failed")
+    names = table.filter(pc.field("status") == "failed")["frame"].to_pylist()
+    still = [name for name in names if rd_path(name).rpartition("/")[0] in folders]
+    failed = table.filter(pc.field("frame").isin(pa.array(still, pa.string())))
     lines = [f"{row['frame']} failed: {row['error']}" for row in failed.slice(0, _SHOWN_FAILURES).to_pylist()]
     more = failed.num_rows - len(lines)
     return [*lines, f"and {more} more, in {FRAMES_FILE}"] if more else lines

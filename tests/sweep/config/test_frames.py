@@ -8,7 +8,8 @@ import fsspec
 import pandas as pd
 import pytest
 
-from sweep.config import FrameItem, FrameList, Job, load_job
+from sweep.config import FrameEntry, FrameItem, FrameList, Job, load_job
+from sweep.config.frames import list_frames
 from workers.errors import ConfigError
 
 
@@ -160,6 +161,15 @@ def test_a_pattern_of_a_service_that_is_unknown_is_refused(folder: Path) -> None
 
 
 # --- the list
+
+
+@pytest.mark.parametrize(("stem", "n_bytes"), [("x" * 244, 256), ("é" * 122, 256), ("=" * 84, 258)])
+def test_a_name_that_is_too_long_for_its_results_is_refused_before_anything_starts(
+    folder: Path, stem: str, n_bytes: int
+) -> None:
+    with pytest.raises(ConfigError, match=f"too long for its results: .* has {n_bytes} bytes; accepted: 255"):
+        list_frames([FrameEntry(frame=f"{stem}.png")], folder, 0.001)
+    list_frames([FrameEntry(frame=f"{stem[:-2]}.png")], folder, 0.001)
 
 
 def test_the_list_is_a_sequence(folder: Path) -> None:

@@ -122,3 +122,25 @@ def test_sql_reads_the_folder_as_it_is(tmp_path: Path) -> None:
     assert found.loss.tolist() == expected["min"].tolist()
     assert found.n.tolist() == expected["size"].tolist()
     assert found.n.sum() == 2 * (N_PAIRS - 2)
+
+
+def test_a_frame_that_the_table_of_frames_does_not_have_yet_is_left_out(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_summary()
+    results.write_frame(done("b"))
+    chosen = choose_at(read_rd_table(job.config.out), read_frames(job.config.out), 0.01)
+    assert set(chosen.frame) == {"a"}
+
+
+def test_what_an_earlier_version_did_not_write_is_null(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_summary()
+    path = Path(job.config.out) / "frames.parquet"
+    pd.read_parquet(path).drop(columns=["rate_grid_bit", "file_bytes"]).to_parquet(path)
+    frames = read_frames(job.config.out)
+    assert frames.file_bytes.isna().all()
+    assert frames.loc["a", "psnr_db"] > 0

@@ -93,6 +93,29 @@ def test_who_is_taken_over_is_told_and_leaves_the_claim_of_the_other_alone(tmp_p
     assert read_owner(Storage(str(tmp_path))) == ELSEWHERE
 
 
+def test_who_wakes_up_after_another_has_come_and_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = threading.Event()
+    mine = Claim(Storage(str(tmp_path)), lost.set)
+    (tmp_path / CLAIM_FILE).unlink()
+    time.sleep(3 * claim.RENEW_SECONDS)
+    assert read_owner(Storage(str(tmp_path))) is not None, "it was away for a moment only"
+    assert not lost.is_set()
+    monkeypatch.setattr(Claim, "_renew", lambda _: None)  # asleep
+    (tmp_path / CLAIM_FILE).unlink()
+    assert lost.wait(5.0)
+    assert not (tmp_path / CLAIM_FILE).exists()
+    mine.release()
+
+
+def test_a_process_of_another_container_is_not_taken_for_dead() -> None:
+    mine = Owner.this()
+    gone = mine._replace(pid=2**22 + 1)
+    assert gone.is_dead()
+    assert not gone._replace(boot=mine.boot.replace("pid:", "pid:9")).is_dead()
+
+
 def test_of_many_that_claim_at_once_one_gets_it(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     got: list[Claim] = []

@@ -9,13 +9,20 @@ import yaml
 
 from sweep import read_rd_table
 from sweep.config import Job
-from sweep.results import Results
+from sweep.results import Results, Storage
+from sweep.results.rows import write_rd_table, write_swept
+from sweep.results.table import frame_record
+from sweep.schedule import FrameEnded, FrameSwept
 from tests.sweep.ended import ENCODED, INFO, N_PAIRS, STEPS, done, failed, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
 
 
 def out(job: Job) -> Path:
     return Path(job.config.out)
+
+
+def write_failed(storage: Storage, ended: FrameEnded) -> None:
+    write_rd_table(storage, ended, frame_record(ended, f"{ended.frame}.png", None))
 
 
 def unfinished(job: Job) -> list[str]:
@@ -126,7 +133,85 @@ def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(
     assert [item.id for item in results.unfinished] == ["a", "c", "d"]
     again = Results(job)
     assert [item.id for item in again.unfinished] == ["a", "c", "d"]
-    assert again.frames()["frame"].to_pylist() == ["b"]
+    frames = again.frames()
+    assert frames["frame"].to_pylist() == ["b", "c", "d"]
+    assert frames["error"].to_pylist() == [None, "no more", "d.png: empty"], "until they have ended once more"
+    again.write_frame(failed("c"))
+    again.write_frame(done("c"))
+    assert again.frames().select(["frame", "status", "error"]).to_pylist()[1] == {
+        "frame": "c",
+        "status": "done",
+        "error": None,
+    }
+    assert again.frames().num_rows == 3
+
+
+def test_a_job_that_goes_on_and_breaks_off_at_once_forgets_no_failure(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_frame(failed_after_arm("b"))
+    results.write_summary()
+    before = pd.read_parquet(out(job) / "frames.parquet")
+    again = Results(job)
+    with again.claimed():
+        again.write_summary()
+    pd.testing.assert_frame_equal(pd.read_parquet(out(job) / "frames.parquet"), before)
+
+
+def test_what_another_driver_did_before_the_folder_was_ours_is_seen(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    late = Results(job)
+    Results(job).write_frame(done("a"))
+    with late.claimed():
+        assert [item.id for item in late.unfinished] == ["b"]
+        assert late.frames()["frame"].to_pylist() == ["a"]
+
+
+def test_what_a_driver_that_was_killed_has_left_twice_is_there_once_when_the_job_goes_on(
+    tmp_path: Path,
+) -> None:
+    job = make_job(tmp_path, ["a", "b"], bitstream=True)
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_frame(failed_after_arm("b"))
+    for name, leftover in (("a", failed_after_arm("a")), ("a", swept("a")), ("b", swept("b"))):
+        write = write_swept if isinstance(leftover, FrameSwept) else write_failed
+        write(results.storage, leftover)
+        assert (out(job) / "rd_table" / f"frame={name}").is_dir()
+    again = Results(job)
+    assert len(read_rd_table(job.config.out)) == N_PAIRS + 4
+    with again.claimed():
+        assert len(pd.read_parquet(out(job) / "rd_table")) == N_PAIRS + 4, "for others that read the folder too"
+        assert again.read_swept("b") is None
+
+
+def test_a_driver_that_another_one_has_taken_over_from_writes_nothing_more(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    results.taken_over = True
+    for write in (
+        lambda: results.write_fitted("a", b"fitted"),
+        lambda: results.write_swept(swept("a")),
+        lambda: results.write_frame(done("a")),
+        results.write_summary,
+    ):
+        with pytest.raises(ResultsError, match="another driver has taken over"):
+            write()
+    assert sorted(path.name for path in out(job).iterdir()) == ["job.yaml", "manifest.parquet"]
+
+
+def test_a_table_over_all_frames_that_is_damaged_doubles_no_frame(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_summary()
+    choices = pd.read_parquet(out(job) / "choices.parquet")
+    choices.assign(loss="much").to_parquet(out(job) / "choices.parquet")
+    again = Results(job)
+    assert again.frames()["frame"].to_pylist() == ["a"]
+    again.write_summary()
+    pd.testing.assert_frame_equal(pd.read_parquet(out(job) / "choices.parquet"), choices)
 
 
 def test_what_becomes_of_frames_meanwhile_brings_none_of_them_twice(tmp_path: Path) -> None:
@@ -154,8 +239,8 @@ def test_a_frame_that_was_swept_is_gone_on_with_from_there(tmp_path: Path) -> No
     assert again.read_swept("b") is None
     again.write_frame(failed_after_arm("a"))
     again = Results(job)
-    assert again.read_swept("a") == whole, "a failure later on takes nothing away"
-    assert len(read_rd_table(job.config.out)) == 4, "of what ended, not of both"
+    assert again.read_swept("a") is None
+    assert len(pd.read_parquet(out(job) / "rd_table")) == 4, "of what ended, not of both"
 
     again.write_frame(done("a")._replace(quantized=ENCODED.quantized, encoded=ENCODED))
     assert [path.name for path in (out(job) / "rd_table" / "frame=a").iterdir()] == ["part-0.parquet"]

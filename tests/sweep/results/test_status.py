@@ -74,6 +74,17 @@ def test_a_job_that_is_done_says_so_in_one_line(tmp_path: Path) -> None:
     assert read_status(job.config.out) == f"{job.config.out}: 1 of 1 frames done, 0 failed"
 
 
+def test_a_failure_of_the_time_before_is_not_told_of_a_frame_that_is_done(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    results = Results(job)
+    results.write_frame(failed("a"))
+    results.write_frame(failed("b"))
+    results.write_summary()
+    results.write_frame(done("a"))
+    assert "a failed" not in read_status(job.config.out)
+    assert "b failed: b.png: empty" in read_status(job.config.out)
+
+
 def test_a_folder_without_a_job_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="there are no results of a job"):
         read_status(str(tmp_path))

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from sweep import iter_rd_table, read_rd_table
-from sweep.results import Storage, rd_table, read_table, to_pandas
+from sweep.results import Results, Storage, rd_table, read_table, to_pandas
 from sweep.results.rows import read_record, write_rd_table
 from sweep.results.table import frame_record
 from sweep.schedule import MeasuredRow
-from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm
+from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
 from workers.measure import RDRow
 from workers.quantize import QStepPair
@@ -163,6 +163,21 @@ def test_modules_and_columns_that_do_not_exist_are_named(tmp_path: Path) -> None
         read_rd_table(out, modules=["arm", "ram"])
     with pytest.raises(ValueError, match=r"^columns: accepted: frame, lmbda, .*; found bpp$"):
         read_rd_table(out, columns=["bpp"])
+
+
+def test_one_name_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frames: a list is accepted; found the text 'ab'"):
+        read_rd_table(tmp_path, frames="ab")
+
+
+def test_rows_whose_frame_ends_while_they_are_read_are_read_from_where_they_are_then(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"], bitstream=True)
+    results = Results(job)
+    results.write_swept(swept("a"))
+    results.write_frame(done("b"))
+    parts = iter_rd_table(job.config.out, n_frames=1)
+    results.write_frame(done("a"))
+    assert [len(part) for part in parts] == [N_PAIRS] * 2
 
 
 def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:

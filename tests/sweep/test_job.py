@@ -1,0 +1,64 @@
+"""What a job writes in the background, and at its end."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweep.config import Job
+from sweep.job import _conclude, _Recorder
+from sweep.results import Results
+from sweep.schedule import FrameSwept
+from tests.sweep.ended import done, failed, make_job, swept
+from workers.errors import ResultsError
+
+
+def files(job: Job) -> set[str]:
+    out = Path(job.config.out)
+    return {str(path.relative_to(out)) for path in out.rglob("*.*") if path.is_file()}
+
+
+@pytest.mark.parametrize("end", [done, failed])
+def test_what_was_kept_of_a_frame_on_its_way_is_gone_when_it_has_ended_however_slowly_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Any
+) -> None:
+    job = make_job(tmp_path, ["a"], bitstream=True)
+    results = Results(job)
+    write_swept = results.write_swept
+
+    def slowly(frame: FrameSwept) -> None:
+        time.sleep(0.3)
+        write_swept(frame)
+
+    monkeypatch.setattr(results, "write_swept", slowly)
+    recorder = _Recorder(results, [])
+    recorder.swept(swept("a"))
+    recorder.ended(end("a"))
+    recorder.close()
+    name = "part-0" if end is done else "failed-0"
+    assert {path for path in files(job) if path.startswith("rd_table")} == {f"rd_table/frame=a/{name}.parquet"}
+
+
+def test_a_folder_that_another_driver_has_taken_over_is_left_to_it(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    before = files(job)
+    results.taken_over = True
+    _conclude(results, job.config.out, has_time=True)
+    assert files(job) == before
+
+
+def test_an_interrupt_is_none_the_less_one_where_the_tables_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> None:
+        raise ResultsError("out/frames.parquet: cannot be written: no room")
+
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    monkeypatch.setattr(results, "write_summary", full)
+    _conclude(results, job.config.out, has_time=False)
+    assert "cannot be written: no room" in caplog.text
+    with pytest.raises(ResultsError, match="no room"):
+        _conclude(results, job.config.out, has_time=True)
