@@ -1,6 +1,5 @@
 """The folder of a job's results: who may write there, what is finished, and the tables that sum it up."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +30,6 @@ from sweep.results.timeline import REPLICAS_FILE, TIMELINE_FILE, Timeline, next_
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.errors import ResultsError
 from workers.files import describe
-
-_log = logging.getLogger(__name__)
 
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
 FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bitstreams"
@@ -140,15 +137,16 @@ class Results:
     def _tidy(self) -> None:
         """Delete what a driver that was killed at the wrong moment has left, so that no row is there twice."""
         for frame in self._ids.filter(pa.array(self._done)).to_pylist():
-            self._delete_rows(frame, "failed", "swept")
+            self._delete_rows(frame, "failed", self._failed)
+            self._delete_rows(frame, "swept", self._swept)
         for frame in self._failures:
-            self._delete_rows(frame, "swept")
+            self._delete_rows(frame, "swept", self._swept)
 
-    def _delete_rows(self, frame: str, *statuses: str) -> None:
-        for status, frames in (("failed", self._failed), ("swept", self._swept)):
-            if status in statuses and frame in frames:
-                self.storage.delete(rd_path(frame, status))
-                frames.discard(frame)
+    def _delete_rows(self, frame: str, status: str, frames: set[str]) -> None:
+        """Delete the rows of a frame that its status is past, if it is one of those that have any."""
+        if frame in frames:
+            self.storage.delete(rd_path(frame, status))
+            frames.discard(frame)
 
     @property
     def n_unfinished(self) -> int:
@@ -231,7 +229,9 @@ class Results:
         if ended.encoded is not None:
             self.storage.write(f"{BITSTREAM_FOLDER}/{ended.frame}.qsw", ended.encoded.bitstream)
         rows = write_rd_table(self.storage, ended, record)
-        self._delete_rows(ended.frame, "swept", *(["failed"] if ended.status == "done" else []))
+        self._delete_rows(ended.frame, "swept", self._swept)
+        if ended.status == "done":
+            self._delete_rows(ended.frame, "failed", self._failed)
         with self._lock:
             if ended.status == "done":
                 self._done[index] = True
@@ -245,14 +245,16 @@ class Results:
 
     def frames(self) -> pa.Table:
         """Frames that have ended, in the order of the configuration, as in ``frames.parquet``."""
-        return self._in_order(self._frames)
-
-    def _in_order(self, columns: Columns) -> pa.Table:
         with self._lock:
-            table = columns.table()
-            if columns is self._frames:
-                failures = pa.Table.from_pylist(list(self._failures.values()), FRAMES)
-                table = pa.concat_tables([table, failures])
+            failures = pa.Table.from_pylist(list(self._failures.values()), FRAMES)
+            return self._in_order(pa.concat_tables([self._frames.table(), failures]))
+
+    def _choices_so_far(self) -> pa.Table:
+        """Choices of the frames that are done, in the same order, as in ``choices.parquet``."""
+        with self._lock:
+            return self._in_order(self._choices.table())
+
+    def _in_order(self, table: pa.Table) -> pa.Table:
         order = pc.index_in(table["frame"], self._ids.combine_chunks())
         return table.take(pc.array_sort_indices(order.combine_chunks()))
 
@@ -269,8 +271,8 @@ class Results:
         if not due and start - self._summed_up < max(SUMMARY_SECONDS, 50 * self._summing_seconds):
             return
         self._check_owner()
-        write_table(self.storage, FRAMES_FILE, self._in_order(self._frames))
-        write_table(self.storage, CHOICES_FILE, self._in_order(self._choices))
+        write_table(self.storage, FRAMES_FILE, self.frames())
+        write_table(self.storage, CHOICES_FILE, self._choices_so_far())
         if self._timeline is not None:
             tables = zip(self._runs_before, self._timeline.tables(), strict=True)
             for path, parts in zip((TIMELINE_FILE, REPLICAS_FILE), tables, strict=True):
