@@ -3,6 +3,7 @@
 import time
 from contextlib import ExitStack
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -92,7 +93,7 @@ def sweep_frame(
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device
     cpu = torch.device("cpu")
-    frame = Frame(frame.data.to(cpu), frame.frame_data_type, frame.bitdepth)
+    frame = replace(frame, data=frame.data.to(cpu))
     frame_encoder = deepcopy(frame_encoder).to(cpu).eval()
     lmbda = frame_encoder_manager.lmbda
     with ExitStack() as stack:

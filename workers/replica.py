@@ -91,8 +91,8 @@ class Replica:
             InputError: one of them cannot be used, or they are not for each other.
         """
         loaded = self._load(source)
-        height, width = loaded.frame.img_size
-        return FrameInfo(height, width, loaded.lmbda, loaded.frame.frame_data_type, loaded.frame.bitdepth)
+        frame = loaded.frame
+        return FrameInfo(*frame.img_size, loaded.lmbda, frame.frame_data_type, frame.bitdepth, frame.warnings)
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
         """Fit a frame encoder to a frame.

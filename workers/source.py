@@ -33,6 +33,8 @@ class FrameInfo(NamedTuple):
         lmbda: weight of the rate.
         frame_data_type: ``rgb``, ``yuv444`` or ``yuv420``.
         bitdepth: bits of a sample.
+        warnings: what a user should know of the frame or its encoder, one sentence each; the driver logs them
+            with the frame's id, since the log of a replica does not reach the terminal.
     """
 
     height: int
@@ -40,6 +42,7 @@ class FrameInfo(NamedTuple):
     lmbda: float
     frame_data_type: str
     bitdepth: int
+    warnings: tuple[str, ...] = ()
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

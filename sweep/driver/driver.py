@@ -33,7 +33,7 @@ from sweep.schedule import (
 from workers.errors import QsweepError
 from workers.fit import FitProgress
 from workers.replica import Replica
-from workers.source import FrameSource, parse_shared
+from workers.source import FrameInfo, FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
 
@@ -220,6 +220,10 @@ class Driver:
             read = self._pool.share(event.answer)
             source = self._sources[call.frame]
             self._sources[call.frame] = replace(source, read_encoder=partial(parse_shared, read, call.frame))
+        if isinstance(event, CallDone) and isinstance(call.work, Open):
+            assert isinstance(event.answer, FrameInfo)
+            for warning in event.answer.warnings:
+                _log.warning("frame %s: %s", call.frame, warning)
         if isinstance(event, CallFailed) and not event.final:
             _log.warning("frame %s on replica %s: %s", call.frame, call.replica, event.error)
         self._observer.answered(call, event)

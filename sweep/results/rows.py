@@ -72,6 +72,7 @@ def read_swept(storage: Storage, frame: str) -> FrameSwept:
         rows = measured_rows(table)
         chosen = (row for (row, _), won in zip(rows, table["chosen"].to_pylist(), strict=True) if won)
         choices = {row.module: row.settle() for row in chosen}
+        known["info"]["warnings"] = tuple(known["info"].get("warnings", ()))
         return FrameSwept(frame, FrameInfo(**known["info"]), rows, choices, known["seconds"])
 
 

@@ -60,11 +60,13 @@ class Frame:
         data: its samples.
         frame_data_type: ``rgb``, ``yuv444`` or ``yuv420``.
         bitdepth: bits of a sample in the file it came from.
+        warnings: what a user should know of how its file was read, one sentence each.
     """
 
     data: Planes
     frame_data_type: FrameDataType
     bitdepth: int
+    warnings: tuple[str, ...] = ()
 
     @property
     def img_size(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -128,6 +129,15 @@ def drive(
 
 
 # --- in this process
+
+
+def test_what_a_user_should_know_of_a_frame_is_logged_once_with_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    frame = replace(read_frame(FRAME), warnings=("it lies on its side", "its colours are odd"))
+
+    drive([FrameSource("a", lambda: frame, partial(read_frame_encoder, ENCODER)), source("b")])
+
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == ["frame a: it lies on its side", "frame a: its colours are odd"]
 
 
 def test_a_frame_goes_from_its_files_to_its_quantized_encoder(smallest_case: Case) -> None:

@@ -1,16 +1,18 @@
 """The folder of a job: whose it is, what is finished in it, and the tables that sum it up."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from sweep import read_rd_table
 from sweep.config import Job
 from sweep.results import Results, Storage
-from sweep.results.rows import write_rd_table, write_swept
+from sweep.results.rows import rd_path, write_rd_table, write_swept
 from sweep.results.table import frame_record
 from sweep.schedule import FrameEnded, FrameSwept
 from tests.sweep.ended import ENCODED, INFO, N_PAIRS, STEPS, done, failed, failed_after_arm, make_job, swept
@@ -226,10 +228,24 @@ def test_what_becomes_of_frames_meanwhile_brings_none_of_them_twice(tmp_path: Pa
     assert seen == names
 
 
+def test_what_was_swept_by_a_version_without_warnings_can_be_read(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"], bitstream=True)
+    results = Results(job)
+    results.write_swept(swept("a"))
+    path = out(job) / rd_path("a", "swept")
+    table = pq.read_table(path)
+    known = json.loads(table.schema.metadata[b"qsweep.frame"])
+    del known["info"]["warnings"]
+    pq.write_table(table.replace_schema_metadata({b"qsweep.frame": json.dumps(known)}), path)
+
+    assert Results(job).read_swept("a") == swept("a")
+
+
 def test_a_frame_that_was_swept_is_gone_on_with_from_there(tmp_path: Path) -> None:
     job = make_job(tmp_path, ["a", "b"], bitstream=True)
     results = Results(job)
     whole = swept("a")
+    whole = whole._replace(info=whole.info._replace(warnings=("it lies on its side",)))
     results.write_swept(whole)
     assert len(read_rd_table(job.config.out)) == N_PAIRS, "its rows can be read already"
 
