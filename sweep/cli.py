@@ -127,6 +127,10 @@ def encode(
         typer.Option(help="Weight of the rate; the encoder's, or 0.001, by default.", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help=_accepted("seed"))] = _DEFAULT_FIT.seed,
+    frame_index: Annotated[
+        int | None,
+        typer.Option(min=0, help="Display index of the frame in a file of several, from 0.", show_default=False),
+    ] = None,
 ) -> None:
     """Encode one frame, in this process: fit, quantization sweep, latents once more, bitstream."""
     console = Console(stderr=True)
@@ -134,7 +138,7 @@ def encode(
         try:
             given = {"arch": arch, "recipe": recipe, "seed": seed} | ({} if lmbda is None else {"lmbda": lmbda})
             fit = make_fit(given)
-            encoded = encode_file(frame, output, fit, encoder, lmbda, partial(show, console=console))
+            encoded = encode_file(frame, output, fit, encoder, lmbda, partial(show, console=console), frame_index)
         except QsweepError as error:
             raise _stop(error, FAILED if isinstance(error, InfeasibleModuleError) else WRONG) from None
     typer.echo(f"{describe(output)}: {encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB")
@@ -146,7 +150,11 @@ def decode(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="FRAME", help="The picture to write: .png, or .yuv.", show_default=False
+            "--output",
+            "-o",
+            metavar="FRAME",
+            help="The picture to write: .png, .ppm (also of 10 bits) or .yuv.",
+            show_default=False,
         ),
     ],
     max_pixels: Annotated[int, typer.Option(help="Pixels of the largest frame that is accepted.")] = MAX_PIXELS,

@@ -35,7 +35,13 @@ class EncodedFile(NamedTuple):
 
 
 def encode_file(
-    frame: str, target: str, fit: FitConfig, encoder: str | None, lmbda: float | None, display: Display
+    frame: str,
+    target: str,
+    fit: FitConfig,
+    encoder: str | None,
+    lmbda: float | None,
+    display: Display,
+    frame_index: int | None = None,
 ) -> EncodedFile:
     """Encode a frame.
 
@@ -46,6 +52,7 @@ def encode_file(
         encoder: path or URI of a fitted frame encoder; ``None`` to fit one.
         lmbda: weight of the rate; ``None`` for the encoder's, or the fit's.
         display: shows how it goes on.
+        frame_index: display index of the frame in a file of several.
 
     Raises:
         InputError: the frame or its encoder cannot be used.
@@ -59,7 +66,7 @@ def encode_file(
     stem = PurePath(describe(frame)).stem
     source = FrameSource(
         stem,
-        partial(read_frame, frame),
+        partial(read_frame, frame, frame_index),
         None if encoder is None else partial(read_frame_encoder, encoder),
         fit.lmbda if lmbda is None and encoder is None else lmbda,
     )
@@ -83,7 +90,7 @@ def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[i
 
     Args:
         file: its path or URI.
-        target: path or URI of the picture: ``.png`` for rgb, ``.yuv`` for yuv.
+        target: path or URI of the picture: ``.png`` for rgb of 8 bits, ``.ppm`` for any rgb, ``.yuv`` for yuv.
         max_pixels: luma samples of the largest frame that is accepted.
 
     Returns:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from sweep.report.job_data import compared
+from sweep.report.job_data import compared, picture_name
 from sweep.report.job_figures import comparison
 from sweep.report.plot import render
 from sweep.results import BITSTREAM_FOLDER, FRAMES, FRAMES_FILE, Storage, read_as, write_table
@@ -74,13 +74,13 @@ def evaluate(out: str) -> Evaluation:
     done = table.filter((pc.field("status") == "done") & pc.field("file_bytes").is_valid()).to_pylist()
     if not done:
         raise ResultsError(f"{storage.describe('')}: there are no bitstreams; run the job with bitstream: true")
-    pictures: dict[str, list[Mapping[str, Any]]] = {}
+    pictures: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
     for record in done:
-        pictures.setdefault(record["path"], []).append(record)
+        pictures.setdefault((record["path"], record["frame_index"]), []).append(record)
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
-    for number, (path, records) in enumerate(pictures.items(), start=1):
-        rows += _of_picture(storage, path, records, failures)
+    for number, (picture, records) in enumerate(pictures.items(), start=1):
+        rows += _of_picture(storage, *picture, records, failures)
         _log.info("%d/%d pictures", number, len(pictures))
     points = pd.DataFrame(rows, columns=POINTS.names)
     bd_rates = _bd_rates(points)
@@ -93,25 +93,30 @@ def evaluate(out: str) -> Evaluation:
 
 
 def _of_picture(
-    storage: Storage, path: str, records: Sequence[Mapping[str, Any]], failures: list[str]
+    storage: Storage,
+    path: str,
+    frame_index: int | None,
+    records: Sequence[Mapping[str, Any]],
+    failures: list[str],
 ) -> Iterator[dict[str, Any]]:
     try:
-        frame = read_frame(path)
+        frame = read_frame(path, frame_index)
     except InputError as error:
         failures.append(str(error))
         return
+    picture = picture_name(path, frame_index)
     for record in records:
         file = f"{BITSTREAM_FOLDER}/{record['frame']}.qsw"
         try:
             point = bitstream_point(storage.read(file), frame, record["lmbda"])
         except QsweepError as error:
-            failures.append(f"{storage.describe(file)}, of {path}: {error}")
+            failures.append(f"{storage.describe(file)}, of {picture}: {error}")
         else:
-            yield {"picture": path, "frame": record["frame"]} | point._asdict()
-    if frame.frame_data_type == "rgb":
+            yield {"picture": picture, "frame": record["frame"]} | point._asdict()
+    if frame.frame_data_type == "rgb" and frame.bitdepth == 8:
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for point in threads.map(partial(_anchor, frame=frame), product(ANCHORS, QUALITIES)):
-                yield {"picture": path, "frame": None} | point._asdict()
+                yield {"picture": picture, "frame": None} | point._asdict()
 
 
 def _anchor(codec_and_quality: tuple[str, int], frame: Frame) -> Point:

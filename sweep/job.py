@@ -179,7 +179,7 @@ def _source(item: FrameItem, results: Results, pool: Pool) -> FrameSource:
         read_encoder = partial(parse_shared, pool.share(storage.read(fitted)), item.id)
     elif results.is_fitted(item.id):
         read_encoder = partial(read_frame_encoder, storage.location(fitted))
-    return FrameSource(item.id, partial(read_frame, item.frame), read_encoder, item.lmbda)  # type: ignore[arg-type]
+    return FrameSource(item.id, partial(read_frame, item.frame, item.frame_index), read_encoder, item.lmbda)  # type: ignore[arg-type]
 
 
 class _Recorder(Observers):

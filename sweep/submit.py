@@ -147,12 +147,13 @@ def _pack(entry: FrameEntry, base: Path, manifest: Path) -> FrameEntry:
     frame = resolve(Path(glob.escape(str(base))) if is_pattern else base, entry.frame)
     encoder = None if entry.encoder is None else resolve(base, entry.encoder)
     if frame.lower().endswith(MANIFESTS) and not is_uri(frame) and Path(frame).exists():
-        columns: list[list[Any]] = [[], [], []]
-        for row_frame, row_encoder, lmbda in read_manifest(frame):
+        columns: list[list[Any]] = [[], [], [], []]
+        for row_frame, row_encoder, lmbda, frame_index in read_manifest(frame):
             columns[0].append(resolve(base, row_frame))
             columns[1].append(None if row_encoder is None else resolve(base, row_encoder))
             columns[2].append(lmbda)
-        pq.write_table(pa.table(columns, ["frame", "encoder", "lmbda"]), manifest)
+            columns[3].append(frame_index)
+        pq.write_table(pa.table(columns, ["frame", "encoder", "lmbda", "frame_index"]), manifest)
         frame = manifest.name
     return entry.model_copy(update={"frame": frame, "encoder": encoder})
 

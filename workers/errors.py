@@ -46,6 +46,10 @@ class FrameFileError(InputError):
     """A frame file that is missing, empty, truncated or of an unsupported kind."""
 
 
+class FrameIndexError(FrameFileError):
+    """A file does not hold the frame that is meant, or holds several and none was chosen."""
+
+
 class CheckpointError(InputError):
     """A frame encoder's file whose format, metadata, tensor names, shapes or values are wrong."""
 

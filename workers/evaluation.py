@@ -53,10 +53,12 @@ def anchor_point(codec: str, quality: int, frame: Frame) -> Point:
     """A picture, written by Pillow and read again.
 
     Raises:
-        InputError: the frame is not rgb, or the codec cannot hold one of its size.
+        InputError: the frame is not rgb of 8 bits, or the codec cannot hold one of its size.
     """
     if frame.frame_data_type != "rgb":
         raise InputError(f"other codecs are compared with on rgb frames alone; found {frame.frame_data_type}")
+    if frame.bitdepth != 8:
+        raise InputError(f"other codecs are compared with on frames of 8 bits alone; found {frame.bitdepth} bits")
     with Image.open(io.BytesIO(dump_frame(frame, "frame.png"))) as picture:
         picture.load()
     sink = io.BytesIO()

@@ -136,6 +136,45 @@ def read_bytes(location: str | Path, patience: float = PATIENCE_SECONDS) -> byte
     return persist(read, patience)
 
 
+def file_size(location: str | Path, patience: float = PATIENCE_SECONDS) -> int:
+    """Bytes of a file; errors are those of :func:`read_bytes`."""
+    filesystem, path = locate(str(location))
+    if is_local(filesystem):
+        return Path(path).stat().st_size
+
+    def measure() -> int:
+        with filesystem.open_input_file(path) as source:
+            return int(source.size())
+
+    return persist(measure, patience)
+
+
+def read_part(location: str | Path, start: int, length: int, patience: float = PATIENCE_SECONDS) -> bytes:
+    """Some bytes of a file.
+
+    Args:
+        location: path or URI of the file.
+        start: of the part, in bytes.
+        length: of the part, in bytes.
+        patience: see :func:`read_bytes`.
+
+    Raises:
+        OSError: it cannot be read, or ends before that.
+        ValueError: see :func:`locate`.
+    """
+    filesystem, path = locate(str(location))
+
+    def read() -> bytes:
+        with filesystem.open_input_file(path) as source:
+            source.seek(start)
+            return cast(bytes, source.read(length))
+
+    content = read() if is_local(filesystem) else persist(read, patience)
+    if len(content) != length:
+        raise OSError(f"{length} bytes are expected at {start}; found {len(content)}")
+    return content
+
+
 def persist(attempt: Callable[[], Result], patience: float) -> Result:
     """Try something with a distant file until it succeeds, for so many seconds.
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.implementations.arrow import ArrowFSWrapper
 
-from sweep.config.manifest import COLUMNS, MANIFESTS, read_manifest
-from workers.errors import ConfigError
+from sweep.config.manifest import COLUMNS, MANIFESTS, ManifestRow, read_manifest
+from workers.codec import check_yuv, is_yuv
+from workers.errors import ConfigError, FrameFileError, FrameIndexError
 from workers.files import child, describe, is_uri, locate, persist, reason_of, split_options
 
 _LIST = pa.schema([("id", pa.string()), *COLUMNS])
@@ -36,6 +38,10 @@ class Entry(Protocol):
         """Path or URI, in which ``{stem}`` stands for the frame's file stem."""
 
     @property
+    def frame_index(self) -> int | None:
+        """Display index of the frame in a file of several, where it is given."""
+
+    @property
     def lmbdas(self) -> tuple[float | None, ...]:
         """Weights of the rate, one frame of the job each; ``None`` for the encoder's."""
 
@@ -44,16 +50,18 @@ class FrameItem(NamedTuple):
     """A frame of the job.
 
     Attributes:
-        id: its file stem, or ``<stem>-<n>`` where stems collide.
+        id: its file stem, with ``-<frame_index>`` in four digits where that is given; ``-<n>`` where ids collide.
         frame: path or URI of its file.
         encoder: path or URI of its encoder's file; ``None`` if it is to be fitted.
         lmbda: weight of the rate; ``None`` for the encoder's.
+        frame_index: display index of the frame in a file of several, where it is given.
     """
 
     id: str
     frame: str
     encoder: str | None
     lmbda: float | None
+    frame_index: int | None = None
 
 
 class FrameList(Sequence[FrameItem]):
@@ -84,7 +92,8 @@ class FrameList(Sequence[FrameItem]):
 
     def __iter__(self) -> Iterator[FrameItem]:
         for batch in self.table.to_batches(max_chunksize=1024):
-            yield from map(FrameItem._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            # The manifest of an earlier version has no frame_index.
+            yield from starmap(FrameItem, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
     @property
     def n_fits(self) -> int:
@@ -105,7 +114,8 @@ class FrameList(Sequence[FrameItem]):
         """A number that no other list has, whatever the options of its URIs."""
         digest = hashlib.sha256()
         for item in self.described():
-            digest.update(json.dumps(item).encode() + b"\n")
+            known = item if item.frame_index is not None else item[:-1]  # as it was before there was a frame_index
+            digest.update(json.dumps(known).encode() + b"\n")
         return digest.hexdigest()
 
 
@@ -128,17 +138,19 @@ def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList
         ConfigError: there is no such frame or manifest, or a manifest is wrong. The message names the entry, and
             the row.
     """
-    rows: list[tuple[str, str | None, float | None]] = []
+    rows: list[ManifestRow] = []
     for index, entry in enumerate(entries):
         try:
             rows += _rows(entry, base)
         except ValueError as error:
             raise ConfigError(f"frames[{index}].frame: {error}") from None
-    stems = [_stem(frame) for frame, _, _ in rows]
+        except FrameIndexError as error:
+            raise ConfigError(f"frames[{index}].frame_index: {error}") from None
+    stems = [_stem(frame) if number is None else f"{_stem(frame)}-{number:04d}" for frame, _, _, number in rows]
     ids = _unique(stems)
     items = (
-        FrameItem(_short(frame_id), frame, encoder, lmbda if weight is None and encoder is None else weight)
-        for frame_id, (frame, encoder, weight) in zip(ids, rows, strict=True)
+        FrameItem(_short(frame_id), frame, encoder, lmbda if weight is None and encoder is None else weight, number)
+        for frame_id, (frame, encoder, weight, number) in zip(ids, rows, strict=True)
     )
     return FrameList.of(items)
 
@@ -159,20 +171,37 @@ def _short(frame_id: str) -> str:
     return frame_id
 
 
-def _rows(entry: Entry, base: Path) -> Iterator[tuple[str, str | None, float | None]]:
-    """Frame, encoder and lmbda of each frame that an entry stands for."""
+def _rows(entry: Entry, base: Path) -> Iterator[ManifestRow]:
+    """Frame, encoder, lmbda and frame_index of each frame that an entry stands for."""
     if entry.frame.lower().partition("?")[0].endswith(MANIFESTS):
         listed = read_manifest(resolve(base, entry.frame))
     else:
-        listed = [(location, None, None) for location in _locations(base, entry.frame)]
-    for frame, encoder, lmbda in listed:
+        listed = [(location, None, None, None) for location in _locations(base, entry.frame)]
+    for frame, encoder, lmbda, listed_index in listed:
         location = resolve(base, frame)
+        frame_index = entry.frame_index if listed_index is None else listed_index
+        _check_index(location, frame_index)
         if encoder is None and entry.encoder is not None:
             encoder = entry.encoder.replace("{stem}", _stem(location))
         if encoder is not None:
             encoder = resolve(base, encoder)
         for weight in entry.lmbdas if lmbda is None else (lmbda,):
-            yield location, encoder, weight
+            yield location, encoder, weight, frame_index
+
+
+def _check_index(location: str, frame_index: int | None) -> None:
+    """Refuse a ``.yuv`` file on this machine that does not hold the frame that is meant, as its size tells.
+
+    Whatever else is wrong with it makes this frame fail, and no other one.
+    """
+    if is_uri(location) or not is_yuv(location):
+        return
+    try:
+        check_yuv(location, frame_index)
+    except FrameIndexError:
+        raise
+    except (FrameFileError, OSError):
+        return
 
 
 def _stem(location: str) -> str:

@@ -45,6 +45,9 @@ class FrameEntry(BaseModel):
     lmbda: Lmbda | Annotated[list[Lmbda], Field(min_length=1)] | None = Field(
         None, description="a number, 0 or more; or a list of them, no two the same; or null, for the encoder's"
     )
+    frame_index: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="an integer, 0 or more: display index of the frame in a file of several; or null"
+    )
 
     @field_validator("lmbda")
     @classmethod

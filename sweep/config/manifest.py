@@ -11,22 +11,29 @@ from workers.files import describe, read_bytes, reason_of
 MANIFESTS = (".csv", ".parquet")
 """Files with these suffixes are no frames, but lists of them."""
 
-COLUMNS = pa.schema([("frame", pa.string()), ("encoder", pa.string()), ("lmbda", pa.float64())])
+COLUMNS = pa.schema(
+    [("frame", pa.string()), ("encoder", pa.string()), ("lmbda", pa.float64()), ("frame_index", pa.int64())]
+)
 """What a manifest says of a frame; all but its path may be left out."""
 
 _PATIENCE_SECONDS = 5.0  # for a manifest behind a URI: nothing has begun yet
 
 
-def read_manifest(location: str) -> list[tuple[str, str | None, float | None]]:
-    """Frame, encoder and lmbda of each row of a manifest.
+ManifestRow = tuple[str, str | None, float | None, int | None]
+"""Frame, encoder, lmbda and frame_index."""
+
+
+def read_manifest(location: str) -> list[ManifestRow]:
+    """Frame, encoder, lmbda and frame_index of each row of a manifest.
 
     Args:
-        location: path or URI of a CSV or Parquet file with the columns ``frame`` and, if wanted, ``encoder`` and
-            ``lmbda``; an empty cell is no encoder, or none but the encoder's own lmbda.
+        location: path or URI of a CSV or Parquet file with the columns ``frame`` and, if wanted, ``encoder``,
+            ``lmbda`` and ``frame_index``; an empty cell is no encoder, none but the encoder's own lmbda, or the
+            only frame of a file.
 
     Raises:
-        ValueError: it cannot be read, a column is missing, unknown or of another type, a row has no frame or an
-            lmbda that is none, two rows are the same, or there are none.
+        ValueError: it cannot be read, a column is missing, unknown or of another type, a row has no frame, or an
+            lmbda or frame_index that is none, two rows are the same, or there are none.
     """
     name = describe(location)
     try:
@@ -49,13 +56,17 @@ def read_manifest(location: str) -> list[tuple[str, str | None, float | None]]:
     rows = list(zip(*columns, strict=True))
     if not rows:
         raise ValueError(f"the manifest {name} has no rows")
-    first: dict[tuple[str, str | None, float | None], int] = {}
+    first: dict[ManifestRow, int] = {}
     for number, row in enumerate(rows, start=1):
-        frame, _, lmbda = row
+        frame, _, lmbda, frame_index = row
         if not frame:
             raise ValueError(f"the manifest {name}, row {number}: there is no frame")
         if lmbda is not None and not (math.isfinite(lmbda) and lmbda >= 0):
             raise ValueError(f"the manifest {name}, row {number}: lmbda is a number, 0 or more; found {lmbda}")
+        if frame_index is not None and frame_index < 0:
+            raise ValueError(
+                f"the manifest {name}, row {number}: frame_index is an integer, 0 or more; found {frame_index}"
+            )
         if row in first:
             raise ValueError(f"the manifest {name}, row {number}: the same as row {first[row]}")
         first[row] = number

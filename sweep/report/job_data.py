@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from pathlib import PurePath
 from typing import Any
 
@@ -83,7 +84,10 @@ def points(frames: pd.DataFrame) -> Records:
         that have every weight, too. Nothing if no picture has several.
     """
     done = frames[frames.status == "done"]
-    done = done.assign(bpp=done.rate_latent_bpp + done.rate_nn_bpp).drop_duplicates(["path", "lmbda"])
+    done = done.assign(
+        bpp=done.rate_latent_bpp + done.rate_nn_bpp,
+        path=list(map(picture_name, done.path, done.get("frame_index", repeat(None)))),
+    ).drop_duplicates(["path", "lmbda"])
     done = done[done.groupby("path").lmbda.transform("nunique") > 1].sort_values(["path", "lmbda"])
     paths = list(dict.fromkeys(done.path))
     names = _short_names(paths)
@@ -95,6 +99,11 @@ def points(frames: pd.DataFrame) -> Records:
         for lmbda, bpp, psnr_db in zip(rows.lmbda, rows.bpp, rows.psnr_db, strict=True)
         if math.isfinite(psnr_db)
     ]
+
+
+def picture_name(path: str, frame_index: float | None) -> str:
+    """A picture by its file, and by its index there if it is one of several."""
+    return path if pd.isna(frame_index) else f"{path} frame {frame_index:.0f}"
 
 
 def _mean_curve(done: pd.DataFrame) -> pd.DataFrame:

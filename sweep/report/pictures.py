@@ -4,10 +4,12 @@ import base64
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import pandas as pd
+
 from sweep.results import QUANTIZED_FOLDER, Storage
-from workers.codec import Frame, parse_frame, parse_frame_encoder
+from workers.codec import Frame, load_frame, parse_frame_encoder
 from workers.errors import InputError, ResultsError
-from workers.files import describe, is_uri, read_bytes, reason_of
+from workers.files import describe, is_uri, reason_of
 from workers.pictures import draw_pictures
 
 MAX_SIDE = 768
@@ -44,7 +46,7 @@ class FramePictures:
         path = f"{QUANTIZED_FOLDER}/{record['frame']}.safetensors"
         frame: Frame | None = None
         try:
-            frame = self._original(record["path"])
+            frame = self._original(record["path"], _integer(record["frame_index"]))
         except InputError as error:
             notes.append(f"The original cannot be shown: {error}")
         try:
@@ -58,19 +60,23 @@ class FramePictures:
             "white": drawn.white
         }
 
-    def _original(self, location: str) -> Frame:
+    def _original(self, location: str, frame_index: int | None) -> Frame:
         """The frame as it was; a server that was asked in vain is not asked again for another one."""
         name = describe(location)
         place = "/".join(location.split("/")[:3]) if is_uri(location) else ""
         if place in self._unreachable:
             raise InputError(f"{name}: {self._unreachable[place]}")
         try:
-            content = read_bytes(location, patience=0)
+            return load_frame(location, frame_index, patience=0)
         except (OSError, ValueError) as error:
             if place and not isinstance(error, FileNotFoundError):
                 self._unreachable[place] = f"{describe(place)} cannot be reached from here: {reason_of(error)}"
             raise InputError(f"{name}: {self._unreachable.get(place) or reason_of(error)}") from None
-        return parse_frame(content, name)
+
+
+def _integer(value: float | None) -> int | None:
+    """A value of a column that has nulls, which pandas makes numbers with a fraction."""
+    return None if pd.isna(value) else int(value)
 
 
 def _data_uri(webp: bytes) -> str:

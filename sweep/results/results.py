@@ -223,7 +223,7 @@ class Results:
         encoder = None if item.encoder is None else describe(item.encoder)
         if encoder is None and self.is_fitted(ended.frame):
             encoder = self.storage.describe(self.fitted_path(ended.frame))
-        record = frame_record(ended, describe(item.frame), encoder)
+        record = frame_record(ended, describe(item.frame), encoder, item.frame_index)
         if ended.quantized is not None:
             self.storage.write(f"{QUANTIZED_FOLDER}/{ended.frame}.safetensors", ended.quantized.checkpoint)
         if ended.encoded is not None:

@@ -85,6 +85,7 @@ FRAMES = pa.schema(
         ("status", pa.string()),
         ("error", pa.string()),
         ("path", pa.string()),
+        ("frame_index", pa.int32()),
         ("encoder", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -126,19 +127,23 @@ def _columns(paths: Mapping[str, str], records: Sequence[object]) -> dict[str, S
     return dict(zip(paths, zip(*values, strict=True) if values else [()] * len(paths), strict=True))
 
 
-def frame_record(ended: FrameEnded, path: str, encoder: str | None) -> dict[str, Any]:
+def frame_record(
+    ended: FrameEnded, path: str, encoder: str | None, frame_index: int | None = None
+) -> dict[str, Any]:
     """Row of ``frames.parquet`` for a frame that has ended.
 
     Args:
         ended: the frame.
         path: of its file.
         encoder: of its encoder's file, fitted by this job or given.
+        frame_index: display index of the frame in a file of several, where it is given.
     """
     record: dict[str, Any] = {
         "frame": ended.frame,
         "status": ended.status,
         "error": None if ended.error is None else str(ended.error),
         "path": path,
+        "frame_index": frame_index,
         "encoder": encoder,
         "seconds": ended.seconds,
     }

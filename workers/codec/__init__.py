@@ -7,13 +7,14 @@ from workers.codec.checkpoint import (
     parse_frame_encoder,
     read_frame_encoder,
 )
-from workers.codec.frame import Frame, Planes, dump_frame, parse_frame, read_frame
+from workers.codec.frame import Frame, Planes
 from workers.codec.frame_encoder import (
     KINDS,
     FrameEncoder,
     FrameEncoderManager,
     FrameEncoderOutput,
 )
+from workers.codec.frame_file import check_yuv, dump_frame, load_frame, parse_frame, read_frame
 from workers.codec.loss import LossFunctionOutput, loss_function, psnr_db
 from workers.codec.parameter import (
     ARCHITECTURES,
@@ -22,6 +23,7 @@ from workers.codec.parameter import (
     FrameEncoderParameter,
     SynthesisLayer,
 )
+from workers.codec.yuv_file import is_yuv
 
 __all__ = [
     "ARCHITECTURES",
@@ -38,8 +40,11 @@ __all__ = [
     "SynthesisLayer",
     "check_match",
     "check_same_format",
+    "check_yuv",
     "dump_frame",
     "dump_frame_encoder",
+    "is_yuv",
+    "load_frame",
     "loss_function",
     "parse_frame",
     "parse_frame_encoder",

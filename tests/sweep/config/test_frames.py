@@ -88,8 +88,8 @@ def test_what_a_manifest_leaves_out_its_entry_gives(folder: Path) -> None:
     [
         ("", "the file is empty"),
         ("frame\n", "has no rows"),
-        ("path,encoder\na.png,\n", "its columns are frame, encoder, lmbda; found 'path'"),
-        ("frame,lambda\na.png,1\n", "its columns are frame, encoder, lmbda; found 'lambda'"),
+        ("path,encoder\na.png,\n", "its columns are frame, encoder, lmbda, frame_index; found 'path'"),
+        ("frame,lambda\na.png,1\n", "its columns are frame, encoder, lmbda, frame_index; found 'lambda'"),
         ("encoder,lmbda\na,1\n", "it has a column frame; found encoder, lmbda"),
         ("frame,lmbda\na.png,high\n", "invalid value 'high'"),
         ("frame,lmbda\na.png,1\nb.png,-1\n", "row 2: lmbda is a number, 0 or more; found -1"),

@@ -1,7 +1,5 @@
 """Pictures of frames whose originals are elsewhere, or nowhere."""
 
-from pathlib import Path
-
 import pytest
 
 from sweep import read_frames
@@ -9,6 +7,7 @@ from sweep.report import pictures as pictures_module
 from sweep.report.pictures import FramePictures
 from sweep.results import Storage
 from tests.sweep.report.jobs import real_job
+from workers.codec import Frame, read_frame
 
 
 @pytest.fixture(scope="module")
@@ -21,16 +20,17 @@ def test_a_server_of_originals_that_cannot_be_reached_is_asked_once(
 ) -> None:
     asked: list[str] = []
 
-    def read_bytes(location: str, patience: float) -> bytes:
+    def load_frame(location: str, frame_index: int | None, patience: float) -> Frame:
         asked.append(location)
+        assert frame_index is None
         assert patience == 0, "nobody waits for a picture"
         if location.startswith("s3://away"):
             raise OSError("Could not resolve host")
         if location.endswith("gone.png"):
             raise FileNotFoundError(2, "No such file or directory")
-        return Path(path).read_bytes()
+        return read_frame(path)
 
-    monkeypatch.setattr(pictures_module, "read_bytes", read_bytes)
+    monkeypatch.setattr(pictures_module, "load_frame", load_frame)
     record = read_frames(out).query("status == 'done'").reset_index().iloc[0].to_dict()
     path = record["path"]
     pictures = FramePictures(Storage(out), [record["frame"]])

@@ -100,8 +100,8 @@ def translucent() -> Image.Image:
         (encoded(translucent()), "transparency is not supported"),
         (encoded(picture("P"), transparency=int(np.array(picture("P"))[0, 0])), "transparency is not supported"),
         (encoded(picture("L"), transparency=int(np.array(picture("L"))[0, 0])), "transparency is not supported"),
-        (encoded(Image.fromarray(np.zeros((4, 4), np.uint16))), "8-bit .* found I;16"),
-        (png_of_16_bits(4, 4), "8-bit .* found a PNG"),
+        (encoded(Image.fromarray(np.zeros((4, 4), np.uint16))), "8-bit .* this PNG .* 16 bits"),
+        (png_of_16_bits(4, 4), "8-bit .* this PNG .* 16 bits"),
         (ppm_of_16_bits(4, 4), "8-bit"),
         (tiff_of_16_bits(4, 4), "8-bit"),
         (

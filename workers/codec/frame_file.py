@@ -1,0 +1,122 @@
+"""Frame files: pictures and planar samples, read wherever they are, and written."""
+
+import io
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+from PIL import Image
+
+from workers.codec.frame import Frame
+from workers.codec.netpbm import write_ppm
+from workers.codec.picture_file import parse_picture
+from workers.codec.yuv_file import YuvLayout, is_yuv
+from workers.errors import FrameFileError
+from workers.files import PATIENCE_SECONDS, describe, file_size, read_bytes, read_part, reason_of
+
+
+def read_frame(location: str | Path, frame_index: int | None = None) -> Frame:
+    """Read a frame file, at a path or URI.
+
+    Args:
+        location: of the file.
+        frame_index: display index of the frame in a file of several, from 0.
+
+    Raises:
+        FrameFileError: it cannot be read, or :func:`parse_frame` cannot use it.
+    """
+    try:
+        return load_frame(location, frame_index)
+    except (OSError, ValueError) as error:
+        raise FrameFileError(f"{describe(str(location))}: the frame cannot be read: {reason_of(error)}") from None
+
+
+def load_frame(location: str | Path, frame_index: int | None = None, patience: float = PATIENCE_SECONDS) -> Frame:
+    """Read a frame file; like :func:`read_frame`, with the errors of reading as they are.
+
+    Of a ``.yuv`` file the frame alone is read: one of a thousand frames has gigabytes.
+
+    Args:
+        location: of the file.
+        frame_index: see :func:`read_frame`.
+        patience: see :func:`workers.files.read_bytes`.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: there is no file system of this kind.
+        FrameFileError: :func:`parse_frame` cannot use it.
+    """
+    name = describe(str(location))
+    if not is_yuv(name):
+        return parse_frame(read_bytes(location, patience), name, frame_index)
+    size = file_size(location, patience)
+    layout, start = _find_yuv(size, name, frame_index)
+    return layout.parse(read_part(location, start, layout.frame_bytes, patience))
+
+
+def parse_frame(content: bytes, name: str, frame_index: int | None = None) -> Frame:
+    """Frame of a file's bytes.
+
+    Args:
+        content: a picture of a format in :data:`~workers.codec.picture_header.ACCEPTED`; or, where the name ends
+            in ``.yuv``, planar samples, 16-bit little-endian words for 10 bits.
+        name: the file's name; a ``.yuv`` file is named ``<name>_<W>x<H>_<fps>p_yuv<420|444>_<8|10>b.yuv``.
+        frame_index: display index of the frame in a file of several, from 0.
+
+    Raises:
+        FrameFileError: the file is empty, truncated, no picture, of a kind that is not supported, or holds several
+            frames of which none is chosen.
+    """
+    if not content:
+        raise FrameFileError(f"{name}: the frame file is empty")
+    if not is_yuv(name):
+        return parse_picture(content, name, frame_index)
+    layout, start = _find_yuv(len(content), name, frame_index)
+    return layout.parse(content[start : start + layout.frame_bytes])
+
+
+def check_yuv(location: str, frame_index: int | None) -> None:
+    """Check, without reading it, that a ``.yuv`` file on this machine holds the frame that is meant.
+
+    Raises:
+        FrameIndexError: it does not, or it holds several and none is chosen.
+        FrameFileError: its name or its size is wrong.
+        OSError: there is no such file.
+    """
+    _find_yuv(file_size(location), location, frame_index)
+
+
+def dump_frame(frame: Frame, name: str) -> bytes:
+    """Bytes of a frame's file, which :func:`parse_frame` reads again.
+
+    Args:
+        frame: rgb for ``.ppm`` and, of 8 bits, ``.png``; yuv for ``.yuv``, which is written as planar samples.
+        name: of the file, whose suffix chooses its format.
+
+    Raises:
+        FrameFileError: the suffix is none for the frame's format.
+    """
+    suffixes = [".yuv"] if frame.frame_data_type != "rgb" else [".png", ".ppm"] if frame.bitdepth == 8 else [".ppm"]
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in suffixes:
+        depth = "" if frame.bitdepth == 8 else f" of {frame.bitdepth} bits"
+        accepted = " or ".join(suffixes)
+        raise FrameFileError(f"{name}: a frame of format {frame.frame_data_type}{depth} is written as {accepted}")
+    maximum = 2**frame.bitdepth - 1
+    planes = [torch.round(plane * maximum).cpu().numpy()[0] for plane in frame.data.tensors]  # [C, h, w] each
+    if suffix == ".yuv":
+        return b"".join(plane.astype("u1" if frame.bitdepth == 8 else "<u2").tobytes() for plane in planes)
+    samples = planes[0].transpose(1, 2, 0)
+    if suffix == ".ppm":
+        return write_ppm(samples, frame.bitdepth)
+    sink = io.BytesIO()
+    Image.fromarray(samples.astype(np.uint8)).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def _find_yuv(size: int, name: str, frame_index: int | None) -> tuple[YuvLayout, int]:
+    """Layout of a ``.yuv`` file of this many bytes, and where the frame that is meant begins."""
+    if not size:
+        raise FrameFileError(f"{name}: the frame file is empty")
+    layout = YuvLayout.of(name)
+    return layout, layout.locate(frame_index, size)
