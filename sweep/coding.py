@@ -1,5 +1,7 @@
 """One picture to a file, and a file to a picture, in this process."""
 
+import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 from typing import NamedTuple
@@ -16,6 +18,8 @@ from workers.errors import BitstreamError
 from workers.files import describe, read_bytes, reason_of, split_folder
 from workers.replica import Replica
 from workers.source import FrameSource
+
+_log = logging.getLogger(__name__)
 
 
 class EncodedFile(NamedTuple):
@@ -64,9 +68,13 @@ def encode_file(
     storage.probe()
     recipe, grid = fit.resolve(), named_grid()
     stem = PurePath(describe(frame)).stem
+    picture = read_frame(frame, frame_index)
+    for warning in picture.warnings:  # now, and not after the fit
+        _log.warning("%s", warning)
+    picture = replace(picture, warnings=())
     source = FrameSource(
         stem,
-        partial(read_frame, frame, frame_index),
+        lambda: picture,
         None if encoder is None else partial(read_frame_encoder, encoder),
         fit.lmbda if lmbda is None and encoder is None else lmbda,
     )

@@ -60,6 +60,27 @@ def test_a_picture_without_an_encoder_is_fitted(tmp_path: Path, monkeypatch: pyt
     assert decode_frame(target.read_bytes()).img_size == (17, 23)
 
 
+def test_a_ppm_of_10_bits_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Phase(20, (1e-2, 1e-2), "softround", (0.3, 0.3), validate_every=10)
+    monkeypatch.setitem(fit_config.RECIPES, "example", Recipe((short, short)))  # type: ignore[arg-type]
+    samples = np.full((17, 23, 3), 1023) - np.arange(17)[:, None, None]
+    (tmp_path / "a.ppm").write_bytes(b"P6 23 17 1023\n" + samples.astype(">u2").tobytes())
+    target = tmp_path / "a.qsw"
+    result = qsweep("encode", tmp_path / "a.ppm", "-o", target, "--arch", "vlop", "--recipe", "example")
+    assert result.exit_code == 0, result.stderr
+    assert qsweep("decode", target, "-o", tmp_path / "b.ppm").exit_code == 0
+    decoded, expected = read_frame(tmp_path / "b.ppm"), decode_frame(target.read_bytes())
+    assert (decoded.bitdepth, decoded.frame_data_type) == (10, "rgb")
+    assert (decoded.data.tensors[0] == expected.data.tensors[0]).all()
+    psnr = psnr_db(mean_squared_error(decoded.data, read_frame(tmp_path / "a.ppm").data).item())
+    assert result.stdout.endswith(f"{psnr:.3f} dB\n")
+    result = qsweep("decode", target, "-o", tmp_path / "b.png")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"qsweep: {tmp_path}/b.png: a frame of format rgb of 10 bits is written as .ppm\n",
+    )
+
+
 def test_yuv_stays_yuv(tmp_path: Path) -> None:
     (frame,) = YUV.glob("*.yuv")
     name = "b_96x64_1p_yuv420_8b.yuv"
@@ -69,6 +90,38 @@ def test_yuv_stays_yuv(tmp_path: Path) -> None:
     result = qsweep("decode", tmp_path / "a", "-o", tmp_path / "a.png")
     assert result.exit_code == 2
     assert result.stderr == f"qsweep: {tmp_path}/a.png: a frame of format yuv420 is written as .yuv\n"
+
+
+def test_one_frame_of_a_yuv_file_of_several_is_encoded(tmp_path: Path) -> None:
+    (frame,) = YUV.glob("*.yuv")
+    content = frame.read_bytes()
+    several = tmp_path / frame.name
+    several.write_bytes(bytes(len(content)) + content + bytes(len(content)))
+    encode = ("encode", several, "-o", tmp_path / "a", "--encoder", YUV / "encoder.safetensors")
+    assert qsweep(*encode, "--frame-index", 1).exit_code == 0
+    assert qsweep("encode", frame, "-o", tmp_path / "b", *encode[4:]).exit_code == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    for options, message in (
+        ((), "is 9216 bytes; found 27648, which are 3 frames: choose one by frame_index, from 0 to 2"),
+        (("--frame-index", 3), "there is no frame of frame_index 3; accepted: 0 to 2"),
+    ):
+        result = qsweep(*encode, *options)
+        assert result.exit_code == 2
+        assert message in result.stderr
+
+
+def test_how_a_picture_is_to_be_shown_is_a_warning_before_it_is_encoded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = tmp_path / "a.png"
+    with Image.open(CASE / "frame.png") as opened:
+        opened.save(picture, exif=exif)
+    result = qsweep("encode", picture, "-o", tmp_path / "a.qsw", "--encoder", CASE / "encoder.safetensors")
+    assert result.exit_code == 0, result.stderr
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"{picture}: samples are taken as they are stored")
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,30 @@ def test_a_yuv_frame_is_measured_but_not_compared(tmp_path: Path) -> None:
         anchor_point("jpeg", 50, read_frame(YUV))
 
 
+def test_frames_of_one_file_are_compared_each_with_its_own_picture(tmp_path: Path) -> None:
+    several = tmp_path / YUV.name
+    several.write_bytes(bytes(YUV.stat().st_size) + YUV.read_bytes())
+    frames = [{"frame": str(several), "frame_index": index} for index in (1, 0)]
+    files = {f"{YUV.stem}-{index:04d}": golden("coffee_64x96_yuv420") for index in (0, 1)}
+    out = make_results(tmp_path, frames, files)
+
+    points = evaluate(out).points.set_index("frame")
+
+    assert points.picture.to_dict() == {f"{YUV.stem}-{index:04d}": f"{several} frame {index}" for index in (1, 0)}
+    decoded = decode_frame(golden("coffee_64x96_yuv420"))
+    mse = mean_squared_error(decoded.data, read_frame(YUV).data).item()
+    assert points.psnr_db[f"{YUV.stem}-0001"] == psnr_db(mse)
+    assert points.psnr_db[f"{YUV.stem}-0000"] < 10
+    assert pd.read_parquet(f"{out}/frames.parquet").frame_index.tolist() == [1, 0]
+    assert pd.read_parquet(f"{out}/manifest.parquet").frame_index.tolist() == [1, 0]
+
+
+def test_a_frame_of_10_bits_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P6 1 1 1023\n" + bytes(6))
+    with pytest.raises(InputError, match="8 bits alone; found 10"):
+        anchor_point("jpeg", 50, read_frame(tmp_path / "a.ppm"))
+
+
 def test_a_file_or_picture_that_is_lost_or_another_is_told_and_the_others_are_compared(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "other.png")
     frames = [{"frame": str(PICTURE)}, {"frame": str(tmp_path / "other.png")}, {"frame": str(tmp_path / "no.png")}]

@@ -1,5 +1,6 @@
 """The frames of a job: manifests, several lmbdas, and a list that stays small however long it is."""
 
+import hashlib
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,80 @@ def memory_files() -> Iterator[fsspec.AbstractFileSystem]:
     yield filesystem
     filesystem.store.clear()
     filesystem.pseudo_dirs[:] = [""]
+
+
+# --- frames of files of several
+
+SEQUENCE = "clip_4x2_30p_yuv420_8b.yuv"
+
+
+@pytest.fixture
+def sequence(folder: Path) -> str:
+    (folder / SEQUENCE).write_bytes(bytes(3 * 12))
+    return str(folder / SEQUENCE)
+
+
+def test_a_frame_of_a_file_of_several_has_its_index_in_its_id(folder: Path, sequence: str) -> None:
+    entries = f"[{{frame: {SEQUENCE}, frame_index: 2}}, {{frame: {SEQUENCE}, frame_index: 0, lmbda: [0.1, 0.2]}}]"
+    stem = Path(SEQUENCE).stem
+    assert items(folder, entries) == [
+        FrameItem(f"{stem}-0002", sequence, None, 0.5, 2),
+        FrameItem(f"{stem}-0000-1", sequence, None, 0.1, 0),
+        FrameItem(f"{stem}-0000-2", sequence, None, 0.2, 0),
+    ]
+
+
+def test_a_manifest_says_which_frame_of_a_file_is_meant(folder: Path, sequence: str) -> None:
+    manifest(folder, f"frame,frame_index\n{SEQUENCE},1\n{SEQUENCE},\na.png,\n")
+    found = items(folder, "[{frame: list.csv, frame_index: 2}]")
+    assert [(item.frame, item.frame_index) for item in found] == [
+        (sequence, 1),
+        (sequence, 2),
+        (str(folder / "a.png"), 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            f"{{frame: {SEQUENCE}}}",
+            "is 12 bytes; found 36, which are 3 frames: choose one by frame_index, from 0 to 2",
+        ),
+        ("{frame: 'clip*.yuv'}", "which are 3 frames: choose one by frame_index"),
+        ("{frame: list.csv}", "which are 3 frames: choose one by frame_index"),
+        (f"{{frame: {SEQUENCE}, frame_index: 3}}", "there is no frame of frame_index 3; accepted: 0 to 2"),
+    ],
+)
+def test_a_yuv_file_that_does_not_hold_the_frame_that_is_meant_is_an_error_before_anything_starts(
+    folder: Path, sequence: str, entry: str, message: str
+) -> None:
+    manifest(folder, f"frame\n{SEQUENCE}\n")
+    found = error_of(folder, f"[a.png, {entry}]")
+    assert f"frames[1].frame_index: {sequence}: " in found
+    assert message in found
+
+
+@pytest.mark.parametrize("index", ["-1", "1.5", "'1'", "true"])
+def test_an_index_is_an_integer_from_0(folder: Path, index: str) -> None:
+    message = error_of(folder, f"[{{frame: a.png, frame_index: {index}}}]")
+    assert "frames[0].frame_index: accepted: an integer, 0 or more" in message
+
+
+def test_a_yuv_file_that_is_damaged_or_missing_makes_its_frame_alone_fail(folder: Path) -> None:
+    (folder / SEQUENCE).write_bytes(bytes(13))
+    assert len(items(folder, f"[{SEQUENCE}, gone_4x2_1p_yuv420_8b.yuv, bad_name.yuv]")) == 3
+
+
+def test_another_index_makes_another_job_and_none_the_same_as_before_there_were_any() -> None:
+    plain, first, second = (FrameList.of([FrameItem("a", "/a.yuv", None, 0.5, n)]) for n in (None, 0, 1))
+    assert plain.digest() == hashlib.sha256(b'["a", "/a.yuv", null, 0.5]\n').hexdigest()
+    assert len({plain.digest(), first.digest(), second.digest()}) == 3
+
+
+def test_the_list_of_a_version_without_indices_can_be_read() -> None:
+    table = FrameList.of([FrameItem("a", "/a.png", None, 0.5)]).table.drop_columns(["frame_index"])
+    assert [*FrameList(table)] == [FrameList(table)[0]] == [FrameItem("a", "/a.png", None, 0.5)]
 
 
 # --- manifests
@@ -97,6 +172,8 @@ def test_what_a_manifest_leaves_out_its_entry_gives(folder: Path) -> None:
         ("frame,lmbda\na.png,1\n,1\n", "row 2: there is no frame"),
         ("frame,lmbda\na.png,1\nb.png\n", "Expected 2 columns, got 1"),
         ("frame,lmbda\na.png,1\nb.png,1\na.png,1\n", "row 3: the same as row 1"),
+        ("frame,frame_index\na.png,0\nb.png,-1\n", "row 2: frame_index is an integer, 0 or more; found -1"),
+        ("frame,frame_index\na.png,1.5\n", "invalid value '1.5'"),
         (b"frame\n\xff\xfe.png\n", "invalid UTF8"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "can't decode byte 0x89"),
     ],

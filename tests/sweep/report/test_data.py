@@ -89,6 +89,12 @@ def test_of_many_pictures_the_mean_and_the_first_have_curves() -> None:
     assert {point["picture"] for point in job_data.points(frames_of(2))} == {"0.png", "1.png"}
 
 
+def test_frames_of_one_file_are_different_pictures() -> None:
+    frames = frames_of(2).assign(path="/a/x.yuv", frame_index=[0.0, 0.0, 12.0, 12.0])
+    assert {point["picture"] for point in job_data.points(frames)} == {"x.yuv frame 0", "x.yuv frame 12"}
+    assert {point["picture"] for point in job_data.points(frames.assign(frame_index=None))} == {"x.yuv"}
+
+
 def test_pictures_of_one_name_are_told_apart() -> None:
     frames = frames_of(2).assign(path=["/a/x.png", "/a/x.png", "/b/x.png", "/b/x.png"])
     assert {point["picture"] for point in job_data.points(frames)} == {"/a/x.png", "/b/x.png"}

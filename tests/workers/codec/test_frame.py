@@ -3,13 +3,14 @@ import struct
 import zlib
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from workers.codec import parse_frame, read_frame
-from workers.errors import FrameFileError
+from workers.errors import FrameFileError, FrameIndexError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
@@ -164,7 +165,12 @@ def test_a_yuv_file_gives_its_planes_over_the_largest_sample(
     ("name", "content", "cause"),
     [
         ("a_4x2_1p_yuv420_8b.yuv", bytes(11), "is 12 bytes; found 11"),
-        ("a_4x2_1p_yuv420_8b.yuv", bytes(24), "is 12 bytes; found 24"),
+        (
+            "a_4x2_1p_yuv420_8b.yuv",
+            bytes(24),
+            "is 12 bytes; found 24, which are 2 frames: choose one by frame_index",
+        ),
+        ("a_4x2_1p_yuv420_8b.yuv", bytes(25), "is 12 bytes; found 25, which is no whole number of frames"),
         ("a_4x2_1p_yuv420_10b.yuv", bytes(12), "is 24 bytes; found 12"),
         ("a_5x3_1p_yuv420_8b.yuv", bytes(15 + 2 * 2), "is 27 bytes; found 19"),
         ("a_2x1_1p_yuv444_10b.yuv", np.full(6, 1024, "<u2").tobytes(), "at most 1023; found 1024"),
@@ -178,6 +184,30 @@ def test_a_yuv_file_gives_its_planes_over_the_largest_sample(
 def test_a_yuv_file_that_is_not_what_its_name_says_is_refused(name: str, content: bytes, cause: str) -> None:
     with pytest.raises(FrameFileError, match=rf"^{name}: .*{cause}"):
         parse_frame(content, name)
+
+
+@pytest.mark.parametrize("bitdepth", [8, 10])
+def test_one_frame_of_a_yuv_file_of_several_is_read_and_no_other(
+    tmp_path: Path, bitdepth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"a_6x4_1p_yuv420_{bitdepth}b.yuv"
+    content = yuv(6, 4, 420, bitdepth)[1]
+    frames = [content, bytes(len(content)), content[24:] + content[:24]]
+    (tmp_path / name).write_bytes(b"".join(frames))
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe(f"/yuv/{name}", (tmp_path / name).read_bytes())
+    monkeypatch.setattr(Path, "read_bytes", None)
+
+    for location in (tmp_path / name, f"memory://yuv/{name}"):
+        for index in range(3):
+            expected = parse_frame(frames[index], name)
+            found = read_frame(location, index)
+            assert all(map(torch.equal, found.data.tensors, expected.data.tensors))
+        with pytest.raises(FrameIndexError, match=rf"{name}: .*3 frames: choose one by frame_index, from 0 to 2"):
+            read_frame(location)
+        with pytest.raises(FrameIndexError, match=rf"{name}: there is no frame of frame_index 3; accepted: 0 to 2"):
+            read_frame(location, 3)
+    filesystem.rm("/yuv", recursive=True)
 
 
 def test_a_frame_file_is_read_from_its_path(tmp_path: Path) -> None:
