@@ -112,7 +112,9 @@ def run(
 
 @app.command()
 def encode(
-    frame: Annotated[str, typer.Argument(metavar="FRAME", help="The picture, or its URI.", show_default=False)],
+    frame: Annotated[
+        str, typer.Argument(metavar="FRAME", help="The picture or .yuv file, or its URI.", show_default=False)
+    ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The bitstream to write.", show_default=False)
     ],

@@ -108,7 +108,9 @@ def _decode(
         raise InexactError(f"its samples are neither RGB nor grey nor of a palette, but {picture.mode}")
     if picture.has_transparency_data:
         if np.array(picture.convert("RGBA"))[..., 3].min() < 255:
-            raise FrameFileError(f"{name}: transparency is not supported")
+            raise FrameFileError(
+                f"{name}: transparency is not supported; convert it to a picture without an alpha channel"
+            )
         picture = picture.convert("RGBA")
     return np.array(picture.convert("RGB"), dtype=np.uint8), hints
 

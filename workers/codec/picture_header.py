@@ -43,7 +43,7 @@ _MAGIC = (
     ("GIF", rb"GIF8[79]a"),
     ("PostScript", rb"%!PS|\xc5\xd0\xd3\xc6"),
     ("PDF", rb"%PDF"),
-    ("HEIF", rb"....ftyp"),
+    ("HEIF", rb"....ftyp(hei|hev|mif|msf)"),
     ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("OpenEXR", rb"\x76\x2f\x31\x01"),
     ("Radiance HDR", rb"#\?R"),
