@@ -103,7 +103,8 @@ def test_it_is_the_same_job_wherever_it_runs(tmp_path: Path) -> None:
     )
     for name in ("a[1].png", "b.png", "c.yuv"):
         (folder / name).touch()
-    (folder / "list.csv").write_text("frame,encoder,lmbda\nc.yuv,,\ns3://b/d.png,e/d.safetensors,0.002\n")
+    listed = "frame,encoder,lmbda,frame_index\nc.yuv,,,3\ns3://b/d.png,e/d.safetensors,0.002,\n"
+    (folder / "list.csv").write_text(listed)
     there, _ = staged(config)
     (folder / "list.csv").unlink()  # the copy counts
     here = load_job(there / "job.yaml")
@@ -112,7 +113,8 @@ def test_it_is_the_same_job_wherever_it_runs(tmp_path: Path) -> None:
         "s3://b/d.png",
     ]
     assert here.frames[4].encoder == f"{folder}/e/d.safetensors"
-    (folder / "list.csv").write_text("frame,encoder,lmbda\nc.yuv,,\ns3://b/d.png,e/d.safetensors,0.002\n")
+    assert [item.frame_index for item in here.frames] == [None, None, None, 3, None]
+    (folder / "list.csv").write_text(listed)
     assert here.identity() == load_job(config).identity()
 
 
