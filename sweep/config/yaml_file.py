@@ -1,50 +1,23 @@
 """YAML files that people write: read strictly, and changed from the command line."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sweep.config.yaml_loader import StrictLoader
 from workers.errors import ConfigError
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as everyone expects, and a key is text and stands once."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    seen = set()
-    for key, _ in node.value:
-        if key.tag == "tag:yaml.org,2002:merge":
-            continue
-        if key.tag != "tag:yaml.org,2002:str":
-            found = repr(key.value) if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
-            raise yaml.constructor.ConstructorError(None, None, f"a key is text; found {found}", key.start_mark)
-        if key.value in seen:
-            rule = f"a key stands once; {key.value!r} is there twice"
-            raise yaml.constructor.ConstructorError(None, None, rule, key.start_mark)
-        seen.add(key.value)
-    return loader.construct_mapping(node)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def parse_yaml(text: str) -> Any:
-    """Parse YAML in which 1e-3 is a number, and a key is text and stands once.
+    """Parse YAML 1.2 in which a key is text and stands once; see :class:`~sweep.config.yaml_loader.StrictLoader`.
 
     Raises:
         yaml.YAMLError: it is no such YAML.
     """
     try:
-        return yaml.load(text, _Loader)  # a SafeLoader
-    except (ValueError, RecursionError) as error:  # a day that does not exist, lists in lists without end
+        return yaml.load(text, StrictLoader)  # a SafeLoader
+    except (ValueError, RecursionError) as error:  # too many digits, lists in lists without end
         raise yaml.YAMLError(str(error)) from None
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from sweep.config import FrameItem, Job, load_job, make_grid, named_grid
+from sweep.config import FrameItem, Job, load_job, make_grid, named_grid, parse_yaml
 from workers.errors import ConfigError
 
 MINIMAL = "frames: [a.png]\nout: o\n"
@@ -192,6 +193,80 @@ def test_a_number_may_be_written_as_everyone_writes_it(folder: Path, number: str
     assert load(folder, f"frames: [{{frame: a, lmbda: {number}}}]\nout: o").frames[0].lmbda == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("10", 10),
+        ("08", 8),
+        ("+7", 7),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("0", 0),
+        ("00", 0),
+        ("12345678901", 12345678901),
+    ],
+)
+def test_an_integer_is_that_of_yaml_1_2(folder: Path, written: str, number: int) -> None:
+    assert load(folder, MINIMAL + f"fit: {{seed: {written}}}").config.fit.seed == number
+    assert load(folder, MINIMAL, f"fit.seed={written}").config.fit.seed == number
+
+
+@pytest.mark.parametrize(
+    ("written", "first", "second"),
+    [
+        ("010", "8", "10"),
+        ("-010", "-8", "-10"),
+        ("0777", "511", "777"),
+        ("1:30", "90", "text"),
+        ("1:30:05.5", "5405.5", "text"),
+        ("1_000", "1000", "text"),
+        ("1_000.5", "1000.5", "text"),
+        ("0b11", "3", "text"),
+        ("0x_F", "15", "text"),
+        ("yes", "true", "text"),
+        ("No", "false", "text"),
+        ("on", "true", "text"),
+        ("OFF", "false", "text"),
+        ("2026-11-25", "a date", "text"),
+        ("2001-12-14 21:59:43", "a date", "text"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [
+        ("fit.seed", "an integer"),
+        ("out", "path or URI"),
+        ("bitstream", "true, to write"),
+        ("fit.lmbda", "a number"),
+    ],
+)
+def test_what_yaml_1_1_reads_otherwise_is_refused_with_both_readings(
+    folder: Path, written: str, first: str, second: str, key: str, accepted: str
+) -> None:
+    for message in (
+        error_of(folder, "frames: [a.png]\nout: o", f"{key}={written}"),
+        error_of(folder, f"frames: [a.png]\n{key.replace('.', ': {')}: {written}{'}' * key.count('.')}\nout: o")
+        if key != "out"
+        else error_of(folder, f"frames: [a.png]\nout: {written}"),
+    ):
+        assert message.startswith(f"{folder / 'job.yaml'}: {key}: accepted: {accepted}")
+        found = f"found {written} ({first} in YAML 1.1, {second} in YAML 1.2; text is written in quotes)"
+        assert message.endswith(found)
+
+
+@pytest.mark.parametrize("text", ["010", "1:30", "yes", "2026-11-25", "1_000", "="])
+def test_text_in_quotes_is_text(folder: Path, text: str) -> None:
+    job = load(folder, f"frames: ['{text}', {{frame: \"{text}\"}}]\nout: '{text}'")
+    assert {Path(item.frame).name for item in job.frames} == {text}
+    assert Path(job.config.out).name == text
+    assert Path(load(folder, MINIMAL, f"out='{text}'").config.out).name == text
+
+
+def test_what_is_written_down_of_a_job_is_read_again_as_it_was() -> None:
+    values = ["010", "1:30", "yes", "~", 1e-5, 1e22, 10, True, None, "", "2026-11-25", "2.13.0", "a: b"]
+    assert parse_yaml(yaml.safe_dump(values)) == values
+
+
 def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
     job = load(folder, MINIMAL + "fit: {<<: {arch: lop, seed: 1}, seed: 2}")
     assert (job.config.fit.arch, job.config.fit.seed) == ("lop", 2)
@@ -291,7 +366,7 @@ def test_what_was_found_is_cut_where_it_is_long(folder: Path) -> None:
         (b"fit: {seed: 1, arch: lop, seed: 2}", "a key stands once; 'seed' is there twice"),
         (b"on: 1", "a key is text; found 'on'"),
         (b"? [a]\n: 1", "a key is text; found a sequence"),
-        (b"fit: 2024-02-31", "not proper YAML: day is out of range"),
+        (b"fit: 2024-02-31", "fit: accepted: a mapping; found 2024-02-31 (a date in YAML 1.1, text in YAML 1.2"),
         (b"out: " + b"[" * 3000, "not proper YAML"),
         (b"fit: !!python/object/apply:os.getcwd []", "not proper YAML: could not determine a constructor"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "not proper YAML: 'utf-8' codec can't decode"),
