@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import torch
 
-from sweep.config import FitConfig, Grid, Mode, RayConfig, named_grid
+from sweep.config import FitConfig, Grid, Mode, RayConfig, as_grid, named_grid
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
 from workers.codec import (
@@ -58,7 +58,7 @@ def quantize_model(
         replicas: ``None`` to measure in this process; else the number of Ray replicas to use (``auto`` for one
             per GPU, or else one per CPU), on the Ray this process is connected to, on ``RAY_ADDRESS``, or on
             one that is started for this call.
-        grid: pairs of every module; ``None`` for those of ``coolchic-3.4``.
+        grid: pairs of every module, see :func:`make_grid`; ``None`` for those of ``coolchic-3.4``.
         mode: ``winner`` measures a pair for as long as it can still win, ``full`` every pair to its end; the
             choices are the same.
 
@@ -90,6 +90,7 @@ def sweep_frame(
     Args and errors are those of :func:`quantize_model`.
     """
     start = time.perf_counter()
+    pairs = named_grid() if grid is None else as_grid(grid)
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device
     cpu = torch.device("cpu")
@@ -107,6 +108,6 @@ def sweep_frame(
             stack.callback(ray_pool.close)
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda))
             source = FrameSource("frame", pool.share(frame), partial(parse_shared, read, "frame"))
-        ended = run_one(pool, source, grid or named_grid(), FitConfig(), mode)
+        ended = run_one(pool, source, pairs, FitConfig(), mode)
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
     return FrameSweep(ended.choices, to_pandas(rd_table(ended)))

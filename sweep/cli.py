@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from sweep.coding import decode_file, encode_file
-from sweep.config import FitConfig, load_job, make_fit
+from sweep.config import FitConfig, expand, load_job, make_fit
 from sweep.driver import logging_to, show
 from sweep.evaluate import evaluate
 from sweep.job import run_job
@@ -24,13 +24,31 @@ from sweep.report import FIGURES, FORMATS, plot, write_report
 from sweep.results import Results, read_status
 from workers.bitstream import MAX_PIXELS
 from workers.codec import MODULES
-from workers.errors import ClaimError, ClusterError, InfeasibleModuleError, QsweepError
+from workers.errors import ClaimError, ClusterError, ConfigError, InfeasibleModuleError, QsweepError
 from workers.files import describe
 
 FAILED, WRONG = 1, 2
 
+
+def _expanded(param: typer.CallbackParam, location: str | None) -> str | None:
+    """A path of the command line with home folders and variables put in: shells do not inside quotes."""
+    try:
+        return location and expand(location)
+    except ValueError as error:
+        name = param.opts[0] if param.opts[0].startswith("-") else param.metavar
+        raise _stop(ConfigError(f"{name}: {error}"), WRONG) from None
+
+
+def _config_path(location: str) -> Path:
+    try:
+        return Path(expand(location))
+    except ValueError as error:
+        raise _stop(ConfigError(f"CONFIG.yaml: {error}"), WRONG) from None
+
+
 ConfigArgument = Annotated[
-    Path, typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False)
+    Path,
+    typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False, parser=_config_path),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -48,7 +66,8 @@ OutOption = Annotated[
     ),
 ]
 ResultsArgument = Annotated[
-    str, typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False)
+    str,
+    typer.Argument(metavar="OUT", help="Folder or URI of a job's results.", show_default=False, callback=_expanded),
 ]
 
 _DEFAULT_FIT = FitConfig()
@@ -113,14 +132,33 @@ def run(
 @app.command()
 def encode(
     frame: Annotated[
-        str, typer.Argument(metavar="FRAME", help="The picture or .yuv file, or its URI.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FRAME",
+            help="The picture or .yuv file, or its URI.",
+            show_default=False,
+            callback=_expanded,
+        ),
     ],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The bitstream to write.", show_default=False)
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The bitstream to write.",
+            show_default=False,
+            callback=_expanded,
+        ),
     ],
     encoder: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A fitted frame encoder; without one it is fitted.", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="A fitted frame encoder; without one it is fitted.",
+            show_default=False,
+            callback=_expanded,
+        ),
     ] = None,
     arch: Annotated[str, typer.Option(help=_accepted("arch"))] = _DEFAULT_FIT.arch,
     recipe: Annotated[str, typer.Option(help=_accepted("recipe"))] = _DEFAULT_FIT.recipe,
@@ -148,7 +186,10 @@ def encode(
 
 @app.command()
 def decode(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The bitstream, or its URI.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="The bitstream, or its URI.", show_default=False, callback=_expanded),
+    ],
     output: Annotated[
         str,
         typer.Option(
@@ -157,6 +198,7 @@ def decode(
             metavar="FRAME",
             help="The picture to write: .png, .ppm (also of 10 bits) or .yuv.",
             show_default=False,
+            callback=_expanded,
         ),
     ],
     max_pixels: Annotated[int, typer.Option(help="Pixels of the largest frame that is accepted.")] = MAX_PIXELS,
@@ -205,7 +247,14 @@ def plot_(
     out: ResultsArgument,
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FILE", help=f"{', '.join(FORMATS)}.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=f"{', '.join(FORMATS)}.",
+            show_default=False,
+            callback=_expanded,
+        ),
     ],
     figure: Annotated[
         str | None,

@@ -1,7 +1,6 @@
 """Jobs for a cluster elsewhere: this code and a configuration, handed to Ray's job server (``ray job submit``)."""
 
 import asyncio
-import glob
 import os
 import shutil
 import signal
@@ -23,7 +22,16 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import workers
-from sweep.config import MANIFESTS, FrameEntry, JobConfig, read_config, read_manifest, resolve
+from sweep.config import (
+    FrameEntry,
+    JobConfig,
+    is_manifest,
+    place_entry,
+    read_config,
+    read_manifest_at,
+    resolve,
+    unexpanded,
+)
 from workers.errors import ClusterError, ConfigError
 from workers.files import is_uri, reason_of
 
@@ -80,7 +88,8 @@ def submit_job(path: Path, address: str, overrides: Sequence[str] = (), out: str
     """Hand a job to a cluster, with the code that runs here.
 
     Nothing that the configuration names has to exist on this machine. A manifest that does goes along with the
-    job; everything else is looked for on the cluster, under its absolute path or URI.
+    job; everything else is looked for on the cluster, under its absolute path or URI. Home folders and environment
+    variables in paths are those of this machine.
 
     Args:
         path: the configuration; see :func:`~sweep.config.load_job`.
@@ -127,7 +136,8 @@ def stage(config: JobConfig, path: Path, folder: Path) -> JobConfig:
         except ValueError as error:
             raise ConfigError(f"{path}: frames[{index}].frame: {error}") from None
     ray = config.ray.model_copy(update={"address": None})
-    config = config.model_copy(update={"frames": frames, "out": resolve(base, config.out), "ray": ray})
+    out = resolve(base, config.out)
+    config = config.model_copy(update={"frames": frames, "out": unexpanded(out), "ray": ray})
     (folder / _JOB_FILE).write_text(
         yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), "utf-8"
     )
@@ -137,25 +147,23 @@ def stage(config: JobConfig, path: Path, folder: Path) -> JobConfig:
     metadata = folder / "qsweep.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text(f"Metadata-Version: 2.1\nName: qsweep\nVersion: {version('qsweep')}\n", "utf-8")
-    return config
+    return config.model_copy(update={"out": out})
 
 
 def _pack(entry: FrameEntry, base: Path, manifest: Path) -> FrameEntry:
     """An entry that means the same in another folder, and where there is a manifest, a copy of it that does."""
-    # What is written is a pattern, the folder that it is relative to is not.
-    is_pattern = glob.has_magic(entry.frame) and not (base / entry.frame).exists()
-    frame = resolve(Path(glob.escape(str(base))) if is_pattern else base, entry.frame)
-    encoder = None if entry.encoder is None else resolve(base, entry.encoder)
-    if frame.lower().endswith(MANIFESTS) and not is_uri(frame) and Path(frame).exists():
+    frame, _ = place_entry(base, entry.frame)
+    encoder = None if entry.encoder is None else unexpanded(resolve(base, entry.encoder))
+    if is_manifest(frame) and not is_uri(frame) and Path(frame).exists():
         columns: list[list[Any]] = [[], [], [], []]
-        for row_frame, row_encoder, lmbda, frame_index in read_manifest(frame):
-            columns[0].append(resolve(base, row_frame))
-            columns[1].append(None if row_encoder is None else resolve(base, row_encoder))
+        for row_frame, row_encoder, lmbda, frame_index in read_manifest_at(base, entry.frame):
+            columns[0].append(unexpanded(row_frame))
+            columns[1].append(None if row_encoder is None else unexpanded(row_encoder))
             columns[2].append(lmbda)
             columns[3].append(frame_index)
         pq.write_table(pa.table(columns, ["frame", "encoder", "lmbda", "frame_index"]), manifest)
-        frame = manifest.name
-    return entry.model_copy(update={"frame": frame, "encoder": encoder})
+        return entry.model_copy(update={"frame": manifest.name, "encoder": encoder})
+    return entry.model_copy(update={"frame": unexpanded(frame), "encoder": encoder})
 
 
 # --- what is said to the job server

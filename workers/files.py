@@ -1,5 +1,6 @@
 """Files wherever they are: on this machine, or behind a URI such as ``s3://bucket/frame.png``."""
 
+import os
 import random
 import re
 import time
@@ -53,11 +54,15 @@ def child(location: str, path: str) -> str:
 def split_folder(location: str) -> tuple[str, str]:
     """Folder of a file, as a path or URI, and the file's name in it."""
     if not is_uri(location):
-        path = Path(location).absolute()
+        path = _at_home(location).absolute()
         return str(path.parent), path.name
     path_, options = split_options(location)
     folder, _, name = path_.rpartition("/")
     return folder + options, name
+
+
+def _at_home(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # a Path has lost the ./ of ./~name already
 
 
 def split_options(uri: str) -> tuple[str, str]:
@@ -70,13 +75,14 @@ def locate(location: str) -> tuple[fs.FileSystem, str]:
     """File system of a path or URI, and the path in it.
 
     Object stores are Arrow's own where it has one (``s3://``, ``gs://``), with their options in the URI's query;
-    others are those of fsspec. Keys stand in a URI as they are, without percent-encoding.
+    others are those of fsspec. Keys stand in a URI as they are, without percent-encoding. A path may begin with
+    ``~`` or ``~user``.
 
     Raises:
         ValueError: there is no file system of this kind, or the URI is none.
     """
     if not is_uri(location):
-        return fs.LocalFileSystem(), str(Path(location).absolute())
+        return fs.LocalFileSystem(), str(_at_home(location).absolute())
     scheme, _, rest = location.partition("://")
     if not _SCHEME.fullmatch(scheme):
         raise ValueError("a URI begins with the name of its scheme")

@@ -3,10 +3,8 @@
 import glob
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,6 +13,8 @@ import pyarrow.compute as pc
 from fsspec.implementations.arrow import ArrowFSWrapper
 
 from sweep.config.manifest import COLUMNS, MANIFESTS, ManifestRow, read_manifest
+from sweep.config.paths import expand, place, resolve
+from sweep.config.patterns import find_files, identity
 from workers.codec import check_yuv, is_yuv
 from workers.errors import ConfigError, FrameFileError, FrameIndexError
 from workers.files import child, describe, is_uri, locate, persist, reason_of, split_options
@@ -62,6 +62,16 @@ class FrameItem(NamedTuple):
     encoder: str | None
     lmbda: float | None
     frame_index: int | None = None
+
+
+class _Row(NamedTuple):
+    """A frame before it has an id; ``is_found``: a pattern found it."""
+
+    frame: str
+    encoder: str | None
+    lmbda: float | None
+    frame_index: int | None
+    is_found: bool
 
 
 class FrameList(Sequence[FrameItem]):
@@ -119,13 +129,6 @@ class FrameList(Sequence[FrameItem]):
         return digest.hexdigest()
 
 
-def resolve(base: Path, location: str) -> str:
-    """Path or URI of a location, relative to a folder; a file's URI becomes a path."""
-    if location.startswith("file:///"):
-        return locate(location)[1]
-    return location if is_uri(location) else os.path.normpath(base / location)
-
-
 def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList:
     """The frames that some entries stand for, in their order.
 
@@ -138,21 +141,21 @@ def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList
         ConfigError: there is no such frame or manifest, or a manifest is wrong. The message names the entry, and
             the row.
     """
-    rows: list[ManifestRow] = []
+    rows: list[_Row] = []
     for index, entry in enumerate(entries):
         try:
-            rows += _rows(entry, base)
+            rows += _rows(entry, base, lmbda)
         except ValueError as error:
             raise ConfigError(f"frames[{index}].frame: {error}") from None
         except FrameIndexError as error:
             raise ConfigError(f"frames[{index}].frame_index: {error}") from None
-    stems = [_stem(frame) if number is None else f"{_stem(frame)}-{number:04d}" for frame, _, _, number in rows]
-    ids = _unique(stems)
-    items = (
-        FrameItem(_short(frame_id), frame, encoder, lmbda if weight is None and encoder is None else weight, number)
-        for frame_id, (frame, encoder, weight, number) in zip(ids, rows, strict=True)
+    if len(entries) > 1:
+        rows = _without_repetitions(rows)
+    ids = _unique([_id_of(row) for row in rows])
+    return FrameList.of(
+        FrameItem(_short(frame_id), row.frame, row.encoder, row.lmbda, row.frame_index)
+        for frame_id, row in zip(ids, rows, strict=True)
     )
-    return FrameList.of(items)
 
 
 def escape(value: str) -> str:
@@ -171,22 +174,24 @@ def _short(frame_id: str) -> str:
     return frame_id
 
 
-def _rows(entry: Entry, base: Path) -> Iterator[ManifestRow]:
-    """Frame, encoder, lmbda and frame_index of each frame that an entry stands for."""
-    if entry.frame.lower().partition("?")[0].endswith(MANIFESTS):
-        listed = read_manifest(resolve(base, entry.frame))
+def _rows(entry: Entry, base: Path, lmbda: float) -> Iterator[_Row]:
+    """What an entry stands for, each frame with its weights of the rate."""
+    is_pattern = False
+    if is_manifest(expand(entry.frame)):
+        found = read_manifest_at(base, entry.frame)
     else:
-        listed = [(location, None, None, None) for location in _locations(base, entry.frame)]
-    for frame, encoder, lmbda, listed_index in listed:
-        location = resolve(base, frame)
+        location, is_pattern = place_entry(base, entry.frame)
+        locations = _matches(location, describe(resolve(base, entry.frame))) if is_pattern else [location]
+        found = [(each, None, None, None) for each in locations]
+    given = None if entry.encoder is None else _encoder_of(entry.encoder, base)
+    for frame, encoder, weight, listed_index in found:
         frame_index = entry.frame_index if listed_index is None else listed_index
-        _check_index(location, frame_index)
-        if encoder is None and entry.encoder is not None:
-            encoder = entry.encoder.replace("{stem}", _stem(location))
-        if encoder is not None:
-            encoder = resolve(base, encoder)
-        for weight in entry.lmbdas if lmbda is None else (lmbda,):
-            yield location, encoder, weight, frame_index
+        _check_index(frame, frame_index)
+        if encoder is None and given is not None:
+            encoder = given.replace("{stem}", _stem(frame))
+        for each in entry.lmbdas if weight is None else (weight,):
+            chosen = lmbda if each is None and encoder is None else each
+            yield _Row(frame, encoder, chosen, frame_index, is_pattern)
 
 
 def _check_index(location: str, frame_index: int | None) -> None:
@@ -204,27 +209,84 @@ def _check_index(location: str, frame_index: int | None) -> None:
         return
 
 
+def _without_repetitions(rows: list[_Row]) -> list[_Row]:
+    """The rows without what patterns find again: the same file with the same encoder and weight.
+
+    Frames that are written down twice stay two.
+    """
+    if not any(row.is_found for row in rows):
+        return rows
+    before: dict[object, bool] = {}
+    kept = []
+    for row in rows:
+        key = (row.frame if is_uri(row.frame) else identity(row.frame), row.encoder, row.lmbda, row.frame_index)
+        if key not in before or not (row.is_found or before[key]):
+            kept.append(row)
+            before[key] = row.is_found
+    return kept
+
+
+def _id_of(row: _Row) -> str:
+    """What a frame is called, if no other is called so."""
+    stem = _stem(row.frame)
+    return stem if row.frame_index is None else f"{stem}-{row.frame_index:04d}"
+
+
 def _stem(location: str) -> str:
     return Path(describe(location)).stem
 
 
-def _locations(base: Path, frame: str) -> list[str]:
-    """What an entry stands for: itself if there is such a file, however it is written, or what matches."""
-    location = resolve(base, frame)
-    if not glob.has_magic(split_options(frame)[0] if is_uri(frame) else frame):
-        return [location]
+def _encoder_of(encoder: str, base: Path) -> str:
     try:
-        if is_uri(location):
-            found = _match_uri(location)
-        elif Path(location).exists():
-            found = [location]
-        else:
-            pattern = resolve(Path(glob.escape(str(base))), frame)
-            found = sorted(match for match in glob.glob(pattern, recursive=True) if Path(match).is_file())
+        return resolve(base, encoder)
+    except ValueError as error:
+        raise ValueError(f"its encoder: {error}") from None
+
+
+def is_manifest(frame: str) -> bool:
+    """Whether an entry is a list of frames, and no frame."""
+    return frame.lower().partition("?")[0].endswith(MANIFESTS)
+
+
+def read_manifest_at(base: Path, manifest: str) -> list[ManifestRow]:
+    """The rows of a manifest, with its path and those in it resolved.
+
+    Raises:
+        ValueError: see :func:`~sweep.config.manifest.read_manifest` and :func:`~sweep.config.paths.expand`.
+    """
+    location = resolve(base, manifest)
+    rows: list[ManifestRow] = []
+    for number, (frame, encoder, *others) in read_manifest(location).items():
+        try:
+            rows.append((resolve(base, frame), None if encoder is None else resolve(base, encoder), *others))
+        except ValueError as error:
+            raise ValueError(f"the manifest {describe(location)}, row {number}: {error}") from None
+    return rows
+
+
+def place_entry(base: Path, frame: str) -> tuple[str, bool]:
+    """Path or URI of an entry; and whether it is a pattern, which the name of a file is not.
+
+    Raises:
+        ValueError: see :func:`~sweep.config.paths.expand`.
+    """
+    location = resolve(base, frame)
+    if is_uri(location):
+        return location, glob.has_magic(split_options(frame)[0])
+    if not glob.has_magic(frame) or Path(location).exists():
+        return location, False
+    # What is written is a pattern; the folder that it is relative to and what is put in for a variable are not.
+    return place(Path(glob.escape(str(base))), expand(frame, glob.escape)), True
+
+
+def _matches(pattern: str, written: str) -> list[str]:
+    """Files that match the pattern of an entry."""
+    try:
+        found = _match_uri(pattern) if is_uri(pattern) else find_files(pattern)
     except OSError as error:
-        raise ValueError(f"{describe(location)!r} cannot be listed: {reason_of(error)}") from None
+        raise ValueError(f"{written!r} cannot be listed: {reason_of(error)}") from None
     if not found:
-        raise ValueError(f"no file matches {describe(location)!r}")
+        raise ValueError(f"no file matches {written!r}")
     for path in found:
         if not _is_text(path):
             raise ValueError(f"a path is text in UTF-8; found {path!r}")

@@ -1,7 +1,7 @@
 """The grid of quantization steps: pairs as data."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Literal
 
@@ -32,11 +32,11 @@ STEPS: Mapping[str, Mapping[str, Mapping[str, tuple[float, ...]]]] = {
 DEFAULT_GRID = "coolchic-3.4"
 
 
-def make_grid(steps: Mapping[str, Mapping[str, Sequence[float]]]) -> Grid:
+def make_grid(steps: Mapping[str, Mapping[str, Iterable[float]]]) -> Grid:
     """Pairs of every module.
 
     Args:
-        steps: per module and kind, the steps, each an exact power of two.
+        steps: per module and kind, the steps, each an exact power of two: lists, arrays or whatever gives numbers.
 
     Raises:
         ValueError: a module or kind is missing or unknown, a list is empty or repeats itself, or a step is no
@@ -46,12 +46,12 @@ def make_grid(steps: Mapping[str, Mapping[str, Sequence[float]]]) -> Grid:
         raise ValueError(f"a grid has the modules {sorted(MODULES)}; found {sorted(steps)}")
     grid = {}
     for module in sorted(steps):
-        of_module = steps[module]
-        if set(of_module) != set(KINDS):
-            raise ValueError(f"{module}: a module has the kinds {sorted(KINDS)}; found {sorted(of_module)}")
+        if set(steps[module]) != set(KINDS):
+            raise ValueError(f"{module}: a module has the kinds {sorted(KINDS)}; found {sorted(steps[module])}")
+        of_module = {kind: _numbers(f"{module}.{kind}", given) for kind, given in steps[module].items()}
         for kind, values in of_module.items():
             if not values or len(set(values)) != len(values):
-                raise ValueError(f"{module}.{kind}: at least one step, none twice; found {list(values)}")
+                raise ValueError(f"{module}.{kind}: at least one step, none twice; found {values}")
             for value in values:
                 if not (math.isfinite(value) and value > 0 and math.frexp(value)[0] == 0.5):
                     raise ValueError(f"{module}.{kind}: a step is a power of two; found {value}")
@@ -62,6 +62,38 @@ def make_grid(steps: Mapping[str, Mapping[str, Sequence[float]]]) -> Grid:
             for weight, bias in product(sorted(of_module["weight"]), sorted(of_module["bias"]))
         )
     return grid
+
+
+def as_grid(grid: Mapping[str, Iterable[Iterable[float]]]) -> Grid:
+    """A grid whose pairs are given in any form: a list, a generator, an array of two columns.
+
+    Raises:
+        ValueError: a module is missing or unknown, or has no pairs, or what is given is no pair of numbers.
+    """
+    if set(grid) != set(MODULES):
+        raise ValueError(f"a grid has the modules {sorted(MODULES)}; found {sorted(grid)}")
+    pairs = {module: tuple(_pair(module, pair) for pair in grid[module]) for module in grid}
+    if empty := [module for module, of_module in pairs.items() if not of_module]:
+        raise ValueError(f"{', '.join(empty)}: at least one pair; found none")
+    return pairs
+
+
+def _pair(module: str, given: Iterable[float]) -> QStepPair:
+    numbers = _numbers(module, given)
+    if len(numbers) != 2:
+        raise ValueError(f"{module}: a pair is two numbers, the steps of weights and biases; found {numbers}")
+    return QStepPair(*numbers)
+
+
+def _numbers(name: str, given: Iterable[float]) -> list[float]:
+    found: object = given
+    try:
+        if not isinstance(given, str | bytes):
+            found = numbers = list(given)
+            return [float(number) for number in numbers]
+    except (TypeError, ValueError):  # also an array without dimensions
+        pass
+    raise ValueError(f"{name}: a list of numbers is accepted; found {found!r}")
 
 
 def named_grid(name: str = DEFAULT_GRID) -> Grid:

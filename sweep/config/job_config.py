@@ -16,12 +16,13 @@ from pydantic import (
 
 from sweep.config.explain import explain
 from sweep.config.fit_config import STRICT, FitConfig, Lmbda
-from sweep.config.frames import FrameList, list_frames, resolve
+from sweep.config.frames import FrameList, list_frames
 from sweep.config.grid import DEFAULT_GRID, STEPS, Grid, Mode, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
+from sweep.config.paths import expand, place, resolve, unexpanded
 from sweep.config.yaml_file import override_key, read_yaml
 from workers.errors import ConfigError
-from workers.files import describe, is_uri
+from workers.files import describe
 from workers.fit import RECIPES
 from workers.measure import EngineOptions
 from workers.plain import Precision
@@ -55,6 +56,11 @@ class FrameEntry(BaseModel):
         if isinstance(value, list) and len(set(value)) < len(value):
             raise ValueError
         return value
+
+    def expanded(self) -> "FrameEntry":
+        """The same with home folders and variables put in."""
+        encoder = None if self.encoder is None else expand(self.encoder)
+        return self.model_copy(update={"frame": expand(self.frame), "encoder": encoder})
 
     @property
     def lmbdas(self) -> tuple[float | None, ...]:
@@ -159,7 +165,7 @@ class Job(NamedTuple):
     """A configuration with everything resolved: what is written to ``job.yaml``.
 
     Attributes:
-        config: as validated, ``out`` resolved.
+        config: as validated, ``out`` resolved, home folders and variables put in.
         frames: of the job, globs and manifests expanded, paths absolute.
         grid: pairs of every module.
     """
@@ -192,17 +198,21 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
         overrides: ``key.path=value`` each, the value in YAML, applied in order.
         out: path or URI in place of the configuration's, relative to the working directory.
 
+    In paths, the home folder is put in for ``~`` and ``~user``, and its value for ``$NAME`` and ``${NAME}``.
+
     Raises:
-        ConfigError: the file cannot be read, or a key is unknown, missing or ill-typed. The message names the
-            file, the key, what was found and what is accepted.
+        ConfigError: the file cannot be read, a path names a variable or user that there is not, or a key is
+            unknown, missing or ill-typed. The message names the file, the key, what was found and what is accepted.
     """
     config = read_config(path, overrides, out)
     base = path.absolute().parent
-    config = config.model_copy(update={"out": resolve(base, config.out)})
     try:
         frames = list_frames(config.frames, base, config.fit.lmbda)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    config = config.model_copy(
+        update={"out": resolve(base, config.out), "frames": [entry.expanded() for entry in config.frames]}
+    )
     return Job(config, frames, _grid(config, path))
 
 
@@ -221,7 +231,10 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
     for override in overrides:
         override_key(content, override)
     if out is not None:
-        content["out"] = out if is_uri(out) else str(Path(out).absolute())
+        try:
+            content["out"] = unexpanded(place(Path.cwd(), expand(out)))
+        except ValueError as error:
+            raise ConfigError(f"--out: {error}") from None
     try:
         config = JobConfig.model_validate(content)
     except ValidationError as error:
@@ -231,7 +244,20 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
         accepted = FitConfig.model_fields["recipe"].description
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
     _grid(config, path)  # before any frame is looked for
+    _check_paths(config, path)
     return config
+
+
+def _check_paths(config: JobConfig, path: Path) -> None:
+    """Raise ``ConfigError`` if a path names a user or an environment variable that there is not."""
+    places: dict[str, str | None] = {"out": config.out}
+    for index, entry in enumerate(config.frames):
+        places |= {f"frames[{index}].frame": entry.frame, f"frames[{index}].encoder": entry.encoder}
+    for key, location in places.items():
+        try:
+            expand(location or "")
+        except ValueError as error:
+            raise ConfigError(f"{path}: {key}: {error}") from None
 
 
 def _grid(config: JobConfig, path: Path) -> Grid:

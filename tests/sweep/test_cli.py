@@ -63,6 +63,59 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- without a job
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("run", "$FOLDER/none.yaml"), "{}/none.yaml: the configuration cannot be read"),
+        (("report", "${FOLDER}"), "{}/job.yaml: there is no such file"),
+        (("status", "~/x"), "{}/x: there are no results of a job"),
+        (("plot", "~/x", "-o", "~/a.svg"), "{}/x"),
+        (("eval", "$FOLDER/x"), "{}/x"),
+        (("encode", "~/a.png", "-o", "$FOLDER/a.qsw"), "{}/a.png"),
+        (("decode", "~/a.qsw", "--output=~/a.png"), "{}/a.qsw: the bitstream cannot be read"),
+    ],
+    ids=str,
+)
+def test_every_command_knows_home_folders_and_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    result = qsweep(*command)
+    assert result.exit_code == 2
+    assert expected.format(tmp_path) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("run", "$MISSING/job.yaml"), "CONFIG.yaml"),
+        (("run", "{}/job.yaml", "--out", "$MISSING"), "--out"),
+        (("report", "$MISSING"), "OUT"),
+        (("status", "$MISSING"), "OUT"),
+        (("plot", "{}", "-o", "$MISSING/a.svg"), "--output"),
+        (("eval", "$MISSING"), "OUT"),
+        (("encode", "$MISSING", "-o", "{}/a.qsw"), "FRAME"),
+        (("encode", "a.png", "-o", "{}/a.qsw", "--encoder", "$MISSING"), "--encoder"),
+        (("encode", "a.png", "-o", "$MISSING"), "--output"),
+        (("decode", "$MISSING", "-o", "{}/a.png"), "FILE"),
+        (("decode", "{}/a.qsw", "-o", "$MISSING"), "--output"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("no_ray")
+def test_a_variable_that_is_not_set_is_status_2_and_names_where_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], name: str
+) -> None:
+    monkeypatch.delenv("MISSING", raising=False)
+    write_config(tmp_path, ["a.png"])
+    result = qsweep(*(part.format(tmp_path) for part in command))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"qsweep: {name}: '$MISSING")
+    assert "the environment variable MISSING is not set" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["job.yaml"]
+
+
 def test_the_command_is_installed_and_gives_its_version() -> None:
     done = subprocess.run([QSWEEP, "--version"], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"qsweep {version('qsweep')}\n", "")

@@ -93,6 +93,33 @@ def test_paths_become_absolute_and_nothing_has_to_exist(tmp_path: Path) -> None:
     assert (content["ray"]["address"], content["ray"]["replicas"]) == (None, 3)
 
 
+def test_variables_and_home_folders_are_those_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "$HOME [1]"))
+    monkeypatch.setenv("DATA", "/data")
+    (tmp_path / "list.csv").write_text("frame,encoder\n$DATA/a.png,./$$b\n")
+    entry = {"frame": "~/*.png", "encoder": "${DATA}/{stem}.safetensors"}
+    config = write_config(tmp_path, ["list.csv", "$DATA/c.png", "a$$.png", "s3://$DATA/x"], out="~/out")
+    there, content = staged(config)
+    monkeypatch.delenv("DATA")
+    monkeypatch.setenv("HOME", "/root/elsewhere")
+    here = load_job(there / "job.yaml")
+    assert [(item.frame, item.encoder) for item in here.frames] == [
+        ("/data/a.png", f"{tmp_path}/$b"),
+        ("/data/c.png", None),
+        (f"{tmp_path}/a$.png", None),
+        ("s3:///data/x", None),
+    ]
+    assert here.config.out == f"{tmp_path}/$HOME [1]/out"
+    monkeypatch.setenv("HOME", str(tmp_path / "[1]"))
+    monkeypatch.setenv("DATA", "/data")
+    shutil.rmtree(there)
+    _, content = staged(write_config(tmp_path, [entry]))
+    frame = f"{tmp_path}/[[]1]/*.png"
+    assert content["frames"] == [{"frame": frame, "encoder": "/data/{stem}.safetensors", "lmbda": None}]
+
+
 def test_it_is_the_same_job_wherever_it_runs(tmp_path: Path) -> None:
     folder = tmp_path / "[x]"  # a folder is no pattern
     config = write_config(

@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from sweep.config import make_grid, named_grid
+from sweep.config import as_grid, make_grid, named_grid
 from sweep.config.grid import powers_of_two
 from workers.quantize import QStepPair
 
@@ -87,3 +89,36 @@ def test_a_module_has_steps_of_both_kinds(kinds: list[str]) -> None:
 def test_a_grid_that_has_no_name_is_an_error() -> None:
     with pytest.raises(KeyError, match=r"coolchic-9"):
         named_grid("coolchic-9")
+
+
+def test_steps_may_come_in_any_form() -> None:
+    steps = {
+        "arm": {"weight": np.array([0.5, 0.25]), "bias": pd.Series([1])},
+        "synthesis": {"weight": {1.0}, "bias": (step for step in (0.5,))},
+        "upsampling": {"weight": pd.Index([2.0]), "bias": (1,)},
+    }
+    assert make_grid(steps) == make_grid(SMALL)
+
+
+@pytest.mark.parametrize("steps", ["0.5", 0.5, ["x"], [None], np.array(0.5)], ids=repr)
+def test_steps_that_are_no_list_of_numbers_are_refused(steps: object) -> None:
+    with pytest.raises(ValueError, match=r"^arm.weight: a list of numbers is accepted; found "):
+        make_grid(SMALL | {"arm": {"weight": steps, "bias": [1.0]}})  # type: ignore[dict-item]
+
+
+def test_pairs_may_come_in_any_form() -> None:
+    grid = make_grid(SMALL)
+    for form in (list, np.array, iter, lambda pairs: pd.DataFrame(pairs).to_numpy()):
+        assert as_grid({module: form(pairs) for module, pairs in grid.items()}) == grid
+
+
+def test_pairs_that_are_none_are_refused() -> None:
+    grid = make_grid(SMALL)
+    for wrong, message in (
+        ({"arm": grid["arm"]}, "a grid has the modules"),
+        (grid | {"arm": []}, "arm: at least one pair"),
+        (grid | {"arm": [(1.0, 2.0, 3.0)]}, "arm: a pair is two numbers"),
+        (grid | {"arm": [1.0]}, "arm: a list of numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            as_grid(wrong)  # type: ignore[arg-type]
