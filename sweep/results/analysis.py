@@ -1,16 +1,19 @@
 """Questions to the rate–distortion tables of jobs, one line each in pandas."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
+import pyarrow as pa
 
+from sweep.results.arguments import names_of
 from sweep.results.parquet import read_as
 from sweep.results.results import FRAMES_FILE
 from sweep.results.storage import Storage
 from sweep.results.table import FRAMES
 
 _GROUP = ["frame", "module"]
+_NUMBERS = [field.name for field in FRAMES if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
 
 
 def read_frames(out: str | os.PathLike[str]) -> pd.DataFrame:
@@ -128,23 +131,25 @@ def cost_of_steps(table: pd.DataFrame, kind: str = "weight") -> pd.DataFrame:
 def compare_jobs(
     out: str | os.PathLike[str],
     other: str | os.PathLike[str],
-    columns: Sequence[str] = ("loss", "psnr_db", "rate_latent_bpp", "rate_nn_bpp"),
+    columns: Iterable[str] = ("loss", "psnr_db", "rate_latent_bpp", "rate_nn_bpp"),
 ) -> pd.DataFrame:
     """Two jobs, frame by frame: those that are done in both.
 
     Args:
         out: folder or URI of a job's results.
         other: of another one.
-        columns: of ``frames.parquet`` to compare.
+        columns: of ``frames.parquet`` to compare, numbers; see :func:`~sweep.read_rd_table` for what may give them.
 
     Returns:
         A row per frame, indexed by its id: each column of both, ``_1`` and ``_2``, and the difference, ``_diff``.
 
     Raises:
         ResultsError: one of them has no results, or they are damaged.
+        ValueError: there is no such column, or it does not hold numbers.
     """
-    first, second = (frames[frames.status == "done"][list(columns)] for frames in map(read_frames, (out, other)))
+    names = names_of("columns", columns, _NUMBERS) or []
+    first, second = (frames[frames.status == "done"][names] for frames in map(read_frames, (out, other)))
     both = first.add_suffix("_1").join(second.add_suffix("_2"), how="inner")
-    for column in columns:
+    for column in names:
         both[f"{column}_diff"] = both[f"{column}_2"] - both[f"{column}_1"]
-    return both[[f"{column}_{suffix}" for column in columns for suffix in ("1", "2", "diff")]]
+    return both[[f"{column}_{suffix}" for column in names for suffix in ("1", "2", "diff")]]

@@ -1,13 +1,14 @@
 """The rate–distortion table of a job as people read it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from sweep.results.arguments import names_of
 from sweep.results.parquet import damaged
 from sweep.results.rows import RD_FOLDER, present_files, rd_files
 from sweep.results.storage import Storage
@@ -24,9 +25,9 @@ Out = str | os.PathLike[str]
 def read_rd_table(
     out: Out,
     *,
-    frames: Sequence[str] | None = None,
-    modules: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
+    frames: Iterable[str] | None = None,
+    modules: Iterable[str] | None = None,
+    columns: Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """Rate–distortion table of a job, also of one that is still running.
 
@@ -34,7 +35,8 @@ def read_rd_table(
 
     Args:
         out: folder or URI of the job's results.
-        frames: ids of the frames wanted; ``None`` for all.
+        frames: ids of the frames wanted, as text; ``None`` for all. Like ``modules`` and ``columns`` a list, or
+            whatever else gives names: an array, an index or column of pandas, a set, a generator.
         modules: modules wanted; ``None`` for all.
         columns: columns wanted; ``None`` for all.
 
@@ -44,7 +46,7 @@ def read_rd_table(
 
     Raises:
         ResultsError: there are no results, or they are damaged.
-        ValueError: there is no such module or column.
+        ValueError: there is no such module or column, or what is given is no list of text.
 
     Example:
         >>> table = read_rd_table("out/example", modules=["arm"])  # doctest: +SKIP
@@ -56,9 +58,9 @@ def read_rd_table(
 def iter_rd_table(
     out: Out,
     *,
-    frames: Sequence[str] | None = None,
-    modules: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
+    frames: Iterable[str] | None = None,
+    modules: Iterable[str] | None = None,
+    columns: Iterable[str] | None = None,
     n_frames: int = _FILES_AT_ONCE,
 ) -> Iterator[pd.DataFrame]:
     """The table of :func:`read_rd_table` in parts: of a job of any size, no more than one is in memory.
@@ -90,22 +92,18 @@ def iter_rd_table(
 
 def _scan(
     out: Out,
-    frames: Sequence[str] | None,
-    modules: Sequence[str] | None,
-    columns: Sequence[str] | None,
+    frames: Iterable[str] | None,
+    modules: Iterable[str] | None,
+    columns: Iterable[str] | None,
     n_files: int,
 ) -> Iterator[pa.Table]:
     """Rows of so many files at a time; what is wrong with the arguments, or with the folder, is told at once."""
-    for name, given in (("frames", frames), ("modules", modules), ("columns", columns)):
-        if isinstance(given, str):
-            raise ValueError(f"{name}: a list is accepted; found the text {given!r}")
-    for name, wanted, known in (("modules", modules, MODULES), ("columns", columns, RD_TABLE.names)):
-        if unknown := sorted(set(wanted or ()) - set(known)):
-            raise ValueError(f"{name}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
+    ids = names_of("frames", frames)
+    wanted = names_of("modules", modules, MODULES)
+    names = names_of("columns", columns, RD_TABLE.names)
     storage = Storage(os.fspath(out))
-    paths = rd_files(storage, frames)
-    condition = None if modules is None else pc.field("module").isin(pa.array(modules, pa.string()))
-    names = None if columns is None else list(columns)
+    paths = rd_files(storage, ids)
+    condition = None if wanted is None else pc.field("module").isin(pa.array(wanted, pa.string()))
 
     def read_files(some: Sequence[str]) -> pa.Table:
         inner = [storage.inner(path) for path in some]

@@ -11,13 +11,18 @@ import pyarrow.parquet as pq
 from sweep.config import escape
 from sweep.results.parquet import open_table, to_parquet
 from sweep.results.storage import Storage
-from sweep.results.table import CHOICES, chosen_rows, measured_rows, rd_table
+from sweep.results.table import CHOICES, RD_TABLE, chosen_rows, measured_rows, rd_table
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.errors import ResultsError
 from workers.source import FrameInfo
 
 RD_FOLDER = "rd_table"
+TEXT_FOLDER = f"{RD_FOLDER}/frame=%2Fids-are-text"
+"""Holds a file without rows where ids look like numbers or dates. Readers guess the type of ids from the names of
+all folders: among names that no number has, such as this one, they take ``01`` for text. No id has a slash."""
+
 _FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet", "swept": "swept-0.parquet"}
+_TYPED_WORDS = ("epoch", "inf", "infinity", "nan", "none", "null", "true", "false")
 _SEEKERS = 16  # files that are looked for at a time, behind a URI
 _RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
 
@@ -40,7 +45,7 @@ def current(paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if name in statuses:
+        if name in statuses and folder != TEXT_FOLDER:
             found[folder] = min(name, found.get(folder, name), key=order.index)
     return {f"{folder}/{name}": statuses[name] for folder, name in found.items()}
 
@@ -49,6 +54,7 @@ def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any
     """Write the rows of a frame and, in the same file, its record; give the rows."""
     rows = rd_table(ended)
     described = rows.replace_schema_metadata({_RECORD: json.dumps(dict(record)).encode()})
+    _keep_text(storage, ended.frame)
     storage.write(rd_path(ended.frame, ended.status), to_parquet(described))
     return rows
 
@@ -57,7 +63,20 @@ def write_swept(storage: Storage, swept: FrameSwept) -> None:
     """Write the rows of a frame whose bitstream is still to be made, with all that is known of it."""
     known = {"info": swept.info._asdict(), "seconds": swept.seconds}
     described = rd_table(swept).replace_schema_metadata({_RECORD: json.dumps(known).encode()})
+    _keep_text(storage, swept.frame)
     storage.write(rd_path(swept.frame, "swept"), to_parquet(described))
+
+
+def _keep_text(storage: Storage, frame: str) -> None:
+    """See to it that readers take the ids for text, before there are rows of one that looks like something else."""
+    path = f"{TEXT_FOLDER}/{_FILES['done']}"
+    if _looks_typed(frame) and not storage.is_file(path):
+        storage.write(path, to_parquet(RD_TABLE.empty_table()))
+
+
+def _looks_typed(frame: str) -> bool:
+    name = frame.strip().lower()
+    return not name[:1].isalpha() or name in _TYPED_WORDS
 
 
 def read_swept(storage: Storage, frame: str) -> FrameSwept:

@@ -110,6 +110,18 @@ def test_two_jobs_are_compared_frame_by_frame(tmp_path: Path) -> None:
         compare_jobs(first, tmp_path / "nothing")
 
 
+def test_columns_of_a_comparison_may_come_in_any_form(tmp_path: Path) -> None:
+    out = write_job(tmp_path, ["a"])
+    expected = compare_jobs(out, out, ["mse", "loss"])
+    assert list(expected.columns) == ["mse_1", "mse_2", "mse_diff", "loss_1", "loss_2", "loss_diff"]
+    for columns in (pd.Index(["mse", "loss"]), np.array(["mse", "loss"]), (name for name in ("mse", "loss"))):
+        pd.testing.assert_frame_equal(compare_jobs(out, out, columns), expected)
+    assert list(compare_jobs(out, out, pd.Index([])).columns) == []
+    for wrong, message in (("loss", "found the text 'loss'"), (["bpp"], "found bpp"), (["status"], "found status")):
+        with pytest.raises(ValueError, match=f"^columns: .*{message}"):
+            compare_jobs(out, out, wrong)
+
+
 def test_sql_reads_the_folder_as_it_is(tmp_path: Path) -> None:
     out = write_job(tmp_path, ["a", "b"])
     query = f"""

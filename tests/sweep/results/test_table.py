@@ -1,14 +1,22 @@
 """The rate–distortion table: its columns, its rows, and how users read it."""
 
 import math
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from sweep import iter_rd_table, read_rd_table
-from sweep.results import Results, Storage, rd_table, read_table, to_pandas
+from sweep.results import Results, Storage, rd_table, read_status, read_table, to_pandas
 from sweep.results.rows import read_record, write_rd_table
 from sweep.results.table import frame_record
 from sweep.schedule import MeasuredRow
@@ -165,9 +173,66 @@ def test_modules_and_columns_that_do_not_exist_are_named(tmp_path: Path) -> None
         read_rd_table(out, columns=["bpp"])
 
 
-def test_one_name_in_place_of_a_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="frames: a list is accepted; found the text 'ab'"):
-        read_rd_table(tmp_path, frames="ab")
+FORMS = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "generator": iter,
+    "array": np.array,
+    "array of objects": lambda names: np.array(names, dtype=object),
+    "index": pd.Index,
+    "series": lambda names: pd.Series(names, index=range(7, 7 + len(names)), dtype=str),
+    "categorical": pd.Categorical,
+    "arrow": lambda names: pa.array(names, pa.string()),
+    "polars": lambda names: pl.Series(names, dtype=pl.String),
+    "dictionary": dict.fromkeys,
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_names_may_come_in_any_form(tmp_path: Path, form: Callable[[list[str]], Any]) -> None:
+    out = write(tmp_path, "a", "b", "c")
+    asked = {"frames": ["c", "a"], "modules": ["arm", "upsampling"], "columns": ["frame", "module", "loss"]}
+    expected = read_rd_table(
+        out, frames=sorted(asked["frames"]), modules=asked["modules"], columns=asked["columns"]
+    )
+    table = read_rd_table(out, **{name: form(names) for name, names in asked.items()})
+    keys = ["frame", "module", "loss"]
+    assert list(table.columns) == keys
+    as_text = {"frame": str, "module": str}
+    pd.testing.assert_frame_equal(
+        table.astype(as_text).sort_values(keys, ignore_index=True),
+        expected.astype(as_text).sort_values(keys, ignore_index=True),
+    )
+    (part,) = iter_rd_table(out, **{name: form(names) for name, names in asked.items()})
+    assert len(part) == len(expected)
+    assert read_rd_table(out, frames=form([])).empty
+    assert read_rd_table(out, modules=form([])).empty
+    assert list(read_rd_table(out, columns=form([])).columns) == []
+
+
+def test_columns_that_are_in_no_order_come_in_that_of_the_table(tmp_path: Path) -> None:
+    table = read_rd_table(write(tmp_path, "a"), columns={"loss", "frame", "chosen", "module"})
+    assert list(table.columns) == ["frame", "module", "loss", "chosen"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("ab", "a list is accepted; found the text 'ab'"),
+        (3, "a list is accepted; found 3"),
+        (np.array("a"), r"a list is accepted; found array\('a'"),
+        ([1], "a list of text is accepted; found 1 in it"),
+        (pd.Series([1, 2]), "a list of text is accepted; found 1 in it"),
+        (["a", None], "a list of text is accepted; found None in it"),
+        ([b"a"], "a list of text is accepted; found b'a' in it"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("argument", ["frames", "modules", "columns"])
+def test_what_is_no_list_of_names_is_refused(tmp_path: Path, argument: str, given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{argument}: {message}"):
+        read_rd_table(tmp_path, **{argument: given})
 
 
 def test_rows_whose_frame_ends_while_they_are_read_are_read_from_where_they_are_then(tmp_path: Path) -> None:
@@ -208,6 +273,75 @@ def test_an_id_of_any_kind_comes_back_as_text(tmp_path: Path, name: str) -> None
     for table in (read_rd_table(out), read_rd_table(out, frames=[name, "other"])):
         assert set(table.frame) == {name, "other"}
     assert read_record(Storage(out), name) == frame_record(done(name), f"/data/{name}.png", None)
+
+
+READERS: dict[str, Callable[[Path], Iterable[object]]] = {
+    "pandas": lambda folder: pd.read_parquet(folder).frame,
+    "pyarrow": lambda folder: pq.read_table(folder)["frame"].to_pylist(),
+    "dataset": lambda folder: ds.dataset(folder).to_table()["frame"].to_pylist(),
+    "partitions": lambda folder: (
+        ds.dataset(folder, partitioning=ds.HivePartitioning.discover(infer_dictionary=True))
+        .to_table()["frame"]
+        .to_pylist()
+    ),
+    "duckdb": lambda folder: [
+        name for (name,) in duckdb.sql(f"select frame from '{folder}/*/*.parquet'").fetchall()
+    ],
+    "polars": lambda folder: pl.read_parquet(folder)["frame"],
+    "polars, lazy": lambda folder: pl.scan_parquet(folder / "**" / "*.parquet").collect()["frame"],
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["01", "002"],
+        ["7"],
+        ["-3"],
+        [" 7", "8 "],
+        ["1e5", "2.5"],
+        ["20240101"],
+        ["2024-01-01", "2024-01-02"],
+        ["2024-01-01 10:00:00"],
+        ["inf", "-Infinity"],
+        ["epoch"],
+        ["None", "null", "nan", "NULL", "NA"],
+        ["true", "false"],
+        ["0x10", "1_000", "10:30"],
+        ["ünï", "日本", "a b", " a "],
+        ["100%", "%41", "a%2Fb", "a=b", "=x"],
+        [".dot", "_x", "~a", "$b", "a[1]", "b{2}", "a*b", "c?d", "a#b", "it's", 'q"q', "a,b;c", "a\\b"],
+    ],
+    ids=str,
+)
+def test_ids_of_any_kind_are_text_to_other_readers(
+    tmp_path: Path, names: list[str], reader: Callable[[Path], Iterable[object]]
+) -> None:
+    write(tmp_path, *names)
+    found = [*reader(tmp_path / "rd_table")]
+    assert sorted(found) == sorted(names * N_PAIRS)  # type: ignore[type-var]
+
+
+def test_ids_that_look_like_numbers_add_no_frame_and_no_row(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["01", "02"], bitstream=True)
+    results = Results(job)
+    results.write_swept(swept("01"))
+    results.write_frame(done("02"))
+    assert "1 of 2 frames done, 0 failed; 1 swept" in read_status(job.config.out)
+    assert [set(part.frame) for part in iter_rd_table(job.config.out, n_frames=1)] == [{"01"}, {"02"}]
+    assert list(read_rd_table(job.config.out).frame.cat.categories) == ["01", "02"]
+
+
+def test_ids_that_are_plain_names_have_their_folders_alone(tmp_path: Path) -> None:
+    write(tmp_path, "kodim01", "été")
+    assert sorted(path.name for path in (tmp_path / "rd_table").iterdir()) == ["frame=kodim01", "frame=été"]
+
+
+def test_folders_of_version_0_1_0_are_read(tmp_path: Path) -> None:
+    out = write(tmp_path, "01", "02")
+    shutil.rmtree(tmp_path / "rd_table" / "frame=%2Fids-are-text")
+    assert set(read_rd_table(out).frame) == {"01", "02"}
 
 
 def test_ids_that_look_alike_keep_their_rows_apart(tmp_path: Path) -> None:
