@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sweep.cli import ConfigArgument, OutOption, SetOption
+from sweep.config import unexpanded
 from sweep.submit import default_address, follow_job, submit_job
 from workers.errors import QsweepError
 from workers.files import describe
@@ -52,7 +53,7 @@ def submit(
         raise typer.Exit(WRONG) from None
     commands = {
         "follow": f"ray job logs --follow --address {job.address} {job.id}",
-        "status": f"qsweep status '{describe(job.out)}'",
+        "status": f"qsweep status '{unexpanded(describe(job.out))}'",
         "stop": f"ray job stop --address {job.address} {job.id}",
     }
     _say(f"submitted to {job.address}")

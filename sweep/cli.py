@@ -48,7 +48,12 @@ def _config_path(location: str) -> Path:
 
 ConfigArgument = Annotated[
     Path,
-    typer.Argument(metavar="CONFIG.yaml", help="The job's configuration.", show_default=False, parser=_config_path),
+    typer.Argument(
+        metavar="CONFIG.yaml",
+        help="The job's configuration; its paths may have ~, $NAME and ${NAME} in them.",
+        show_default=False,
+        parser=_config_path,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -1,6 +1,6 @@
 """Arguments that name several things: lists, and whatever else gives names one after the other."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -29,6 +29,6 @@ def names_of(argument: str, given: Iterable[str] | None, known: Sequence[str] | 
     names = [str(value) for value in values]
     if known is not None and (unknown := sorted(set(names) - set(known))):
         raise ValueError(f"{argument}: accepted: {', '.join(known)}; found {', '.join(unknown)}")
-    if isinstance(given, Set):  # in no order
+    if isinstance(given, set | frozenset):  # in no order
         names.sort(key=None if known is None else known.index)
     return names
