@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -183,7 +184,7 @@ def _rows(entry: Entry, base: Path, lmbda: float) -> Iterator[_Row]:
         location, is_pattern = place_entry(base, entry.frame)
         locations = _matches(location, describe(resolve(base, entry.frame))) if is_pattern else [location]
         found = [(each, None, None, None) for each in locations]
-    given = None if entry.encoder is None else _encoder_of(entry.encoder, base)
+    given = None if entry.encoder is None else resolve(base, entry.encoder)
     for frame, encoder, weight, listed_index in found:
         frame_index = entry.frame_index if listed_index is None else listed_index
         _check_index(frame, frame_index)
@@ -236,13 +237,6 @@ def _stem(location: str) -> str:
     return Path(describe(location)).stem
 
 
-def _encoder_of(encoder: str, base: Path) -> str:
-    try:
-        return resolve(base, encoder)
-    except ValueError as error:
-        raise ValueError(f"its encoder: {error}") from None
-
-
 def is_manifest(frame: str) -> bool:
     """Whether an entry is a list of frames, and no frame."""
     return frame.lower().partition("?")[0].endswith(MANIFESTS)
@@ -256,9 +250,10 @@ def read_manifest_at(base: Path, manifest: str) -> list[ManifestRow]:
     """
     location = resolve(base, manifest)
     rows: list[ManifestRow] = []
-    for number, (frame, encoder, *others) in read_manifest(location).items():
+    for number, (frame, encoder, lmbda, frame_index) in read_manifest(location).items():
         try:
-            rows.append((resolve(base, frame), None if encoder is None else resolve(base, encoder), *others))
+            there = None if encoder is None else resolve(base, encoder)
+            rows.append((resolve(base, frame), there, lmbda, frame_index))
         except ValueError as error:
             raise ValueError(f"the manifest {describe(location)}, row {number}: {error}") from None
     return rows

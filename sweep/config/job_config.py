@@ -19,10 +19,10 @@ from sweep.config.fit_config import STRICT, FitConfig, Lmbda
 from sweep.config.frames import FrameList, list_frames
 from sweep.config.grid import DEFAULT_GRID, STEPS, Grid, Mode, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
-from sweep.config.paths import expand, place, resolve, unexpanded
+from sweep.config.paths import expand, resolve, unexpanded
 from sweep.config.yaml_file import override_key, read_yaml
 from workers.errors import ConfigError
-from workers.files import describe
+from workers.files import describe, is_uri
 from workers.fit import RECIPES
 from workers.measure import EngineOptions
 from workers.plain import Precision
@@ -232,9 +232,10 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
         override_key(content, override)
     if out is not None:
         try:
-            content["out"] = unexpanded(place(Path.cwd(), expand(out)))
+            out = expand(out)
         except ValueError as error:
             raise ConfigError(f"--out: {error}") from None
+        content["out"] = unexpanded(out if is_uri(out) else str(Path(out).absolute()))
     try:
         config = JobConfig.model_validate(content)
     except ValidationError as error:

@@ -33,8 +33,8 @@ def read_manifest(location: str) -> dict[int, ManifestRow]:
 
     Args:
         location: path or URI of a CSV or Parquet file with the columns ``frame`` and, if wanted, ``encoder``,
-            ``lmbda`` and ``frame_index``; an empty cell is no encoder, the encoder's own lmbda, or the only frame of
-            a file. CSV may be as spreadsheets write it: see :func:`~sweep.config.csv_file.parse_csv`.
+            ``lmbda`` and ``frame_index``; an empty cell is no encoder, the encoder's own lmbda, or the only frame
+            of a file. CSV may be as spreadsheets write it: see :func:`~sweep.config.csv_file.parse_csv`.
 
     Raises:
         ValueError: it cannot be read, a column is missing, unknown, there twice or of another type, a row has no
