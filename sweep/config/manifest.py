@@ -149,9 +149,7 @@ def _numbers_in(column: pa.ChunkedArray, name: str, numbers: Sequence[int]) -> l
     return [None if cell is None else float(cell) for cell in cells]
 
 
-def _parsed(
-    name: str, cells: Sequence[str], numbers: Sequence[int], delimiter: str = ""
-) -> list[float | None]:
+def _parsed(name: str, cells: Sequence[str], numbers: Sequence[int], delimiter: str = "") -> list[float | None]:
     found: list[float | None] = []
     for cell, number in zip(cells, numbers, strict=True):
         try:
