@@ -15,7 +15,8 @@ from sweep.results import Storage
 from workers.bitstream import MAX_PIXELS, decode_frame
 from workers.codec import dump_frame, psnr_db, read_frame, read_frame_encoder
 from workers.errors import BitstreamError
-from workers.files import describe, read_bytes, reason_of, split_folder
+from workers.files import describe, read_bytes, split_folder
+from workers.reasons import reason_of
 from workers.replica import Replica
 from workers.source import FrameSource
 

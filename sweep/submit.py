@@ -33,7 +33,8 @@ from sweep.config import (
     unexpanded,
 )
 from workers.errors import ClusterError, ConfigError
-from workers.files import is_uri, reason_of
+from workers.files import is_uri
+from workers.reasons import reason_of
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")

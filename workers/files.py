@@ -14,6 +14,8 @@ import fsspec
 import pyarrow as pa
 from pyarrow import fs
 
+from workers.reasons import reason_of
+
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 120.0
@@ -198,11 +200,3 @@ def persist(attempt: Callable[[], Result], patience: float) -> Result:
                 raise
         time.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def reason_of(error: BaseException) -> str:
-    """What an error says, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -18,7 +18,8 @@ from sweep.config.paths import expand, place, resolve
 from sweep.config.patterns import find_files, identity
 from workers.codec import check_yuv, is_yuv
 from workers.errors import ConfigError, FrameFileError, FrameIndexError
-from workers.files import child, describe, is_uri, locate, persist, reason_of, split_options
+from workers.files import child, describe, is_uri, locate, persist, split_options
+from workers.reasons import reason_of
 
 _LIST = pa.schema([("id", pa.string()), *COLUMNS])
 MAX_NAME_BYTES = 255

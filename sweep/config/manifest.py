@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.config.csv_file import RowError, parse_csv, parse_number
-from workers.files import describe, read_bytes, reason_of
+from workers.files import describe, read_bytes
+from workers.reasons import reason_of
 
 MANIFESTS = (".csv", ".parquet")
 """Files with these suffixes are no frames, but lists of them."""

@@ -7,6 +7,7 @@ import yaml
 
 from sweep.config.yaml_loader import StrictLoader
 from workers.errors import ConfigError
+from workers.reasons import reason_of
 
 
 def parse_yaml(text: str) -> Any:
@@ -30,9 +31,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: the configuration cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: the configuration cannot be read: {reason_of(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not proper YAML: {error}") from None
+        raise ConfigError(f"{path}: not proper YAML: {reason_of(error)}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
     return content

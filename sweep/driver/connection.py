@@ -16,7 +16,7 @@ import ray
 
 from sweep.config import RayConfig
 from workers.errors import ClusterError
-from workers.files import reason_of
+from workers.reasons import reason_of
 
 _OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
 _KNOCK_SECONDS = 10.0  # for a cluster to answer at all

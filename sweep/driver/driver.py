@@ -32,6 +32,7 @@ from sweep.schedule import (
 )
 from workers.errors import QsweepError
 from workers.fit import FitProgress
+from workers.reasons import describe_error
 from workers.replica import Replica
 from workers.source import FrameInfo, FrameSource, parse_shared
 
@@ -225,12 +226,15 @@ class Driver:
             for warning in event.answer.warnings:
                 _log.warning("frame %s: %s", call.frame, warning)
         if isinstance(event, CallFailed) and not event.final:
-            _log.warning("frame %s on replica %s: %s", call.frame, call.replica, event.error)
+            reason = describe_error(event.error)
+            _log.warning("frame %s on replica %s: %s", call.frame, call.replica, reason, exc_info=event.error)
         self._observer.answered(call, event)
 
     def _follow(self, instruction: Instruction) -> None:
         if isinstance(instruction, Call):
             self._calls[instruction.id] = instruction
+            what = type(instruction.work).__name__
+            _log.debug("frame %s: %s is asked of replica %s", instruction.frame, what, instruction.replica)
             self._pool.submit(instruction, self._sources[instruction.frame], self._fit)
             self._observer.called(instruction)
         elif isinstance(instruction, Retire):

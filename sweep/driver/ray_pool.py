@@ -18,9 +18,9 @@ from sweep.driver.driver import Progress, perform
 from sweep.driver.placement import Node, Shape
 from sweep.schedule import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
 from workers.errors import QsweepError, ReplicaError
-from workers.files import reason_of
 from workers.fit import FitProgress
 from workers.measure import EngineOptions
+from workers.reasons import describe_error
 from workers.source import FrameSource
 
 _log = logging.getLogger(__name__)
@@ -163,14 +163,16 @@ class RayPool:
             else:
                 answer = ray.get(reply)
         except RayActorError as error:
-            yield from self._lost(name, reason_of(error))
+            yield from self._lost(name, describe_error(error), error)
             return
         except RayTaskError as error:
             del self._pending[reply]
             if call is None:
-                yield from self._lost(name, reason_of(error))
+                yield from self._lost(name, describe_error(error), error)
                 return
             cause = error.cause if isinstance(error.cause, Exception) else error
+            if cause is not error:
+                cause.__cause__ = error  # whose text is the only one with the traceback
             # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
             final = isinstance(cause, QsweepError) and not isinstance(cause, ReplicaError)
             yield CallFailed(call.id, cause, final)
@@ -178,7 +180,7 @@ class RayPool:
         except RayError as error:  # an object that was lost, a node that is full, …
             del self._pending[reply]
             if call is None:
-                yield from self._lost(name, reason_of(error))
+                yield from self._lost(name, describe_error(error), error)
             else:
                 yield CallFailed(call.id, error, final=False)
             return
@@ -212,14 +214,14 @@ class RayPool:
                 if now - pending.last > seconds:
                     yield from self._lost(pending.replica, f"it hangs: no answer within {seconds:.0f} s")
 
-    def _lost(self, name: str, reason: str) -> Iterator[Event]:
+    def _lost(self, name: str, reason: str, error: Exception | None = None) -> Iterator[Event]:
         """A replica died: forget it, and start another one in its place."""
         # Nodes may all be taken away at once; what never was of any use tells of something that is wrong.
         self._useless += name not in self._answered
         if self._useless > 3 * self._most + 3:
             raise ReplicaError(f"{self._useless} replicas died in a row without an answer, the last one: {reason}")
         self._drop(name)
-        _log.warning("replica %s was lost: %s", name, reason)
+        _log.warning("replica %s was lost: %s", name, reason, exc_info=error)
         self._adjust(_nodes())
         yield ReplicaLost(name, reason)
 

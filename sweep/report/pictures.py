@@ -9,8 +9,9 @@ import pandas as pd
 from sweep.results import QUANTIZED_FOLDER, Storage
 from workers.codec import Frame, load_frame, parse_frame_encoder
 from workers.errors import InputError, ResultsError
-from workers.files import describe, is_uri, reason_of
+from workers.files import describe, is_uri
 from workers.pictures import draw_pictures
+from workers.reasons import reason_of
 
 MAX_SIDE = 768
 """Pixels of the longer side of a picture."""

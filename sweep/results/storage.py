@@ -9,7 +9,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from workers.errors import ResultsError
-from workers.files import PATIENCE_SECONDS, child, describe, is_local, is_uri, locate, persist, reason_of
+from workers.files import PATIENCE_SECONDS, child, describe, is_local, is_uri, locate, persist
+from workers.reasons import reason_of
 
 _Result = TypeVar("_Result")
 

@@ -10,6 +10,7 @@ from sweep.schedule import FrameEnded, FrameSwept, MeasuredRow
 from workers.codec import psnr_db
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts, QStepPair
+from workers.reasons import describe_error
 from workers.source import FrameInfo
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -141,7 +142,7 @@ def frame_record(
     record: dict[str, Any] = {
         "frame": ended.frame,
         "status": ended.status,
-        "error": None if ended.error is None else str(ended.error),
+        "error": None if ended.error is None else describe_error(ended.error),
         "path": path,
         "frame_index": frame_index,
         "encoder": encoder,

@@ -24,6 +24,7 @@ from sweep.schedule.messages import (
     ReplicaReady,
     Retire,
 )
+from workers.reasons import describe_error, reason_of
 
 _FAILURES = 3
 """Calls that fail on a replica, one after the other, before it is retired."""
@@ -130,10 +131,10 @@ class Schedule:
         if isinstance(event, CallFailed) and not event.final:
             if call.frame in self._frames:
                 self._frames[call.frame].failed_on.add(call.replica)
-            yield from self._lost(call, f"on replica {call.replica}: {event.error!r}")
+            yield from self._lost(call, f"on replica {call.replica}: {describe_error(event.error)}")
             if replica.failures >= _FAILURES:
                 self._forget(call.replica)
-                reason = f"{replica.failures} calls in a row failed on it, the last one: {event.error}"
+                reason = f"{replica.failures} calls in a row failed on it, the last one: {reason_of(event.error)}"
                 yield Retire(call.replica, reason)
         elif (frame := self._frame_of(call)) is not None:
             if isinstance(event, CallFailed):

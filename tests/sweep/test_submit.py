@@ -276,8 +276,8 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         (JobStatus.FAILED, 1, "JOB_ENTRYPOINT_COMMAND_ERROR", Ended(1, "")),
         (JobStatus.FAILED, -9, "JOB_ENTRYPOINT_COMMAND_ERROR", Ended(137, "")),
         (JobStatus.STOPPED, None, None, Ended(143, "the job was stopped")),
-        (JobStatus.FAILED, None, "JOB_SUPERVISOR_ACTOR_DIED", Ended(137, "why")),
-        (JobStatus.FAILED, None, "RUNTIME_ENV_SETUP_FAILURE", Ended(2, "why")),
+        (JobStatus.FAILED, None, "JOB_SUPERVISOR_ACTOR_DIED", Ended(137, "why; at length")),
+        (JobStatus.FAILED, None, "RUNTIME_ENV_SETUP_FAILURE", Ended(2, "why; at length")),
     ],
 )
 def test_every_end_has_a_status(status: JobStatus, code: int | None, error: str | None, ended: Ended) -> None:

@@ -12,7 +12,8 @@ from workers.codec.frame import Frame
 from workers.codec.frame_encoder import KINDS, FrameEncoder, FrameEncoderManager
 from workers.codec.parameter import MODULES, FrameEncoderParameter
 from workers.errors import CheckpointError, MismatchError
-from workers.files import describe, read_bytes, reason_of
+from workers.files import describe, read_bytes
+from workers.reasons import reason_of
 
 _PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
 
@@ -55,7 +56,7 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
         tensors = safetensors.torch.load(content)
     except Exception as error:  # the library raises several unrelated types
         hint = "a pickle is never read, convert it; " if content.startswith(_PICKLE_OR_ZIP) else ""
-        raise CheckpointError(f"a frame encoder is a safetensors file; {hint}found: {error}") from None
+        raise CheckpointError(f"a frame encoder is a safetensors file; {hint}found: {reason_of(error)}") from None
     # The library has validated the header, but gives its metadata only for files on disk.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata: dict[str, str] = header.get("__metadata__") or {}

@@ -12,7 +12,8 @@ from workers.codec.netpbm import write_ppm
 from workers.codec.picture_file import parse_picture
 from workers.codec.yuv_file import YuvLayout, is_yuv
 from workers.errors import FrameFileError
-from workers.files import PATIENCE_SECONDS, describe, file_size, read_bytes, read_part, reason_of
+from workers.files import PATIENCE_SECONDS, describe, file_size, read_bytes, read_part
+from workers.reasons import reason_of
 
 
 def read_frame(location: str | Path, frame_index: int | None = None) -> Frame:

@@ -29,6 +29,7 @@ from workers.measure.stages import Stages
 from workers.measure.target import Target
 from workers.plain import in_precision
 from workers.quantize import Choices, Counts, QStepPair, kind_of
+from workers.reasons import reason_of
 
 
 class Measurer:
@@ -94,7 +95,7 @@ class Measurer:
             except torch.OutOfMemoryError as error:
                 if stages.tile <= LEAST_TILE:
                     message = f"the memory of {self._device} does not suffice for tiles of {stages.tile} pixels"
-                    raise ReplicaError(f"{message}: {str(error).splitlines()[0]}") from None
+                    raise ReplicaError(f"{message}: {reason_of(error)}") from None
             stages.cut_into_tiles(max(LEAST_TILE, stages.tile // 2))
             torch.cuda.empty_cache()
 

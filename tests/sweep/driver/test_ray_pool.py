@@ -120,7 +120,9 @@ def test_a_killed_replica_is_replaced_and_no_row_is_missing_or_different(pool: R
         assert watcher.frames[name].choices == undisturbed.frames[name].choices
 
 
-def test_an_error_of_one_replica_is_tried_again(pool: RayPool, tmp_path: Path) -> None:
+def test_an_error_of_one_replica_is_tried_again(
+    pool: RayPool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     marker = tmp_path / "tried"
     path = FOLDER / "frame.png"
 
@@ -135,6 +137,9 @@ def test_an_error_of_one_replica_is_tried_again(pool: RayPool, tmp_path: Path) -
     assert watcher.frames["a"].status == "done"
     assert len(watcher.frames["a"].rows) == N_PAIRS
     assert [str(failure.error) for failure in watcher.failures] == ["no room just now"]
+    assert "frame a on replica" in caplog.text
+    assert ": MemoryError: no room just now\n" in caplog.text
+    assert "in flaky" in caplog.text  # where, as Ray tells it, for the log file
 
 
 def test_a_replica_on_which_everything_fails_is_replaced_and_every_frame_is_done(
@@ -217,10 +222,33 @@ def test_replicas_that_die_one_after_the_other_end_the_job(monkeypatch: pytest.M
     monkeypatch.setattr(ray_pool, "Replica", Stillborn)
     pool = RayPool(RayConfig(replicas=1))
     try:
-        with pytest.raises(ReplicaError, match="died in a row"):
+        with pytest.raises(ReplicaError, match=r"died in a row .*Worker exit type"):
             run(pool, [source("a")], Watcher())
     finally:
         pool.close()
+
+
+def test_why_replicas_cannot_start_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def __init__(self, threads: int, options: object) -> None:  # noqa: ARG002
+            raise ImportError("no kernel is there")
+
+        def where(self) -> tuple[str, str, str]:
+            return "never", "nowhere", ""
+
+    monkeypatch.setattr(ray_pool, "Replica", Broken)
+    pool = RayPool(RayConfig(replicas=1))
+    try:
+        with pytest.raises(ReplicaError, match=r"the last one: ImportError: no kernel is there$"):
+            run(pool, [source("a")], Watcher())
+    finally:
+        pool.close()
+    record = next(record for record in caplog.records if "was lost" in record.message)
+    assert record.message == "replica r0 was lost: ImportError: no kernel is there"
+    assert record.exc_info is not None
+    assert "ray::Broken.__init__" in str(record.exc_info[1])  # the whole text is for the log file
 
 
 def test_connecting_where_a_ray_is_connected_already_leaves_it_running() -> None:

@@ -354,7 +354,7 @@ def test_a_frame_that_failed_half_way_shows_what_was_measured_of_it(reader: Read
     results.write_summary()
     write_report(job.config.out)
     reader.open(Path(job.config.out) / "report.html", "frame=a")
-    expect(reader.page.locator("#frame-error")).to_have_text("failed: no more")
+    expect(reader.page.locator("#frame-error")).to_have_text("failed: RuntimeError: no more")
     cells = reader.page.locator("section[data-module=arm] .mark-rect path[aria-label]")
     assert [of_label(label)["status"] for label in attributes(cells, "aria-label")].count("overflow") == 1
     expect(reader.page.locator("#bits")).to_be_hidden()

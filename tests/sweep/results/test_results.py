@@ -137,7 +137,9 @@ def test_frames_that_are_done_are_skipped_and_those_that_failed_are_tried_again(
     assert [item.id for item in again.unfinished] == ["a", "c", "d"]
     frames = again.frames()
     assert frames["frame"].to_pylist() == ["b", "c", "d"]
-    assert frames["error"].to_pylist() == [None, "no more", "d.png: empty"], "until they have ended once more"
+    assert frames["error"].to_pylist() == [None, "RuntimeError: no more", "d.png: empty"], (
+        "until they have ended once more"
+    )
     again.write_frame(failed("c"))
     again.write_frame(done("c"))
     assert again.frames().select(["frame", "status", "error"]).to_pylist()[1] == {
@@ -348,7 +350,7 @@ def test_the_tables_over_all_frames_say_what_the_rows_say(tmp_path: Path) -> Non
     frames = pd.read_parquet(out(job) / "frames.parquet").set_index("frame")
     assert frames.index.tolist() == ["c", "b", "a"], "in the order of the configuration"
     assert frames.status.tolist() == ["done", "failed", "done"]
-    assert frames.error.dropna().to_dict() == {"b": "no more"}
+    assert frames.error.dropna().to_dict() == {"b": "RuntimeError: no more"}
     assert frames.path.tolist() == [str(tmp_path / f"{name}.png") for name in ("c", "b", "a")]
     assert frames.encoder.dropna().to_dict() == {"a": str(tmp_path / "e")}
     assert frames.seconds.tolist() == [4.5] * 3

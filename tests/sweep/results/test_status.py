@@ -34,7 +34,10 @@ def test_frames_that_are_done_or_failed_or_fitted_are_counted(tmp_path: Path) ->
         read_status(job.config.out).splitlines()[0] == f"{job.config.out}: 1 of 4 frames done, 2 failed; 1 fitted"
     )
     results.write_summary()
-    assert read_status(job.config.out).splitlines()[2:] == ["b failed: b.png: empty", "c failed: no more"]
+    assert read_status(job.config.out).splitlines()[2:] == [
+        "b failed: b.png: empty",
+        "c failed: RuntimeError: no more",
+    ]
 
 
 def test_frames_that_wait_for_their_bitstreams_are_counted(tmp_path: Path) -> None:
