@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli import ConfigArgument, OutOption, SetOption
+from sweep.command import WRONG, running, stop
 from sweep.config import unexpanded
+from sweep.options import ConfigArgument, OutOption, QuietOption, SetOption, VerboseOption
+from sweep.streams import prepare_streams
 from sweep.submit import default_address, follow_job, submit_job
-from workers.errors import QsweepError
+from workers.errors import ClusterError
 from workers.files import describe
 
-WRONG, INTERRUPTED = 2, 130
+PROGRAM = "submit"
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command(
@@ -25,14 +27,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     "130 following was interrupted, the job goes on.",
 )
 def submit(
+    context: typer.Context,
     config: ConfigArgument,
     address: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Of the cluster's dashboard; else RAY_API_SERVER_ADDRESS, RAY_ADDRESS if it is a URL, or "
-            "http://127.0.0.1:8265.",
-            show_default=False,
+            help="Of the cluster's dashboard.",
+            show_default="RAY_API_SERVER_ADDRESS, RAY_ADDRESS if it is a URL, or http://127.0.0.1:8265",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -40,42 +42,42 @@ def submit(
     follow: Annotated[
         bool, typer.Option("--follow", help="Show the job's log until it ends, and end with its exit status.")
     ] = False,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Submit a job to a Ray cluster that runs already, and print its submission id.
 
     The code of this checkout goes along; what it depends on has to be installed on the cluster, and relative paths
     become absolute ones, to be found there. Where the same configuration was run before, the job goes on.
     """
-    try:
+    with running(context, verbose, quiet, program=PROGRAM, interrupted="interrupted; nothing was submitted"):
         job = submit_job(config, address or default_address(), overrides or (), out)
-    except QsweepError as error:
-        _say(str(error))
-        raise typer.Exit(WRONG) from None
-    commands = {
-        "follow": f"ray job logs --follow --address {job.address} {job.id}",
-        "status": f"qsweep status '{unexpanded(describe(job.out))}'",
-        "stop": f"ray job stop --address {job.address} {job.id}",
-    }
-    _say(f"submitted to {job.address}")
-    for what, command in commands.items():
-        typer.echo(f"  {what:8}{command}", err=True)
-    typer.echo(job.id, err=follow)  # alone on the standard output, unless the log goes there
-    if follow:
+        if not quiet:
+            commands = {
+                "follow": f"ray job logs --follow --address {job.address} {job.id}",
+                "status": f"qsweep status '{unexpanded(describe(job.out))}'",
+                "stop": f"ray job stop --address {job.address} {job.id}",
+            }
+            _say(f"submitted to {job.address}")
+            for what, command in commands.items():
+                typer.echo(f"  {what:8}{command}", err=True)
+        typer.echo(job.id, err=follow)  # alone on the standard output, unless the log goes there
+    if not follow:
+        return
+    with running(
+        context, verbose, quiet, program=PROGRAM, interrupted=f"following was interrupted; job {job.id} goes on"
+    ):
         try:
             ended = follow_job(job, _write)
-        except KeyboardInterrupt:
-            _say(f"following was interrupted; job {job.id} goes on")
-            raise typer.Exit(INTERRUPTED) from None
-        except QsweepError as error:
-            _say(f"{error}; job {job.id} may go on")
-            raise typer.Exit(WRONG) from None
+        except ClusterError as error:
+            raise stop(ClusterError(f"{error}; job {job.id} may go on"), WRONG, PROGRAM) from None
         if ended.reason:
             _say(ended.reason)
         raise typer.Exit(ended.status)
 
 
 def _say(message: str) -> None:
-    typer.echo(f"submit: {message}", err=True)
+    typer.echo(f"{PROGRAM}: {message}", err=True)
 
 
 def _write(piece: str) -> None:
@@ -84,5 +86,6 @@ def _write(piece: str) -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     logging.disable(logging.INFO)  # what Ray's client tells of its requests
     app(prog_name="scripts/submit")

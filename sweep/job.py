@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 
 from sweep.config import FrameItem, Job
 from sweep.driver import Driver, Metrics, Observer, Observers, Pool, RayPool, Tally, connect
+from sweep.logs import log_file
 from sweep.report import write_report
 from sweep.results import Results
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
+from workers.reasons import describe_error
 from workers.source import FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
         ResultsError: the results cannot be written.
         ReplicaError: its replicas die one after the other.
     """
-    with results.claimed():
+    with results.claimed(), log_file(job.config.out) if results.n_unfinished else nullcontext():
         has_time = True
         try:
             if results.n_unfinished:
@@ -101,7 +103,9 @@ def _try_report(out: str) -> None:
         write_report(out)
     except Exception as error:
         unforeseen = not isinstance(error, QsweepError)
-        _log.error("the report could not be written, all else is there: %s", error, exc_info=unforeseen)
+        _log.error(
+            "the report could not be written, all else is there: %s", describe_error(error), exc_info=unforeseen
+        )
 
 
 def run_on(

@@ -1,7 +1,7 @@
 """Keeps replicas at work, in this process or on Ray, and tells whoever watches."""
 
 from sweep.driver.connection import connect
-from sweep.driver.display import Lines, logging_to, show
+from sweep.driver.display import Lines, show
 from sweep.driver.driver import Driver, LocalPool, Pool, Progress
 from sweep.driver.metrics import Metrics
 from sweep.driver.observer import Observer, Observers
@@ -21,7 +21,6 @@ __all__ = [
     "RayPool",
     "Tally",
     "connect",
-    "logging_to",
     "run_one",
     "show",
 ]

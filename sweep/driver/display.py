@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from itertools import islice
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn
 
 from sweep.driver.observer import Observers
 from sweep.driver.tally import Tally
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.fit import FitProgress
+from workers.reasons import describe_error, printable
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class Lines(Observers):
         """Say what has become of it."""
         super().ended(frame)
         if frame.status == "failed":
-            _log.error("frame %s: failed: %s", frame.frame, frame.error)
+            assert frame.error is not None
+            _log.error("frame %s: failed: %s", frame.frame, describe_error(frame.error), exc_info=frame.error)
         else:
             replicas = sorted({measured.replica for measured in frame.rows})
             more = ", …" if len(replicas) > _SHOWN_REPLICAS else ""
@@ -87,7 +88,8 @@ class Bar(Lines):
         if tally.n_iterations:
             shares.append((tally.iterations, tally.n_iterations))
         completed = sum(done / max(1, total) for done, total in shares) / len(shares)
-        self._bar.update(self._task, completed=completed, description="; ".join([str(tally), *self.running()]))
+        text = "; ".join([str(tally), *self.running()])
+        self._bar.update(self._task, completed=completed, description=printable(text))
 
 
 def describe_fit(progress: FitProgress) -> str:
@@ -99,31 +101,11 @@ def describe_fit(progress: FitProgress) -> str:
 
 
 @contextmanager
-def show(tally: Tally, console: Console) -> Iterator[Lines]:
-    """A display that suits the console: a bar on a terminal, log lines elsewhere."""
-    if not console.is_terminal:
+def show(tally: Tally, console: Console, *, bar: bool = True) -> Iterator[Lines]:
+    """A display that suits the console: a bar on a terminal, unless none is wanted, and log lines elsewhere."""
+    if not (bar and console.is_terminal):
         yield Lines(tally)
         return
     columns = (BarColumn(bar_width=24), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True) as bar:
-        yield Bar(tally, bar)
-
-
-@contextmanager
-def logging_to(console: Console, *, verbose: bool = False) -> Iterator[None]:
-    """Log records of this program as lines on the console."""
-    handler: logging.Handler
-    if console.is_terminal:
-        handler = RichHandler(console=console, show_path=False, show_level=False, markup=False)
-    else:
-        handler = logging.StreamHandler(console.file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    loggers = [logging.getLogger(name) for name in ("sweep", "workers")]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bar(tally, progress)

@@ -14,6 +14,7 @@ from sweep.results.results import FITTED_FOLDER, FRAMES_FILE
 from sweep.results.rows import RD_FOLDER, current, rd_path
 from sweep.results.storage import Storage
 from workers.errors import ResultsError
+from workers.reasons import printable
 
 _RECENT_FRAMES = 100
 """Frames, the last ones that ended, from which the time left is estimated."""
@@ -60,7 +61,7 @@ def read_status(out: str) -> str:
         last = "" if owner is None else f" ({owner}: no sign of life for {timedelta(seconds=round(ago))})"
         lines.append(f"not running{last}; the same command goes on with what is left")
     failed = {path.rpartition("/")[0] for path, status in statuses.items() if status == "failed"}
-    return "\n".join([*lines, *_failures(storage, failed)])
+    return "\n".join(map(printable, [*lines, *_failures(storage, failed)]))
 
 
 def is_running(storage: Storage) -> bool:

@@ -1,5 +1,6 @@
 """The command line: what it says, what it leaves behind, and the status it ends with."""
 
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from sweep import cli as cli_module
 from sweep import job as job_module
 from sweep import read_rd_table
 from sweep.cli import app
@@ -28,6 +30,7 @@ from tests.sweep.ended import N_PAIRS, done, failed, make_job
 from workers.codec import read_frame, read_frame_encoder
 from workers.codec.loss import mean_squared_error
 from workers.errors import ResultsError
+from workers.reasons import describe_error
 
 QSWEEP = Path(sys.executable).with_name("qsweep")
 FOLDER = CASES / "astronaut_64x96_lop"
@@ -153,6 +156,80 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str], message: str) ->
     assert message in result.output
 
 
+def test_messages_of_a_wrong_command_line_are_plain_lines(tmp_path: Path) -> None:
+    name = f"--{'x' * 150}"
+    result = qsweep("run", tmp_path, name)
+    assert any(name in line for line in result.stderr.splitlines())
+    assert not {"│", "╭"}.intersection(result.stderr)
+
+
+COMMANDS = ["run", "encode", "decode", "report", "status", "plot", "eval"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_may_be_verbose_or_quiet_and_tells_its_exit_statuses(command: str) -> None:
+    text = qsweep(command, "--help").stdout
+    for word in ("--verbose", "--quiet", "Exit status: 0"):
+        assert word in text
+
+
+def test_verbose_and_quiet_exclude_each_other_wherever_they_stand(tmp_path: Path) -> None:
+    for arguments in (["--quiet", "status", "-v"], ["status", "-q", "--verbose"], ["-vq", "status"]):
+        result = qsweep(*arguments, tmp_path)
+        assert result.exit_code == 2
+        assert "--verbose and --quiet exclude each other" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["run", "--quiet"], ["-q", "run"]])
+@pytest.mark.usefixtures("no_ray")
+def test_a_quiet_job_shows_failures_and_the_summary(tmp_path: Path, arguments: list[str]) -> None:
+    job = make_job(tmp_path, ["a"])
+    Results(job).write_frame(done("a"))
+    result = qsweep(*arguments, tmp_path / "job.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"1 done, 0 failed; results in {job.config.out}\n"
+
+
+def test_an_unexpected_error_is_one_line_and_verbose_shows_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> str:
+        raise KeyError("width")
+
+    monkeypatch.setattr(cli_module, "read_status", fail)
+    result = qsweep("status", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "qsweep: unexpected error: KeyError: 'width'; please report it, with what it shows with --verbose\n"
+    )
+    verbose = qsweep("status", tmp_path, "--verbose")
+    assert verbose.exit_code == 1
+    assert "Traceback (most recent call last)" in verbose.stderr
+    assert verbose.stderr.splitlines()[-1].startswith("qsweep: unexpected error: KeyError: 'width'")
+
+
+@pytest.mark.parametrize("command", [["status"], ["report"], ["plot", "-o", "a.svg"], ["eval"]])
+def test_every_command_shows_what_the_packages_warn_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    def warn(*_: object, **__: object) -> None:
+        logging.getLogger("workers.some").warning("beware")
+        raise ResultsError("and no more")
+
+    for name in ("read_status", "write_report", "plot", "evaluate"):
+        monkeypatch.setattr(cli_module, name, warn)
+    result = qsweep(*command, tmp_path)
+    assert (result.exit_code, result.stderr) == (2, "warning: beware\nqsweep: and no more\n")
+
+
+def test_names_cannot_control_a_terminal(tmp_path: Path) -> None:
+    result = qsweep("status", tmp_path / "a\x1b]0;owned\x07\nb")
+    assert result.exit_code == 2
+    assert r"a\x1b]0;owned\x07\nb" in result.stderr
+    assert "\x1b" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 # --- what is wrong before anything starts
 
 
@@ -202,7 +279,7 @@ def test_a_cluster_that_is_not_there_is_status_2_at_once(
     address = {"named": "auto", "host and port": f"127.0.0.1:{port}", "client": f"ray://127.0.0.1:{port}"}[kind]
     result = qsweep("run", write_config(tmp_path, ["a.png"]), "--set", f"ray.address={address}")
     assert result.exit_code == 2
-    reason = "nobody answers" if kind == "named" else ".*Connection refused"
+    reason = "nobody answers; at length" if kind == "named" else ".*Connection refused"
     assert re.search(f"^qsweep: ray.address: {address} cannot be used: {reason}$", result.stderr, re.MULTILINE)
 
 
@@ -241,8 +318,10 @@ def test_a_report_that_cannot_be_written_does_not_undo_a_job(
     results.write_frame(done("a"))
     result = qsweep("run", tmp_path / "job.yaml")
     assert result.exit_code == 0
-    assert f"the report could not be written, all else is there: {error}" in result.stderr
-    assert ("Traceback" in result.stderr) == isinstance(error, KeyError)
+    reason = describe_error(error)
+    assert f"error: the report could not be written, all else is there: {reason}\n" in result.stderr
+    verbose = qsweep("run", "--verbose", tmp_path / "job.yaml")
+    assert ("Traceback" in verbose.stderr) == isinstance(error, KeyError)
     assert result.stdout.splitlines()[-1].startswith("1 done, 0 failed")
 
 

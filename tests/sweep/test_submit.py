@@ -117,7 +117,9 @@ def test_variables_and_home_folders_are_those_of_this_machine(
     shutil.rmtree(there)
     _, content = staged(write_config(tmp_path, [entry]))
     frame = f"{tmp_path}/[[]1]/*.png"
-    assert content["frames"] == [{"frame": frame, "encoder": "/data/{stem}.safetensors", "lmbda": None, "frame_index": None}]
+    assert content["frames"] == [
+        {"frame": frame, "encoder": "/data/{stem}.safetensors", "lmbda": None, "frame_index": None}
+    ]
 
 
 def test_it_is_the_same_job_wherever_it_runs(tmp_path: Path) -> None:

@@ -152,7 +152,12 @@ def test_an_lmbda_that_is_none_is_refused(tmp_path: Path, column: pa.Array, mess
 def test_text_may_be_stored_in_any_way_and_empty_text_is_no_encoder(tmp_path: Path, kind: pa.DataType) -> None:
     encoders = pa.array(["e", "", " ", None]).cast(kind)
     table = pa.table({"frame": pa.array(["a", "b", "c", "d"]).cast(kind), "encoder": encoders})
-    assert read(tmp_path, table) == [("a", "e", None, None), ("b", None, None, None), ("c", None, None, None), ("d", None, None, None)]
+    assert read(tmp_path, table) == [
+        ("a", "e", None, None),
+        ("b", None, None, None),
+        ("c", None, None, None),
+        ("d", None, None, None),
+    ]
 
 
 def test_a_column_of_another_kind_or_of_a_name_that_is_there_is_refused(tmp_path: Path) -> None:

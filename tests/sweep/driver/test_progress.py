@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from sweep.driver import Lines, Tally, logging_to, show
+from sweep.driver import Lines, Tally, show
 from sweep.driver.display import Bar
+from sweep.logs import logging_to
 from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, Measure, Open
 from tests.sweep.ended import done, failed
 from workers.fit import FitProgress

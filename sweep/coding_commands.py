@@ -1,0 +1,91 @@
+"""The commands for one picture: a picture to a file, and a file to a picture."""
+
+from typing import Annotated
+
+import typer
+
+from sweep.coding import decode_file, encode_file
+from sweep.command import FAILED, running, say, stop
+from sweep.config import make_fit
+from sweep.options import (
+    DEFAULT_FIT,
+    ArchOption,
+    EncoderOption,
+    FrameIndexOption,
+    LmbdaOption,
+    QuietOption,
+    RecipeOption,
+    SeedOption,
+    VerboseOption,
+    expanded,
+)
+from workers.bitstream import MAX_PIXELS
+from workers.errors import InfeasibleModuleError
+from workers.files import describe
+
+
+def encode(
+    context: typer.Context,
+    frame: Annotated[
+        str,
+        typer.Argument(
+            metavar="FRAME", help="The picture or .yuv file, or its URI.", show_default=False, callback=expanded
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The bitstream to write.", show_default=False, callback=expanded
+        ),
+    ],
+    encoder: EncoderOption = None,
+    arch: ArchOption = DEFAULT_FIT.arch,
+    recipe: RecipeOption = DEFAULT_FIT.recipe,
+    lmbda: LmbdaOption = None,
+    seed: SeedOption = DEFAULT_FIT.seed,
+    frame_index: FrameIndexOption = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Encode one frame, in this process.
+
+    Its encoder is fitted where none is given; then come the quantization sweep, a training of the latents with
+    the quantized networks, and the bitstream.
+    """
+    with running(context, verbose, quiet) as screen:
+        try:
+            given = {"arch": arch, "recipe": recipe, "seed": seed} | ({} if lmbda is None else {"lmbda": lmbda})
+            fit = make_fit(given)
+            encoded = encode_file(frame, output, fit, encoder, lmbda, screen.display, frame_index)
+        except InfeasibleModuleError as error:
+            raise stop(error, FAILED) from None
+        say(f"{describe(output)}: {encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB")
+
+
+def decode(
+    context: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="The bitstream, or its URI.", show_default=False, callback=expanded),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FRAME",
+            help="The picture to write: .png, .ppm (also of 10 bits) or .yuv.",
+            show_default=False,
+            callback=expanded,
+        ),
+    ],
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Most luma samples of a frame that is accepted.")
+    ] = MAX_PIXELS,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Decode a bitstream: the same samples on every machine."""
+    with running(context, verbose, quiet):
+        height, width = decode_file(file, output, max_pixels)
+        say(f"{describe(output)}: {width}×{height}")
