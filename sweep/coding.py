@@ -12,8 +12,8 @@ from sweep.config import FitConfig, named_grid
 from sweep.driver import LocalPool, Tally, run_one
 from sweep.job import Display
 from sweep.results import Storage
-from workers.bitstream import MAX_PIXELS, decode_frame
-from workers.codec import dump_frame, psnr_db, read_frame, read_frame_encoder
+from workers.bitstream import MAX_PIXELS, decode_frame, format_of
+from workers.codec import check_suffix, dump_frame, psnr_db, read_frame, read_frame_encoder
 from workers.errors import BitstreamError
 from workers.files import describe, read_bytes, split_folder
 from workers.reasons import reason_of
@@ -118,6 +118,8 @@ def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[i
         raise BitstreamError(f"{describe(file)}: the bitstream cannot be read: {reason_of(error)}") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        check_suffix(*format_of(content), describe(target))
+        storage.probe()
         frame = decode_frame(content, device, max_pixels=max_pixels)
     except BitstreamError as error:
         raise BitstreamError(f"{describe(file)}: {error}") from None

@@ -18,7 +18,17 @@ from sweep.report.plot import render
 from sweep.results import BITSTREAM_FOLDER, FRAMES, FRAMES_FILE, Storage, read_as, write_table
 from workers.codec import Frame, read_frame
 from workers.errors import InputError, QsweepError, ResultsError
-from workers.evaluation import ANCHORS, QUALITIES, Point, anchor_point, bd_rate, bitstream_point
+from workers.evaluation import (
+    ANCHORS,
+    QUALITIES,
+    Point,
+    anchor_point,
+    bd_rate,
+    bitstream_point,
+    check_bd_rate,
+    writable_anchors,
+)
+from workers.reasons import reason_of
 
 _log = logging.getLogger(__name__)
 
@@ -67,20 +77,26 @@ def evaluate(out: str) -> Evaluation:
         out: folder or URI of the results of a job with ``bitstream: true``.
 
     Raises:
-        ResultsError: there are no results, or none with bitstreams.
+        InputError: the package that computes BD-rates is missing.
+        ResultsError: there are no results, or none with bitstreams; or nothing can be written there.
     """
+    check_bd_rate()
     storage = Storage(out)
     table = read_as(storage, FRAMES_FILE, FRAMES)
     done = table.filter((pc.field("status") == "done") & pc.field("file_bytes").is_valid()).to_pylist()
     if not done:
         raise ResultsError(f"{storage.describe('')}: there are no bitstreams; run the job with bitstream: true")
+    storage.probe()
+    anchors = writable_anchors()
+    if left_out := sorted({*ANCHORS}.difference(anchors)):
+        _log.warning("left out of the comparison, this Pillow cannot write it: %s", ", ".join(left_out))
     pictures: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
     for record in done:
         pictures.setdefault((record["path"], record["frame_index"]), []).append(record)
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     for number, (picture, records) in enumerate(pictures.items(), start=1):
-        rows += _of_picture(storage, *picture, records, failures)
+        rows += _of_picture(storage, *picture, records, failures, anchors)
         _log.info("%d/%d pictures", number, len(pictures))
     points = pd.DataFrame(rows, columns=POINTS.names)
     bd_rates = _bd_rates(points)
@@ -98,11 +114,12 @@ def _of_picture(
     frame_index: int | None,
     records: Sequence[Mapping[str, Any]],
     failures: list[str],
+    anchors: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     try:
         frame = read_frame(path, frame_index)
     except InputError as error:
-        failures.append(str(error))
+        failures.append(reason_of(error))
         return
     picture = picture_name(path, frame_index)
     for record in records:
@@ -110,17 +127,25 @@ def _of_picture(
         try:
             point = bitstream_point(storage.read(file), frame, record["lmbda"])
         except QsweepError as error:
-            failures.append(f"{storage.describe(file)}, of {picture}: {error}")
+            failures.append(f"{storage.describe(file)}, of {picture}: {reason_of(error)}")
         else:
             yield {"picture": picture, "frame": record["frame"]} | point._asdict()
     if frame.frame_data_type == "rgb" and frame.bitdepth == 8:
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for point in threads.map(partial(_anchor, frame=frame), product(ANCHORS, QUALITIES)):
-                yield {"picture": picture, "frame": None} | point._asdict()
+            found = list(threads.map(partial(_anchor, frame=frame), product(anchors, QUALITIES)))
+        yield from (
+            {"picture": picture, "frame": None} | point._asdict() for point in found if isinstance(point, Point)
+        )
+        reasons = (reason_of(error) for error in found if isinstance(error, InputError))
+        failures += [f"{picture}: {reason}" for reason in dict.fromkeys(reasons)]
 
 
-def _anchor(codec_and_quality: tuple[str, int], frame: Frame) -> Point:
-    return anchor_point(*codec_and_quality, frame)
+def _anchor(codec_and_quality: tuple[str, int], frame: Frame) -> Point | InputError:
+    """A point, or why there is none: WebP, for example, holds no side above 16383."""
+    try:
+        return anchor_point(*codec_and_quality, frame)
+    except InputError as error:
+        return error
 
 
 def _bd_rates(points: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from workers.bitstream import MAX_PIXELS, decode_frame
 from workers.codec import Frame, check_same_format, dump_frame, parse_frame, psnr_db
 from workers.codec.loss import mean_squared_error
 from workers.errors import InputError
+from workers.reasons import reason_of
 
 ANCHORS = ("jpeg", "webp", "avif")
 """Other codecs, as Pillow writes them with nothing but a quality given."""
@@ -65,7 +66,7 @@ def anchor_point(codec: str, quality: int, frame: Frame) -> Point:
     try:
         picture.save(sink, codec.upper(), quality=quality)
     except (OSError, ValueError) as error:
-        raise InputError(f"{codec} cannot hold the frame: {error}") from None
+        raise InputError(f"{codec} cannot hold the frame: {reason_of(error)}") from None
     content = sink.getvalue()
     return _point(codec, quality, len(content), frame, parse_frame(content, f"frame.{codec}"))
 
@@ -74,6 +75,25 @@ def _point(codec: str, parameter: float, n_bytes: int, frame: Frame, decoded: Fr
     height, width = frame.img_size
     mse = mean_squared_error(decoded.data, frame.data).item()
     return Point(codec, parameter, n_bytes, 8 * n_bytes / (height * width), psnr_db(mse))
+
+
+def writable_anchors() -> tuple[str, ...]:
+    """Those of :data:`ANCHORS` that the installed Pillow can write."""
+    Image.init()
+    return tuple(codec for codec in ANCHORS if codec.upper() in Image.SAVE)
+
+
+def check_bd_rate() -> None:
+    """Check that :func:`bd_rate` has what it needs, before any work is done for it.
+
+    Raises:
+        InputError: a package is missing or cannot be loaded.
+    """
+    try:
+        import bjontegaard  # noqa: F401  # heavy, and an extra
+    except ImportError as error:
+        hint = "install qsweep with its extra eval: pip install 'qsweep[eval]'"
+        raise InputError(f"{error.name or 'bjontegaard'} is missing: {hint} ({reason_of(error)})") from None
 
 
 def bd_rate(anchor: list[Point], test: list[Point]) -> float | None:

@@ -59,6 +59,7 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     storage = Storage(out)
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe(JOB_FILE)}: there is no such file; is this the folder of a job?")
+    storage.probe()
     frames, choices = (
         read_as(storage, path, schema) if storage.is_file(path) else schema.empty_table()  # it has just begun
         for path, schema in ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES))

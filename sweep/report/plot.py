@@ -58,9 +58,11 @@ def plot(out: str, figure: str, output: str, frame: str | None = None, module: s
     for name, accepted, found in (("figure", FIGURES, figure), ("suffix", FORMATS, suffix)):
         if found not in accepted:
             raise ConfigError(f"{name}: accepted: {', '.join(accepted)}; found {found!r}")
-    content = render(figure_of(out, figure, frame, module), suffix)
+    spec = figure_of(out, figure, frame, module)
     folder, name = split_folder(output)
-    Storage(folder).write(name, content)
+    target = Storage(folder)
+    target.probe()
+    target.write(name, render(spec, suffix))
     return describe(output)
 
 
@@ -79,6 +81,17 @@ def render(spec: Spec, suffix: str) -> bytes:
 
 def figure_of(out: str, figure: str, frame: str | None = None, module: str | None = None) -> Spec:
     """A figure's specification together with its data; see :func:`plot`."""
+    _check_subject(figure, frame, module)
+    spec = (MODULE_FIGURES | FRAME_FIGURES | JOB_FIGURES)[figure]()
+    dataset, records = _data(out, figure, frame, module)
+    if not records:
+        why = ": no picture is done with several weights of the rate" if figure == "curves" else ""
+        raise ResultsError(f"{describe(out)}: there is nothing to draw for the figure {figure}{why}")
+    return spec | {"datasets": {dataset: records}}
+
+
+def _check_subject(figure: str, frame: str | None, module: str | None) -> None:
+    """Whether a figure is of the frame, or the module, that is named."""
     wanted = {"frame": figure not in JOB_FIGURES, "module": figure in MODULE_FIGURES}
     for name, value in (("frame", frame), ("module", module)):
         if wanted[name] and value is None:
@@ -88,12 +101,6 @@ def figure_of(out: str, figure: str, frame: str | None = None, module: str | Non
             raise ConfigError(f"{name}: the figure {figure} is of {of}; found {value!r}")
     if module is not None and module not in MODULES:
         raise ConfigError(f"module: accepted: {', '.join(MODULES)}; found {module!r}")
-    spec = (MODULE_FIGURES | FRAME_FIGURES | JOB_FIGURES)[figure]()
-    dataset, records = _data(out, figure, frame, module)
-    if not records:
-        why = ": no picture is done with several weights of the rate" if figure == "curves" else ""
-        raise ResultsError(f"{describe(out)}: there is nothing to draw for the figure {figure}{why}")
-    return spec | {"datasets": {dataset: records}}
 
 
 def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple[str, Records]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from sweep import coding
 from sweep.cli import app
 from sweep.config import fit_config
 from tests.cases import CASES
@@ -122,6 +123,20 @@ def test_how_a_picture_is_to_be_shown_is_a_warning_before_it_is_encoded(
     assert result.exit_code == 0, result.stderr
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith(f"{picture}: samples are taken as they are stored")
+
+
+def test_a_picture_of_the_wrong_kind_is_told_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("work was done before")
+
+    monkeypatch.setattr(coding, "decode_frame", forbidden)
+    file = Path(__file__).parents[1] / "workers/bitstream/golden/astronaut_64x96_lop.qsw"
+    result = qsweep("decode", file, "-o", tmp_path / "new" / "a.yuv")
+    assert result.exit_code == 2
+    assert "a frame of format rgb is written as .png" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sweep import evaluate as evaluate_module
 from sweep.cli import app
 from sweep.config import load_job
 from sweep.evaluate import evaluate
-from sweep.results import Results
+from sweep.results import Results, Storage
 from tests.cases import CASES
 from tests.sweep.ended import ENCODED, STEPS, done
 from tests.workers.bitstream.test_golden import GOLDEN
@@ -155,16 +156,61 @@ def test_a_job_without_bitstreams_is_status_2(tmp_path: Path) -> None:
     assert qsweep("eval", tmp_path / "nothing").exit_code == 2
 
 
-def test_without_the_extra_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_says_so_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = make_results(tmp_path, [{"frame": str(PICTURE)}], {"frame": golden("astronaut_64x96_lop")})
 
-    def missing(*_: object) -> float:
-        raise ModuleNotFoundError(name="bjontegaard")
+    def forbidden(*_: object) -> None:
+        raise AssertionError("work was done before")
 
-    monkeypatch.setattr(evaluate_module, "bd_rate", missing)
+    monkeypatch.setitem(sys.modules, "bjontegaard", None)
+    monkeypatch.setattr(evaluate_module, "bitstream_point", forbidden)
     result = qsweep("eval", out)
     assert result.exit_code == 2
     assert "bjontegaard is missing: install qsweep with its extra eval" in result.stderr
+
+
+def test_results_that_cannot_be_written_are_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = make_results(tmp_path, [{"frame": str(PICTURE)}], {"frame": golden("astronaut_64x96_lop")})
+
+    def read_only(_: Storage) -> None:
+        raise ResultsError(f"{out}: cannot be written")
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("work was done before")
+
+    monkeypatch.setattr(Storage, "probe", read_only)
+    monkeypatch.setattr(evaluate_module, "bitstream_point", forbidden)
+    monkeypatch.setattr("sweep.report.page.read_as", forbidden)
+    for command in ("eval", "report"):
+        result = qsweep(command, out)
+        assert (result.exit_code, result.stderr) == (2, f"qsweep: {out}: cannot be written\n")
+
+
+def test_a_picture_that_another_codec_cannot_hold_is_told_and_compared_with_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = make_results(tmp_path, [{"frame": str(PICTURE)}], {"frame": golden("astronaut_64x96_lop")})
+
+    def save(*_: object) -> None:
+        raise OSError("encoding error 5: Image size exceeds WebP limit of 16383 pixels")
+
+    monkeypatch.setitem(Image.SAVE, "WEBP", save)
+    evaluation = evaluate(out)
+    assert set(evaluation.points.codec) == {"qsweep", "jpeg", "avif"}
+    reason = "encoding error 5: Image size exceeds WebP limit of 16383 pixels"
+    assert evaluation.failures == [f"{PICTURE}: webp cannot hold the frame: {reason}"]
+
+
+def test_a_codec_that_pillow_cannot_write_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = make_results(tmp_path, [{"frame": str(PICTURE)}], {"frame": golden("astronaut_64x96_lop")})
+    monkeypatch.delitem(Image.SAVE, "AVIF")
+    evaluation = evaluate(out)
+    assert set(evaluation.points.codec) == {"qsweep", "jpeg", "webp"}
+    assert "this Pillow cannot write it: avif" in caplog.text
 
 
 # --- BD-rates

@@ -101,6 +101,16 @@ def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixe
     return _frame(samples, networks.param)
 
 
+def format_of(content: bytes) -> tuple[str, int]:
+    """``frame_data_type`` and bit depth of the frame that a file holds, from its header alone.
+
+    Raises:
+        BitstreamError: it is no bitstream, truncated or altered.
+    """
+    param = unpack(content).networks.param
+    return param.frame_data_type, param.bitdepth
+
+
 def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
     height, width = param.img_size
     shapes = param.tensor_shapes()

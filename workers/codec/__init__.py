@@ -14,7 +14,7 @@ from workers.codec.frame_encoder import (
     FrameEncoderManager,
     FrameEncoderOutput,
 )
-from workers.codec.frame_file import check_yuv, dump_frame, load_frame, parse_frame, read_frame
+from workers.codec.frame_file import check_suffix, check_yuv, dump_frame, load_frame, parse_frame, read_frame
 from workers.codec.loss import LossFunctionOutput, loss_function, psnr_db
 from workers.codec.parameter import (
     ARCHITECTURES,
@@ -40,6 +40,7 @@ __all__ = [
     "SynthesisLayer",
     "check_match",
     "check_same_format",
+    "check_suffix",
     "check_yuv",
     "dump_frame",
     "dump_frame_encoder",

@@ -97,12 +97,7 @@ def dump_frame(frame: Frame, name: str) -> bytes:
     Raises:
         FrameFileError: the suffix is none for the frame's format.
     """
-    suffixes = [".yuv"] if frame.frame_data_type != "rgb" else [".png", ".ppm"] if frame.bitdepth == 8 else [".ppm"]
-    suffix = PurePath(name).suffix.lower()
-    if suffix not in suffixes:
-        depth = "" if frame.bitdepth == 8 else f" of {frame.bitdepth} bits"
-        accepted = " or ".join(suffixes)
-        raise FrameFileError(f"{name}: a frame of format {frame.frame_data_type}{depth} is written as {accepted}")
+    suffix = check_suffix(frame.frame_data_type, frame.bitdepth, name)
     maximum = 2**frame.bitdepth - 1
     planes = [torch.round(plane * maximum).cpu().numpy()[0] for plane in frame.data.tensors]  # [C, h, w] each
     if suffix == ".yuv":
@@ -113,6 +108,21 @@ def dump_frame(frame: Frame, name: str) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(samples.astype(np.uint8)).save(sink, "PNG")
     return sink.getvalue()
+
+
+def check_suffix(frame_data_type: str, bitdepth: int, name: str) -> str:
+    """Suffix of the file of a frame of some format, which the name must have.
+
+    Raises:
+        FrameFileError: it has another one.
+    """
+    suffixes = [".yuv"] if frame_data_type != "rgb" else [".png", ".ppm"] if bitdepth == 8 else [".ppm"]
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in suffixes:
+        depth = "" if bitdepth == 8 else f" of {bitdepth} bits"
+        accepted = " or ".join(suffixes)
+        raise FrameFileError(f"{name}: a frame of format {frame_data_type}{depth} is written as {accepted}")
+    return suffix
 
 
 def _find_yuv(size: int, name: str, frame_index: int | None) -> tuple[YuvLayout, int]:
