@@ -89,7 +89,8 @@ def run(
 
     Where it was run before with the same configuration, what is finished there is kept.
     """
-    with running(context, verbose, quiet, interrupted=RESUMES) as screen:
+    whole_text = "--verbose shows the whole text, which is also in log/ below the results"
+    with running(context, verbose, quiet, interrupted=RESUMES, whole_text=whole_text) as screen:
         try:
             job = load_job(config, overrides or (), out)
             results = Results(job)

@@ -67,6 +67,7 @@ def running(
     *,
     program: str = "qsweep",
     interrupted: str = "interrupted",
+    whole_text: str = "--verbose shows the whole text",
 ) -> Iterator[Screen]:
     """For the body of a command: shows log records, ends in order when interrupted, and explains unexpected errors.
 
@@ -76,6 +77,7 @@ def running(
         quiet: whether only errors and results are shown.
         program: whose name messages begin with.
         interrupted: what is said after SIGINT or SIGTERM.
+        whole_text: where the traceback of an unexpected error is.
     """
     verbosity = choose_verbosity(context, verbose, quiet)
     screen = Screen(Console(stderr=True), verbosity)
@@ -87,12 +89,13 @@ def running(
     except QsweepError as error:
         raise stop(error, WRONG, program) from None
     except Exception as error:
-        hint = "the text above" if verbosity is Verbosity.VERBOSE else "what it shows with --verbose"
         if verbosity is Verbosity.VERBOSE:
             whole = without_colours("".join(traceback.format_exception(error)))
             typer.echo(printable(whole, keep="\n\t"), err=True)
-        message = f"{program}: unexpected error: {describe_error(error)}; please report it, with {hint}"
-        typer.echo(message, err=True)
+            whole_text = "the whole text is above"
+        typer.echo(
+            f"{program}: unexpected error: {describe_error(error)}; please report it; {whole_text}", err=True
+        )
         raise typer.Exit(FAILED) from None
 
 

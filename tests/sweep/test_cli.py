@@ -200,7 +200,7 @@ def test_an_unexpected_error_is_one_line_and_verbose_shows_the_rest(
     result = qsweep("status", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        "qsweep: unexpected error: KeyError: 'width'; please report it, with what it shows with --verbose\n"
+        "qsweep: unexpected error: KeyError: 'width'; please report it; --verbose shows the whole text\n"
     )
     verbose = qsweep("status", tmp_path, "--verbose")
     assert verbose.exit_code == 1
