@@ -20,6 +20,7 @@ from sweep.results import Results
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
+from workers.files import PATIENCE_SECONDS, is_uri
 from workers.reasons import describe_error
 from workers.source import FrameSource, parse_shared
 
@@ -29,6 +30,9 @@ Display = Callable[[Tally], AbstractContextManager[Observer]]
 
 _WRITERS = 8  # frames that are written at a time
 _NAMED = 3  # files that are missing, in a message
+_STORE_SECONDS = (
+    1.5 * PATIENCE_SECONDS
+)  # to read a file from a store: its last attempt begins near the end of these
 
 
 class Outcome(NamedTuple):
@@ -183,7 +187,10 @@ def _source(item: FrameItem, results: Results, pool: Pool) -> FrameSource:
         read_encoder = partial(parse_shared, pool.share(storage.read(fitted)), item.id)
     elif results.is_fitted(item.id):
         read_encoder = partial(read_frame_encoder, storage.location(fitted))
-    return FrameSource(item.id, partial(read_frame, item.frame, item.frame_index), read_encoder, item.lmbda)  # type: ignore[arg-type]
+    locations = [item.frame, item.encoder or storage.location(fitted)]
+    loading_seconds = _STORE_SECONDS * sum(map(is_uri, locations))
+    read = partial(read_frame, item.frame, item.frame_index)
+    return FrameSource(item.id, read, read_encoder, item.lmbda, loading_seconds)  # type: ignore[arg-type]
 
 
 class _Recorder(Observers):

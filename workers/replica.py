@@ -25,6 +25,10 @@ CACHED_FRAMES = 2
 """Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
 
 
+REPORT_SECONDS = 2.0
+"""A training says this often that it is alive, or after an iteration where one takes longer."""
+
+
 class QuantizedAnswer(NamedTuple):
     """A frame encoder with its networks quantized.
 
@@ -113,7 +117,7 @@ class Replica:
             raise ValueError(f"{source.id}: a fit needs lmbda, no encoder gives it")
         torch.set_num_threads(self._threads)
         frame = source.read_frame()
-        progress = fit(frame, ARCHITECTURES[arch], source.lmbda, recipe, seed)
+        progress = fit(frame, ARCHITECTURES[arch], source.lmbda, recipe, seed, REPORT_SECONDS)
         while True:
             try:
                 yield next(progress)
@@ -168,11 +172,16 @@ class Replica:
         torch.set_num_threads(self._threads)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
-        yield from retune(frame_encoder, loaded.frame, loaded.lmbda, phase)
+        progress = None
+        for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
+            yield progress
+        assert progress is not None  # there is one after the last iteration
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
         with torch.inference_mode():
             rates = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
+        yield progress  # each step from here takes a while on a large frame: said once more, as a sign of life
         encoded = encode_frame(frame_encoder, self._device)
+        yield progress
         # Nothing leaves this place that does not come back as it was.
         height, width = loaded.frame.img_size
         decoded = decode_frame(encoded.content, self._device, max_pixels=height * width)

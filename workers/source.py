@@ -16,12 +16,15 @@ class FrameSource:
         read_frame: gives the frame; raises :class:`~workers.errors.FrameFileError` if it cannot be used.
         read_encoder: gives the frame encoder with its manager, likewise; ``None`` before it has been fitted.
         lmbda: weight of the rate; ``None`` for the one the encoder was fitted with.
+        loading_seconds: for how long a store that does not answer is asked again, while frame and encoder are read;
+            0 where they are on this machine.
     """
 
     id: str
     read_frame: Callable[[], Frame]
     read_encoder: Callable[[], tuple[FrameEncoder, FrameEncoderManager]] | None
     lmbda: float | None = None
+    loading_seconds: float = 0.0
 
 
 class FrameInfo(NamedTuple):

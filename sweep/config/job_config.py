@@ -109,7 +109,10 @@ class RayConfig(BaseModel):
         3, description="an integer, 1 or more: calls of a frame that may be lost before it is given up"
     )
     patience: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        60.0, description="a number above 0: seconds that any call may take before its replica is taken to hang"
+        60.0,
+        description="a number above 0: seconds that a replica may give no sign of life before it is taken to hang; "
+        "longer where such work, over a frame of that size on that device, took more than a tenth of this, "
+        "and ten times as long, or more for large frames, where no such work has been done yet",
     )
 
     @field_validator("gpus_per_replica")

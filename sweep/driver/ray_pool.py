@@ -13,7 +13,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from sweep.config import FitConfig, RayConfig
 from sweep.driver.actor import Replica, Sender
-from sweep.driver.deadline import Deadlines
+from sweep.driver.deadline import Deadlines, WatchedTime
 from sweep.driver.driver import Progress, perform
 from sweep.driver.placement import Node, Shape
 from sweep.schedule import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
@@ -40,14 +40,16 @@ class _Pending:
     Attributes:
         replica: who is to answer.
         call: what it was asked.
-        start: when.
-        last: when there was a sign of life of it.
+        last: when there was a sign of life of it, in watched time.
+        loading: seconds that reading its frame may take beside.
+        start: when it was asked.
     """
 
     replica: str
     call: Call | None
+    last: float
+    loading: float = 0.0
     start: float = field(default_factory=time.perf_counter)
-    last: float = field(default_factory=time.perf_counter)
 
 
 class RayPool:
@@ -67,6 +69,7 @@ class RayPool:
         self._shape = Shape.of(config, nodes)
         self._options = options
         self._deadlines = Deadlines(config.patience)
+        self._watched = WatchedTime()
         self._names = 0
         self._actors: dict[str, Any] = {}
         self._nodes: dict[str, str] = {}  # of the replicas that are ready, by id
@@ -104,13 +107,13 @@ class RayPool:
             num_cpus=shape.cpus, num_gpus=shape.gpus, max_restarts=0, label_selector=selector
         )
         self._actors[name] = actor.remote(threads=shape.cpus, options=self._options)
-        self._pending[self._actors[name].where.remote()] = _Pending(name, None)
+        self._pending[self._actors[name].where.remote()] = _Pending(name, None, self._watched())
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
         """Send a call to its actor."""
         actor = self._actors[call.replica]
         reply = perform(Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
-        self._pending[reply] = _Pending(call.replica, call)
+        self._pending[reply] = _Pending(call.replica, call, self._watched(), source.loading_seconds)
 
     def share(self, content: _Shared) -> Callable[[], _Shared]:
         """Put something into Ray's object store, once for all replicas."""
@@ -132,6 +135,7 @@ class RayPool:
         Raises:
             ReplicaError: replicas die one after the other, without an answer in between.
         """
+        self._watched()
         assert self._pending, "a job that is not finished has a replica starting or at work"
         ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout)
         if ready:
@@ -156,7 +160,7 @@ class RayPool:
             if call is not None and isinstance(call.work, TRAINING):
                 answer = ray.get(next(reply))
                 if isinstance(answer, FitProgress):
-                    self._note_life(pending)
+                    self._note_life(pending, None)
                     self._note_use(name)
                     yield Progress(call.id, answer)
                     return
@@ -185,19 +189,20 @@ class RayPool:
                 yield CallFailed(call.id, error, final=False)
             return
         del self._pending[reply]
-        self._note_life(pending)
+        self._note_life(pending, answer)
         if call is None:
             device, host, self._nodes[name] = answer
+            self._deadlines.joined(name, (self._nodes[name], device))
             _log.info("replica %s is ready on %s (%s)", name, host, device)
             yield ReplicaReady(name)
         else:
             self._note_use(name)
-            yield CallDone(call.id, answer, pending.last - pending.start)
+            yield CallDone(call.id, answer, time.perf_counter() - pending.start)
 
-    def _note_life(self, pending: _Pending) -> None:
-        now = time.perf_counter()
+    def _note_life(self, pending: _Pending, answer: object) -> None:
+        now = self._watched()
         if pending.call is not None:
-            self._deadlines.answered(pending.call, now - pending.last)
+            self._deadlines.answered(pending.call, now - pending.last, answer)
         pending.last = now
 
     def _note_use(self, name: str) -> None:
@@ -207,11 +212,12 @@ class RayPool:
 
     def _stop_hanging(self) -> Iterator[Event]:
         """Replicas that have been at a call for much too long are as good as dead."""
-        now = time.perf_counter()
+        now = self._watched()
         for pending in list(self._pending.values()):
             if pending.call is not None:
-                seconds = self._deadlines.seconds(pending.call)
+                seconds = self._deadlines.seconds(pending.call, pending.loading)
                 if now - pending.last > seconds:
+                    self._deadlines.hung(pending.call)
                     yield from self._lost(pending.replica, f"it hangs: no answer within {seconds:.0f} s")
 
     def _lost(self, name: str, reason: str, error: Exception | None = None) -> Iterator[Event]:
@@ -230,6 +236,7 @@ class RayPool:
         self._pending = {reply: pending for reply, pending in self._pending.items() if pending.replica != name}
         self._nodes.pop(name, None)
         self._answered.discard(name)
+        self._deadlines.left(name)
         ray.kill(self._actors.pop(name))
 
     def _warn_if_waiting(self, nodes: Sequence[Node]) -> None:

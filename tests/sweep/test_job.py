@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from sweep.config import Job
-from sweep.job import _conclude, _Recorder
+from sweep.driver import LocalPool
+from sweep.job import _conclude, _Recorder, _sources
 from sweep.results import Results
 from sweep.schedule import FrameSwept
 from tests.sweep.ended import done, failed, make_job, swept
 from workers.errors import ResultsError
+from workers.files import PATIENCE_SECONDS
+from workers.replica import Replica
 
 
 def files(job: Job) -> set[str]:
@@ -62,3 +65,16 @@ def test_an_interrupt_is_none_the_less_one_where_the_tables_cannot_be_written(
     assert "cannot be written: no room" in caplog.text
     with pytest.raises(ResultsError, match="no room"):
         _conclude(results, job.config.out, has_time=True)
+
+
+def test_frames_behind_uris_may_take_as_long_to_load_as_their_store_is_waited_for(tmp_path: Path) -> None:
+    entries = [
+        "local.png",
+        {"frame": "s3://bucket/one.png"},
+        {"frame": "s3://bucket/two.png", "encoder": "s3://bucket/two.safetensors"},
+    ]
+    results = Results(make_job(tmp_path, [], frames=entries))
+    seconds = {source.id: source.loading_seconds for source in _sources(results, LocalPool(Replica("cpu")))}
+    assert seconds["local"] == 0
+    assert seconds["one"] > PATIENCE_SECONDS
+    assert seconds["two"] > 2 * PATIENCE_SECONDS

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,13 @@ from workers.fit import (
     soft_round,
     soft_round_twice,
     straight_through,
+    training,
 )
 from workers.fit.training import train, validate
 from workers.fit.training_forward import TrainingForward
+from workers.quantize import Counts, QStepPair, Settled
+from workers.replica import Replica
+from workers.source import FrameSource
 
 CASES = Path(__file__).parents[1] / "conformance" / "cases"
 LMBDA = 1e-3
@@ -383,6 +388,63 @@ def test_time_spent_by_the_consumer_is_not_the_fit_s(crop: Frame, monkeypatch: p
     now += 1000
     _, (_, manager) = run(steps)
     assert manager.total_training_time_sec == 0
+
+
+def test_reports_between_validations_change_nothing(crop: Frame) -> None:
+    quiet, expected, _ = run_fit(crop)
+    recorded, (frame_encoder, _) = run(fit(crop, LOP, LMBDA, SMALL, 0, report_seconds=0))
+    assert equal(frame_encoder, expected)
+    # Before every iteration and validation, and after every validation.
+    assert len(recorded) == SMALL.iterations + 2 * len(quiet)
+    iterations = [p.iteration for p in recorded]
+    assert iterations == sorted(iterations)
+    assert [p for p in quiet if p not in recorded] == []
+    assert recorded[5] == recorded[0]._replace(iteration=5), "what the last validation found"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30.0])
+def test_the_longest_time_without_a_report_is_an_iteration_more_than_is_asked_for(
+    crop: Frame, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    now = 0.0
+    iterate, validation = training._Trainer.iterate, training.validate
+
+    def slow_iteration(trainer: Any, iteration: int) -> None:
+        nonlocal now
+        now += seconds
+        iterate(trainer, iteration)
+
+    def slow_validation(*of: Any) -> Any:
+        nonlocal now
+        now += seconds
+        return validation(*of)
+
+    monkeypatch.setattr(training._Trainer, "iterate", slow_iteration)
+    monkeypatch.setattr(training, "validate", slow_validation)
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now)
+    recipe = Recipe((replace(SOFT, iterations=20, validate_every=20),), Warmup((2,), iterations=10))
+    reported = [0.0]
+    for _ in fit(crop, LOP, LMBDA, recipe, 0, report_seconds=2.0):
+        reported.append(now)
+    pauses = [after - before for before, after in pairwise(reported)]
+    assert max(pauses) <= 2.0 + seconds
+    assert now == (2 * (1 + 10 + 1) + 1 + 20 + 1) * seconds
+
+
+def test_a_replica_reports_in_time_from_what_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.replica.REPORT_SECONDS", 0.0)
+    folder = CASES / "astronaut_64x96_lop"
+    source = FrameSource("a", partial(read_frame, folder / "frame.png"), None, lmbda=LMBDA)
+    replica = Replica("cpu")
+    *progress, checkpoint = replica.fit(source, "vlop", Recipe((replace(SOFT, iterations=3),)), 0)
+    assert [p.iteration for p in progress] == [0, 1, 2, 3, 3]
+    encoder = partial(parse_frame_encoder, checkpoint, "fitted")
+    settled = Settled(QStepPair(2.0**-6, 2.0**-6), Counts(0, 0), 0)
+    choices = dict.fromkeys(("arm", "synthesis", "upsampling"), settled)
+    phase = replace(RETUNING, iterations=2, validate_every=2)
+    *progress, encoded = replica.encode(replace(source, read_encoder=encoder), choices, phase)
+    assert [p.iteration for p in progress] == [0, 1, 2, 2, 2, 2], "and while the file is written, and read"
+    assert encoded.bitstream
 
 
 def test_a_fit_learns_the_frame(crop: Frame) -> None:

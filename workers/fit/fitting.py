@@ -38,7 +38,7 @@ class FitProgress(NamedTuple):
 
 
 def retune(
-    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase
+    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, report_seconds: float = math.inf
 ) -> Generator[FitProgress, None, None]:
     """Train the latents of a frame encoder on, in place, its networks as they are (§5 of the format, phase 3).
 
@@ -47,14 +47,16 @@ def retune(
         frame: what it was fitted to.
         lmbda: weight of the rate.
         phase: how; it trains the latents alone.
+        report_seconds: see :func:`fit`.
 
     Yields:
-        Progress at every validation, of ``phase 3``. The phase may stop before its last iteration.
+        Progress of ``phase 3``, at every validation and as ``report_seconds`` says. The phase may stop before its
+        last iteration.
 
     Raises:
         InputError: the loss is not finite to begin with.
     """
-    run = _Run(frame, lmbda, phase.iterations)
+    run = _Run(frame, lmbda, phase.iterations, report_seconds)
     yield from run.train("phase 3", phase, _Candidate(frame_encoder, torch.Generator()))
 
 
@@ -66,7 +68,12 @@ class _Candidate(NamedTuple):
 
 
 def fit(
-    frame: Frame, architecture: Architecture, lmbda: float, recipe: Recipe, seed: int
+    frame: Frame,
+    architecture: Architecture,
+    lmbda: float,
+    recipe: Recipe,
+    seed: int,
+    report_seconds: float = math.inf,
 ) -> Generator[FitProgress, None, tuple[FrameEncoder, FrameEncoderManager]]:
     """Overfit a frame encoder to a frame (§5 of the format).
 
@@ -79,9 +86,11 @@ def fit(
         lmbda: weight of the rate.
         recipe: how to train.
         seed: not negative; every candidate of the warm-up has a seed of its own, derived from this one.
+        report_seconds: progress is reported between validations, too, where the last report is so many seconds ago;
+            the longest time without any is that of one iteration or validation more.
 
     Yields:
-        Progress at every validation.
+        Progress, at every validation and as ``report_seconds`` says.
 
     Returns:
         The frame encoder, in evaluation mode and in full precision, with the best parameters that any validation
@@ -93,7 +102,7 @@ def fit(
     if not (math.isfinite(lmbda) and lmbda >= 0):
         raise InputError(f"lmbda is finite and not negative; found {lmbda}")
     manager = FrameEncoderManager(lmbda)
-    steps = _fit(frame, architecture, lmbda, recipe, seed)
+    steps = _fit(frame, architecture, lmbda, recipe, seed, report_seconds)
     while True:
         start = time.perf_counter()
         try:
@@ -108,9 +117,9 @@ def fit(
 
 
 def _fit(
-    frame: Frame, architecture: Architecture, lmbda: float, recipe: Recipe, seed: int
+    frame: Frame, architecture: Architecture, lmbda: float, recipe: Recipe, seed: int, report_seconds: float
 ) -> Generator[FitProgress, None, FrameEncoder]:
-    run = _Run(frame, lmbda, recipe.iterations)
+    run = _Run(frame, lmbda, recipe.iterations, report_seconds)
     n_candidates = recipe.warmup.candidates[0] if recipe.warmup else 1
     candidates = [_initialize(frame, architecture, seed, index) for index in range(n_candidates)]
     if recipe.warmup:
@@ -140,16 +149,19 @@ def _warm_up(
 class _Run:
     """One fit: what all its phases share, and the iterations they have done together."""
 
-    def __init__(self, frame: Frame, lmbda: float, n_iterations: int) -> None:
+    def __init__(self, frame: Frame, lmbda: float, n_iterations: int, report_seconds: float) -> None:
         self._frame = frame
         self._lmbda = lmbda
         self._n_iterations = n_iterations
+        self._report_seconds = report_seconds
         self._done = 0
 
     def train(self, name: str, phase: Phase, candidate: _Candidate) -> Generator[FitProgress, None, float]:
         """Train a candidate, report in terms of the whole fit, and return its best loss."""
         height, width = self._frame.img_size
-        steps = train(candidate.frame_encoder, self._frame, self._lmbda, phase, candidate.generator)
+        steps = train(
+            candidate.frame_encoder, self._frame, self._lmbda, phase, candidate.generator, self._report_seconds
+        )
         while True:
             try:
                 iteration, validation = next(steps)

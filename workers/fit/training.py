@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import time
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
@@ -58,7 +59,12 @@ def validate(frame_encoder: FrameEncoder, frame: Frame, lmbda: float) -> Validat
 
 
 def train(
-    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, generator: torch.Generator
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    lmbda: float,
+    phase: Phase,
+    generator: torch.Generator,
+    report_seconds: float = math.inf,
 ) -> Generator[tuple[int, Validation], None, float]:
     """Train a frame encoder, in place.
 
@@ -68,10 +74,13 @@ def train(
         lmbda: weight of the rate.
         phase: how.
         generator: source of the quantizer's noise.
+        report_seconds: between two validations there is a report as well, before an iteration or a validation
+            begins, if the last one is so many seconds ago; with 0 before each.
 
     Yields:
-        Iterations done and the validation after them; the last one after the last iteration, or when the phase
-        stops because patience was lost.
+        Iterations done and the last validation: after every validation, the last one after the last iteration, or
+        when the phase stops because patience was lost; and as ``report_seconds`` says, at first with the
+        validation of the start.
 
     Returns:
         The loss of the best parameters that a validation has seen, those of the start included. They are the
@@ -80,11 +89,18 @@ def train(
     Raises:
         InputError: the loss is not finite to begin with.
     """
+    last = time.perf_counter()
     trainer = _Trainer(frame_encoder, frame, lmbda, phase, generator)
     for iteration in range(1, phase.iterations + 1):
+        if time.perf_counter() - last >= report_seconds:
+            yield iteration - 1, trainer.validation
+            last = time.perf_counter()
         trainer.iterate(iteration - 1)
         if iteration % phase.validate_every == 0 or iteration == phase.iterations:
+            if time.perf_counter() - last >= report_seconds:
+                yield iteration, trainer.validation
             yield iteration, trainer.validate(iteration)
+            last = time.perf_counter()
             if trainer.stopped:
                 break
     return trainer.finish()
@@ -94,6 +110,7 @@ class _Trainer:
     """The state of one phase.
 
     Attributes:
+        validation: the last one.
         stopped: whether patience was lost, and the phase is to end then.
     """
 
@@ -111,7 +128,7 @@ class _Trainer:
         self._trained = [parameter for parameter in frame_encoder.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.Adam(self._trained, lr=phase.lr[0], betas=BETAS, fused=True)
         self._n_not_finite = 0
-        start = validate(frame_encoder, frame, lmbda)
+        start = self.validation = validate(frame_encoder, frame, lmbda)
         if not math.isfinite(start.loss):
             raise InputError(
                 "a frame and lmbda give a finite loss before any training; "
@@ -151,7 +168,7 @@ class _Trainer:
 
     def validate(self, iteration: int) -> Validation:
         """Validate after ``iteration`` iterations: keep the best, or lose patience."""
-        validation = validate(self._frame_encoder, self._frame, self._lmbda)
+        validation = self.validation = validate(self._frame_encoder, self._frame, self._lmbda)
         self._frame_encoder.train()
         if validation.loss < self._best.loss:  # never so for NaN
             self._best = self._snapshot(iteration, validation.loss)

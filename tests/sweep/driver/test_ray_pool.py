@@ -1,8 +1,12 @@
 """Replicas as Ray actors: the work is shared out, and faults change nothing of what comes of it."""
 
+import itertools
 import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,20 @@ from ray.exceptions import ObjectLostError
 
 from sweep.config import FitConfig, RayConfig, make_grid
 from sweep.config.fit_config import FitIterations
-from sweep.driver import Driver, LocalPool, RayPool, connect, ray_pool
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure
+from sweep.driver import Driver, LocalPool, Progress, RayPool, connect, ray_pool
+from sweep.schedule import (
+    Call,
+    CallDone,
+    CallFailed,
+    Event,
+    Fit,
+    FrameEnded,
+    FrameSwept,
+    Measure,
+    Open,
+    ReplicaLost,
+    Work,
+)
 from tests.cases import CASES
 from workers.codec import Frame, read_frame, read_frame_encoder
 from workers.errors import FrameFileError, ReplicaError
@@ -255,3 +271,117 @@ def test_connecting_where_a_ray_is_connected_already_leaves_it_running() -> None
     with connect(RayConfig()):
         assert ray.is_initialized()
     assert ray.is_initialized()
+
+
+# --- replicas that are slow, and those that hang
+
+
+class Time:
+    """The clock that a pool judges its replicas by, in the hands of a test."""
+
+    def __init__(self, pool: RayPool, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = pool._watched()
+        self._pool = pool
+        monkeypatch.setattr(pool, "_watched", lambda: self.now)
+        monkeypatch.setattr(ray_pool, "_LOOK_SECONDS", 0.0)  # every wait looks for replicas that hang
+
+    def until_an_answer(self) -> list[Event | Progress]:
+        """Wait while no time passes."""
+        events: list[Event | Progress] = []
+        while not any(isinstance(event, CallDone | CallFailed) for event in events):
+            events += self._pool.wait(1.0)
+        return events
+
+    def passes(self, seconds: float) -> list[Event | Progress]:
+        """Time passes while nothing happens but what this gives."""
+        self.now += seconds
+        return self._pool.wait(0.0)
+
+
+def ask(pool: RayPool, replica: str, frame: FrameSource, work: Work, pixels: int = 0) -> Call:
+    call = Call(next(NUMBERS), replica, frame.id, work, pixels)
+    pool.submit(call, frame, FIT)
+    return call
+
+
+def kept_closed(path: Path) -> Callable[[], Frame]:
+    """A reader whose frame is only there once a file is."""
+
+    def read() -> Frame:
+        while not path.exists():
+            time.sleep(0.01)
+        return read_frame(FOLDER / "frame.png")
+
+    return read
+
+
+NUMBERS = itertools.count()
+FIT = FitConfig(arch="vlop", recipe="example", iterations=FitIterations(warmup=1, phase_1=2, phase_2=1))
+UNFITTED = FrameSource("small", partial(read_frame, FOLDER / "frame.png"), None, lmbda=0.001)
+
+
+@pytest.fixture
+def started(pool: RayPool) -> RayPool:
+    ready: list[Event | Progress] = []
+    while len(ready) < 2:
+        ready += pool.wait(1.0)
+    return pool
+
+
+def test_a_slow_fit_lives_although_another_frames_was_quick(
+    started: RayPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = Time(started, monkeypatch)
+    for _ in range(2):
+        ask(started, "r0", UNFITTED, Fit())
+        assert any(isinstance(event, Progress) for event in clock.until_an_answer())
+    large = FrameSource("large", kept_closed(tmp_path / "opened"), None, lmbda=0.001)
+    ask(started, "r0", large, Fit())
+    assert clock.passes(550) == []
+    (tmp_path / "opened").touch()
+    *progress, done = clock.until_an_answer()
+    assert {type(event) for event in progress} == {Progress}
+    assert isinstance(done, CallDone)
+
+
+def test_a_slow_store_is_no_reason_to_give_a_replica_up(
+    started: RayPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = Time(started, monkeypatch)
+    away = replace(source("a", kept_closed(tmp_path / "back")), loading_seconds=360)
+    for work in (Open(), Measure("arm", GRID["arm"][:1], ())):
+        ask(started, "r0", source("b"), work, 64 * 96)
+        clock.until_an_answer()
+    ask(started, "r0", away, Measure("arm", GRID["arm"][:1], ()), 64 * 96)
+    assert clock.passes(600 + 350) == []
+    (tmp_path / "back").touch()
+    (done,) = clock.until_an_answer()
+    assert isinstance(done, CallDone)
+
+
+def test_a_replica_that_hangs_is_given_up_soon_and_the_next_has_more_time(
+    started: RayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Time(started, monkeypatch)
+    frame, work = source("a"), Measure("arm", GRID["arm"], ())
+    for replica in ("r0", "r1"):
+        for each in (Open(), work):
+            ask(started, replica, frame, each, 64 * 96)
+            clock.until_an_answer()
+    pids = {name: process_of(actor) for name, actor in started._actors.items()}
+    granted = []
+    for replica in ("r0", "r1"):
+        os.kill(pids[replica], signal.SIGSTOP)
+        ask(started, replica, frame, work, 64 * 96)
+        lost: list[str] = []
+        start = clock.now
+        while not lost:
+            lost = [event.replica for event in clock.passes(5) if isinstance(event, ReplicaLost)]
+        assert lost == [replica]
+        granted.append(clock.now - start - 5)
+    assert granted == [60, 4 * 60]
+
+
+def process_of(actor: Any) -> int:
+    pid: int = ray.get(actor.__ray_call__.remote(lambda _: os.getpid()))
+    return pid
