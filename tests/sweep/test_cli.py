@@ -33,6 +33,7 @@ from workers.errors import ResultsError
 from workers.reasons import describe_error
 
 QSWEEP = Path(sys.executable).with_name("qsweep")
+REPOSITORY = Path(__file__).parents[2]
 FOLDER = CASES / "astronaut_64x96_lop"
 GRID = {
     "arm": {"weight": [0.125], "bias": ["2^-4", "2^-3"]},
@@ -412,26 +413,29 @@ def test_a_job_may_end_in_bitstreams(tmp_path: Path) -> None:
 
 
 def interrupt(folder: Path, number: signal.Signals, **environment: str) -> Path:
-    """Send a signal to a job that is at its second fit; gives its configuration."""
+    """Send a signal to a job that is at its second fit, or has come to its end; gives its configuration."""
     picture = np.random.default_rng(0).integers(0, 255, (16, 24, 3), dtype=np.uint8)
-    for name in ("a", "b"):
+    for name in ("f0", "f1"):
         Image.fromarray(picture).save(folder / f"{name}.png")
     fit = {"arch": "vlop", "recipe": "example", "iterations": {"warmup": 1, "phase_1": 60, "phase_2": 1}}
     config = write_config(folder, ["*.png"], fit=fit)
     inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
-    command = [str(QSWEEP), "run", str(config)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=inherited | environment) as process:
+    (folder / "Open").write_bytes(bytes(1))  # what follows the second fit is held back
+    command = [sys.executable, "-m", "tests.sweep.held_back", str(folder), "run", str(config)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=inherited | environment, cwd=REPOSITORY
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "frame a: done" in line:  # the only replica goes on to the fit of b
+            if "frame f0: done" in line:  # the only replica goes on to the fit of f1
                 process.send_signal(number)
                 break
         rest = process.stderr.read()
     assert process.returncode == 128 + number, rest
     assert rest.splitlines()[-1] == "qsweep: interrupted; the same command goes on from here"
-    assert pd.read_parquet(folder / "out" / "frames.parquet").frame.tolist() == ["a"]
-    assert [path.name for path in (folder / "out" / "quantized").iterdir()] == ["a.safetensors"]
+    assert pd.read_parquet(folder / "out" / "frames.parquet").frame.tolist() == ["f0"]
+    assert [path.name for path in (folder / "out" / "quantized").iterdir()] == ["f0.safetensors"]
     return config
 
 
@@ -444,11 +448,11 @@ def test_a_job_that_is_terminated_keeps_what_is_finished(tmp_path: Path) -> None
 @pytest.mark.usefixtures("local_ray")
 def test_a_job_that_is_interrupted_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Path) -> None:
     config = interrupt(tmp_path, signal.SIGINT, RAY_ADDRESS=ray.get_runtime_context().gcs_address)
-    kept = (tmp_path / "out" / "quantized" / "a.safetensors").read_bytes()
+    kept = (tmp_path / "out" / "quantized" / "f0.safetensors").read_bytes()
 
     finished = qsweep("run", config)
     assert finished.exit_code == 0, finished.output
-    assert "frame b: done" in finished.stderr
-    assert "frame a" not in finished.stderr
+    assert "frame f1: done" in finished.stderr
+    assert "frame f0" not in finished.stderr
     assert pd.read_parquet(tmp_path / "out" / "frames.parquet").status.tolist() == ["done", "done"]
-    assert (tmp_path / "out" / "quantized" / "a.safetensors").read_bytes() == kept
+    assert (tmp_path / "out" / "quantized" / "f0.safetensors").read_bytes() == kept

@@ -1,6 +1,6 @@
 """What a job writes in the background, and at its end."""
 
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sweep.job import _conclude, _Recorder, _sources
 from sweep.results import Results
 from sweep.schedule import FrameSwept
 from tests.sweep.ended import done, failed, make_job, swept
+from tests.waiting import LONG_SECONDS
 from workers.errors import ResultsError
 from workers.files import PATIENCE_SECONDS
 from workers.replica import Replica
@@ -30,14 +31,17 @@ def test_what_was_kept_of_a_frame_on_its_way_is_gone_when_it_has_ended_however_s
     results = Results(job)
     write_swept = results.write_swept
 
+    has_ended = threading.Event()
+
     def slowly(frame: FrameSwept) -> None:
-        time.sleep(0.3)
+        assert has_ended.wait(LONG_SECONDS)
         write_swept(frame)
 
     monkeypatch.setattr(results, "write_swept", slowly)
     recorder = _Recorder(results, [])
     recorder.swept(swept("a"))
     recorder.ended(end("a"))
+    has_ended.set()
     recorder.close()
     name = "part-0" if end is done else "failed-0"
     assert {path for path in files(job) if path.startswith("rd_table")} == {f"rd_table/frame=a/{name}.parquet"}

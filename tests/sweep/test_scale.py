@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 SIMULATE = Path(__file__).parents[2] / "scripts" / "simulate.py"
@@ -15,8 +16,17 @@ def simulate(frames: int, replicas: int, seconds: float) -> dict[str, float]:
     return result
 
 
+def slowness() -> float:
+    """How many times as long as an ordinary core this one takes for what a driver does; 1 at least."""
+    start = time.process_time()
+    for _ in range(1000):
+        json.loads(json.dumps(list(range(1000))))
+    return max(1.0, (time.process_time() - start) / 0.1)
+
+
 def test_replicas_are_kept_busy_and_the_memory_does_not_grow_with_the_frames() -> None:
-    run = simulate(frames=1500, replicas=16, seconds=15)
+    # What the driver takes is time of this machine, and what the replicas take is made up.
+    run = simulate(frames=1500, replicas=16, seconds=15 * slowness())
     assert run["busy"] > 0.95
     assert run["calls"] < 6 * 1500, "a frame is five calls, but for those that are shared out at the end"
     assert run["mib_last"] - run["mib_first"] < 30

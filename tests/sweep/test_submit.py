@@ -30,8 +30,11 @@ from typer.testing import CliRunner, Result
 
 from sweep import named_grid, read_rd_table, submit
 from sweep.config import load_job, read_config
+from sweep.results import Storage
 from sweep.submit import Ended, default_address, stage, submit_job
 from tests.cases import CASES
+from tests.object_store import BUCKET, ObjectStore
+from tests.waiting import LONG_SECONDS, wait_until
 from workers.errors import ClusterError, ConfigError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -213,15 +216,17 @@ def test_the_address_is_that_of_the_environment_if_it_is_a_url(monkeypatch: pyte
 def test_an_address_where_nobody_answers_is_status_2_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    def forbidden(_: str) -> None:
+        raise AssertionError("Ray's client was asked, which waits for long")
+
+    monkeypatch.setattr(submit, "JobSubmissionClient", forbidden)
     monkeypatch.setattr(submit, "_KNOCK_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         if kind == "nobody":
             server.close()
         address = {"no URL": f"127.0.0.1:{port}"}.get(kind, f"http://127.0.0.1:{port}")
-        began = time.monotonic()
         result = run_script(write_config(tmp_path, ["a.png"]), "--address", address)
-        assert time.monotonic() - began < 3
     reason = {"nobody": "Connection refused", "silent": "timed out"}.get(
         kind, "the address is that of the dashboard"
     )
@@ -369,12 +374,12 @@ def head() -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     address = f"http://127.0.0.1:{ports['dashboard-port']}"
     try:
-        wait_for(lambda: answers(address), 60, lambda: (folder / "log").read_text())
+        wait_until(lambda: answers(address), lambda: (folder / "log").read_text())
         yield address
     finally:
         process.terminate()  # it ends what it has started
         with suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+            process.wait(60)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -383,29 +388,29 @@ def head() -> Iterator[str]:
 
 def answers(address: str) -> bool:
     try:
-        with urlopen(f"{address}/api/version", timeout=2) as reply:
+        with urlopen(f"{address}/api/version", timeout=30) as reply:
             return bool(json.load(reply)["ray_version"] == ray.__version__)
     except (URLError, OSError, ValueError):
         return False
 
 
-def wait_for(condition: Any, seconds: float, explain: Any) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, explain()
-        time.sleep(0.1)
-
-
 @pytest.mark.ray
 @pytest.mark.usefixtures("no_address")
-def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(tmp_path: Path, head: str) -> None:
+def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(
+    tmp_path: Path, head: str, object_store: ObjectStore
+) -> None:
     case = CASES / "astronaut_64x96_lop"
     for index in range(N_FRAMES):
         shutil.copy(case / "frame.png", tmp_path / f"f{index}.png")
     shutil.copy(case / "encoder.safetensors", tmp_path)
     lmbdas = [0.001 * (1 + index) for index in range(N_LMBDAS)]
     entry = {"frame": "f*.png", "encoder": "encoder.safetensors", "lmbda": lmbdas}
-    config = write_config(tmp_path, [entry], ray={"replicas": 1, "address": "192.0.2.1:6379"})
+    # The last frame is behind a store that does not answer yet: however fast it is, the job is not over when it is
+    # stopped.
+    Storage(object_store.uri("in")).write("last.png", (case / "frame.png").read_bytes())
+    last = f"s3://test:test@{BUCKET}/in/last.png?{object_store.options}"
+    entries = [entry, {"frame": last, "encoder": "encoder.safetensors"}]
+    config = write_config(tmp_path, entries, ray={"replicas": 1, "address": "192.0.2.1:6379"})
     out = tmp_path / "out"
 
     def done() -> dict[str, int]:
@@ -413,33 +418,38 @@ def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(tmp_path: 
         return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("rd_table/frame=*/part-0.parquet")}
 
     client = JobSubmissionClient(head)
-    first = submit_job(config, head)
-    assert first.out == str(out)
-    wait_for(done, 60, lambda: client.get_job_logs(first.id))
-    asked = time.monotonic()
-    client.stop_job(first.id)
-    wait_for(lambda: client.get_job_status(first.id).is_terminal(), 15, lambda: client.get_job_logs(first.id))
-    assert time.monotonic() - asked < 10
+    with object_store.failing():
+        start = time.monotonic()
+        first = submit_job(config, head)
+        assert first.out == str(out)
+        wait_until(done, lambda: client.get_job_logs(first.id))
+        starting = time.monotonic() - start
+        start = time.monotonic()
+        client.stop_job(first.id)
+        wait_until(lambda: client.get_job_status(first.id).is_terminal(), lambda: client.get_job_logs(first.id))
+        stopping = time.monotonic() - start
+    # Ten seconds; where other things keep the machine busy, or it is slow, it shows in the time to start as well.
+    assert stopping < max(10, starting)
     log = client.get_job_logs(first.id)
     assert client.get_job_status(first.id) == JobStatus.STOPPED, log
     assert log.rstrip().endswith("qsweep: interrupted; the same command goes on from here")
     assert "Traceback" not in log
     kept = done()
-    assert 0 < len(kept) < N_FRAMES * N_LMBDAS
+    assert 0 < len(kept) <= N_FRAMES * N_LMBDAS
     assert not (out / ".claim").exists()
 
     command = [sys.executable, str(SCRIPT), str(config), "--follow", "--address", head]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=LONG_SECONDS)
     assert second.returncode == 0, second.stdout + second.stderr
     assert f"submit: submitted to {head}" in second.stderr
-    n_frames = N_FRAMES * N_LMBDAS
+    n_frames = N_FRAMES * N_LMBDAS + 1
     assert second.stdout.splitlines()[-1] == f"{n_frames} done, 0 failed; results in {out}"
     assert len(re.findall(r"frame \S+: done by", second.stdout)) == n_frames - len(kept)
     assert kept.items() <= done().items()
     table = read_rd_table(out)
     assert table.groupby("frame", observed=True).size().to_dict() == {
         f"f{frame}-{number}": N_PAIRS for frame in range(N_FRAMES) for number in range(1, N_LMBDAS + 1)
-    }
+    } | {"last": N_PAIRS}
     assert not table.duplicated(["frame", "module", "q_step_weight", "q_step_bias"]).any()
     assert yaml.safe_load((out / "job.yaml").read_text())["versions"]["qsweep"] == importlib.metadata.version(
         "qsweep"

