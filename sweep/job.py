@@ -30,9 +30,7 @@ Display = Callable[[Tally], AbstractContextManager[Observer]]
 
 _WRITERS = 8  # frames that are written at a time
 _NAMED = 3  # files that are missing, in a message
-_STORE_SECONDS = (
-    1.5 * PATIENCE_SECONDS
-)  # to read a file from a store: its last attempt begins near the end of these
+_STORE_SECONDS = 1.5 * PATIENCE_SECONDS  # to read a file from a store: the last attempt takes some of them as well
 
 
 class Outcome(NamedTuple):

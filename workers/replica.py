@@ -24,7 +24,6 @@ from workers.source import FrameInfo, FrameSource
 CACHED_FRAMES = 2
 """Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
 
-
 REPORT_SECONDS = 2.0
 """A training says this often that it is alive, or after an iteration where one takes longer."""
 

@@ -26,13 +26,14 @@ _MOST_KEPT = 1 << 15
 """Paces that are remembered: of a thousand machines, for thirty kinds and sizes. Others are measured again."""
 
 _MOST_PASSED_SECONDS = 10.0
+"""Between two readings of the clock; a driver that is neither stopped nor blocked reads it every second."""
 
 
 class WatchedTime:
     """Seconds in which somebody looked: a clock that stops while the driver itself is stopped, or blocked.
 
     Answers that arrived meanwhile have not been taken in, so that this time says nothing about the replicas. The
-    clock is to be read at least every ten seconds; of a longer time between two readings, ten seconds count.
+    clock is to be read every few seconds; of a longer time between two readings, ten seconds count.
 
     Args:
         clock: the time that passes, in seconds.
