@@ -1,6 +1,7 @@
 """Jobs for a cluster elsewhere: this code and a configuration, handed to Ray's job server (``ray job submit``)."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -34,7 +35,10 @@ from sweep.config import (
 )
 from workers.errors import ClusterError, ConfigError
 from workers.files import is_uri
+from workers.measure import kernel
 from workers.reasons import reason_of
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -142,8 +146,11 @@ def stage(config: JobConfig, path: Path, folder: Path) -> JobConfig:
     (folder / _JOB_FILE).write_text(
         yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), "utf-8"
     )
+    stale = [build.name for build in kernel.stale_builds()]
+    if stale:
+        _log.warning("not sent, since built from other C sources: %s; run scripts/setup", ", ".join(stale))
     for package in (Path(__file__).parent, Path(workers.__file__).parent):
-        shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__", *stale))
     # So that the job knows its version where qsweep is not installed, and its own where another one is.
     metadata = folder / "qsweep.dist-info" / "METADATA"
     metadata.parent.mkdir()

@@ -36,6 +36,7 @@ from tests.cases import CASES
 from tests.object_store import BUCKET, ObjectStore
 from tests.waiting import LONG_SECONDS, wait_until
 from workers.errors import ClusterError, ConfigError
+from workers.measure import kernel
 
 ROOT = Path(__file__).parent.parent.parent
 CLUSTER = ROOT / "configs" / "cluster"
@@ -161,6 +162,19 @@ def test_the_code_goes_along_with_its_kernels_and_its_version(tmp_path: Path) ->
     command = [sys.executable, "-m", "sweep", "--version"]
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert ran.stdout == f"qsweep {found.version}\n"
+
+
+def test_a_kernel_that_was_built_from_other_sources_stays_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stale = next(iter((ROOT / "workers" / "measure" / "kernel").glob("_any.*.so")), None)
+    if stale is None:
+        pytest.skip("the kernel was not built")
+    monkeypatch.setattr(kernel.library, "is_current", lambda path: path != stale)
+    folder, _ = staged(write_config(tmp_path, ["a.png"]))
+    there = {path.name for path in (folder / "workers" / "measure" / "kernel").glob("*.so")}
+    assert there == {path.name for path in stale.parent.glob("*.so")} - {stale.name}
+    assert caplog.messages == [f"not sent, since built from other C sources: {stale.name}; run scripts/setup"]
 
 
 # --- what is wrong before anything is submitted

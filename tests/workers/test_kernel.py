@@ -1,6 +1,12 @@
 """The compiled kernel beside torch: every build of it that this machine can run."""
 
 import ctypes
+import logging
+import os
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +16,7 @@ from tests.cases import Case, load_case
 from tests.making import make_frame, make_frame_encoder
 from workers.codec.latent import context_offsets, contexts
 from workers.measure import EngineOptions, Measurer, kernel
-from workers.measure.kernel import library
+from workers.measure.kernel import library, sources
 from workers.plain import plain_arithmetic
 from workers.quantize import QStepPair
 
@@ -131,3 +137,85 @@ def test_a_machine_without_the_kernel_measures_in_torch(
             assert row.loss == pytest.approx(wanted.loss.item(), rel=1e-6)
     finally:
         library.load.cache_clear()
+
+
+# --- builds and the sources that they were made of
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The kernel's folder, copied with its builds, in place of the one that is installed."""
+    copy = tmp_path / "kernel"
+    shutil.copytree(sources.FOLDER, copy)
+    monkeypatch.setattr(library, "FOLDER", copy)
+    monkeypatch.setattr(sources, "FOLDER", copy)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["lanes.h", "arm.c"])
+def test_a_build_of_other_sources_is_never_called_and_is_named(
+    folder: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    assert kernel.load() is not None
+    assert kernel.refused() == []
+    (folder / name).write_text((folder / name).read_text() + "\n/* the next version */\n")
+    caplog.set_level(logging.WARNING)
+    library.load.cache_clear()
+    try:
+        assert kernel.load() is None
+    finally:
+        library.load.cache_clear()
+    names = [f"{build}." for build in BUILDS]
+    assert len(caplog.messages) == len(kernel.refused()) == len(BUILDS)
+    for build, message, refused in zip(names, caplog.messages, reversed(kernel.refused()), strict=True):
+        assert f"{folder}/{build}" in message
+        assert "was built from other C sources than those beside it" in message
+        assert "scripts/setup" in refused
+    assert {path.parent for path in kernel.stale_builds()} == {folder}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("content", [b"", b"no library", None])
+def test_a_build_that_is_damaged_or_has_no_mark_is_refused(content: bytes | None) -> None:
+    path = library.path_of("_any")
+    assert path is not None
+    path.write_bytes(path.read_bytes()[:1000] if content is None else content)
+    assert library.open_build("_any") is None
+
+
+def test_a_build_without_a_function_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    library.path_of("_any").unlink()  # type: ignore[union-attr]
+    build_in(folder)
+    assert library.open_build("_any") is None
+    assert "qsweep_arm" in caplog.text
+
+
+def test_a_build_of_other_sources_is_made_again_even_if_its_date_is_later(folder: Path) -> None:
+    path = build_in(folder)
+    assert sources.is_current(path)
+    unchanged = path.stat().st_mtime_ns
+    assert build_in(folder).stat().st_mtime_ns == unchanged
+    (folder / "lanes.h").write_text("/* another version, with an earlier date */")
+    os.utime(folder / "lanes.h", (0, 0))
+    assert not sources.is_current(path)
+    assert sources.is_current(build_in(folder))
+
+
+def test_builds_for_another_python_are_not_taken(folder: Path) -> None:
+    path = library.path_of("_any")
+    assert path is not None
+    path.rename(folder / "_any.cpython-39-riscv64-linux-gnu.so")
+    assert library.path_of("_any") is None
+
+
+def build_in(folder: Path) -> Path:
+    """Build an extension as setuptools does: of ``sources.c`` alone, which is quick."""
+    setuptools: Any = pytest.importorskip("setuptools")
+    extension = setuptools.Extension("_any", [str(folder / "sources.c")], depends=[str(folder / "lanes.h")])
+    command_class = runpy.run_path(str(folder / "build.py"))["BuildKernel"]
+    project = setuptools.Distribution({"ext_modules": [extension], "cmdclass": {"build_ext": command_class}})
+    command = project.get_command_obj("build_ext")
+    command.build_lib, command.build_temp = str(folder), str(folder.parent / "temp")
+    command.ensure_finalized()
+    command.run()
+    return Path(command.get_ext_fullpath("_any"))

@@ -6,7 +6,7 @@ the CPUs where the two were compared, but where the synthesis shares a product a
 """
 
 from workers.measure.kernel.arm import ArmBlock, laplace_arguments, probability_products
-from workers.measure.kernel.library import load
+from workers.measure.kernel.library import load, refused, stale_builds
 from workers.measure.kernel.synthesis import SMALL_INPUT, SynthesisBlock, n_pointwise, supports
 from workers.measure.kernel.upsampling import upsample
 
@@ -18,6 +18,8 @@ __all__ = [
     "load",
     "n_pointwise",
     "probability_products",
+    "refused",
+    "stale_builds",
     "supports",
     "upsample",
 ]

@@ -1,12 +1,15 @@
 """The compiled kernel itself: where it is, and how its functions are called."""
 
 import ctypes
-import importlib.util
 import logging
 import platform
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 import torch
+
+from workers.measure.kernel.sources import FOLDER, is_current
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +22,8 @@ class Rectangle(ctypes.Structure):
 
     _fields_ = tuple((name, long) for name in ("top", "left", "rows", "columns"))
 
+
+_REMEDY = "it is not used, and candidates may be measured more slowly; scripts/setup builds it again"
 
 _FUNCTIONS = {
     "qsweep_arm": (None, (pointer, pointer, pointer, long, pointer)),
@@ -34,26 +39,58 @@ _FUNCTIONS = {
 
 @cache
 def load() -> ctypes.CDLL | None:
-    """The kernel for this machine's instructions; ``None`` where it was not built."""
+    """The kernel for this machine's instructions; ``None`` where no build of it can be used.
+
+    A build that was made of other C sources than those beside this file is never loaded: its functions may take
+    other arguments.
+    """
     for name in builds():
         library = open_build(name)
         if library is not None:
             _log.info("compiled kernel: %s", name)
             return library
-    _log.info("compiled kernel: none was built, torch alone is used")
+    _log.info("compiled kernel: none, torch alone is used")
     return None
 
 
 def open_build(name: str) -> ctypes.CDLL | None:
-    """One build of the kernel; ``None`` if there is none of this name."""
-    spec = importlib.util.find_spec(f"workers.measure.kernel.{name}")
-    if spec is None or spec.origin is None:
+    """One build of the kernel; ``None`` if there is none of this name, and with a warning if it cannot be used."""
+    path = path_of(name)
+    if path is None:
         return None
-    library = ctypes.CDLL(spec.origin)
-    for function, (result, arguments) in _FUNCTIONS.items():
-        getattr(library, function).restype = result
-        getattr(library, function).argtypes = arguments
+    try:
+        if not is_current(path):
+            _log.warning("%s", _stale(path))
+            return None
+        library = ctypes.CDLL(str(path))
+        for function, (result, arguments) in _FUNCTIONS.items():
+            getattr(library, function).restype = result
+            getattr(library, function).argtypes = arguments
+    except (OSError, AttributeError) as error:  # of another platform, for example; or a function is missing
+        _log.warning("compiled kernel: %s cannot be loaded (%s); %s", path, error, _REMEDY)
+        return None
     return library
+
+
+def stale_builds() -> list[Path]:
+    """Builds beside this file, for whatever machine, that were made of other C sources."""
+    return [path for path in sorted(FOLDER.glob("*.so")) if not is_current(path)]
+
+
+def refused() -> list[str]:
+    """Why builds are not used that this machine could run: they were made of other C sources."""
+    paths = list(map(path_of, builds()))
+    return [_stale(path) for path in stale_builds() if path in paths]
+
+
+def _stale(path: Path) -> str:
+    return f"compiled kernel: {path} was built from other C sources than those beside it; {_REMEDY}"
+
+
+def path_of(name: str) -> Path | None:
+    """File of a build that this Python can load, beside this file; ``None`` if there is none of this name."""
+    paths = (FOLDER / f"{name}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return next((path for path in paths if path.exists()), None)
 
 
 def builds() -> list[str]:
