@@ -1,5 +1,5 @@
 """``python -m sweep``: the command line, where the code is there but not installed."""
 
-from sweep.cli import main
+from sweep.launch import main
 
 main()
