@@ -69,7 +69,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
         try:
             if results.n_unfinished:
                 _warn_of_missing(results)
-                with connect(job.config.ray):
+                with connect(job.config.ray, trains=bool(results.n_fits) or job.config.bitstream):
                     pool = RayPool(job.config.ray, job.config.sweep.engine_options())
                     try:
                         run_on(pool, job, results, display, lambda tally: [Metrics(tally)])

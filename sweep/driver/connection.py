@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 # Ray reads these when it is imported: nothing is reported to anyone, and an embedded cluster is reachable from
@@ -13,29 +15,42 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import ray
+from ray._private import ray_constants
 
 from sweep.config import RayConfig
+from sweep.driver.cluster import check_room, cluster_nodes
+from sweep.driver.placement import Shape
 from workers.errors import ClusterError
 from workers.reasons import reason_of
 
 _OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
+_UV_VARIABLE = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _KNOCK_SECONDS = 10.0  # for a cluster to answer at all
 
 
 @contextmanager
-def connect(config: RayConfig) -> Iterator[None]:
+def connect(config: RayConfig, *, trains: bool = False) -> Iterator[None]:
     """Ray, as the configuration asks for it, until the context is left.
 
+    Args:
+        config: which one.
+        trains: whether replicas will fit frames, or write bitstreams: answers that come in parts.
+
     Raises:
-        ClusterError: the cluster cannot be reached, or an embedded one cannot be started.
+        ClusterError: the cluster cannot be reached; an embedded one cannot be started or has no room for a replica.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
     already = ray.is_initialized()
+    address, named = _address(config)
+    if trains and address.startswith("ray://"):
+        raise ClusterError(
+            f"{named}: {address} cannot be used for fits and bitstreams: Ray hands no progress on to its clients; "
+            "name the cluster itself, as host:6379, on one of its machines, or use scripts/submit"
+        )
     if not already:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
-            with _sigterm_kept():
-                if address and address != "local":
+            with _sigterm_kept(), _without_uv():
+                if address:
                     _knock(address)
                     ray.init(address=address, **quiet)
                 else:
@@ -49,13 +64,39 @@ def connect(config: RayConfig) -> Iterator[None]:
                         **quiet,
                     )
         except Exception as error:  # Ray raises several unrelated types
-            where = address or "an embedded Ray"
-            raise ClusterError(f"ray.address: {where} cannot be used: {reason_of(error)}") from None
+            where = f"{named}: {address}" if address else "ray.address: an embedded Ray"
+            raise ClusterError(f"{where} cannot be used: {reason_of(error)}") from None
     try:
+        if not already and not address:
+            nodes = cluster_nodes()
+            check_room(config, Shape.of(config, nodes), nodes, can_grow=False)
         yield
     finally:
         if not already:
             ray.shutdown()
+
+
+def ray_import_path() -> list[str]:
+    """What Ray puts in front of the import path of every process of a job; see ``bootstrap``."""
+    return [str(Path(sys.argv[0]).resolve().parent), str(Path.cwd())]
+
+
+def _address(config: RayConfig) -> tuple[str, str]:
+    """Address of the cluster, empty for an embedded one; and who says so.
+
+    Raises:
+        ClusterError: it is the address of a job server.
+    """
+    named = [("ray.address", config.address or ""), ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS", ""))]
+    name, address = next(((name, text.strip()) for name, text in named if text.strip()), ("ray.address", ""))
+    if address.lower().startswith(("http://", "https://")):
+        raise ClusterError(
+            f"{name}: {address} is the address of a job server, which takes whole jobs: hand it this one by "
+            f"scripts/submit CONFIG.yaml --address {address}; to run the driver here, name the cluster itself, as "
+            "host:6379 or ray://host:10001 in ray.address or RAY_ADDRESS, or set ray.address to local for a Ray of "
+            "its own"
+        )
+    return ("" if address == "local" else address), name
 
 
 def _knock(address: str) -> None:
@@ -63,6 +104,21 @@ def _knock(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+
+
+@contextmanager
+def _without_uv() -> Iterator[None]:
+    """Under ``uv run`` Ray would pack the working directory and start replicas by ``uv run`` in the copy.
+
+    They run in the environment of their node, like those of any other start, unless that is asked for expressly.
+    Ray reads the variable once, maybe before this module is imported: so what it has read is set.
+    """
+    before = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before and _UV_VARIABLE in os.environ
+    try:
+        yield
+    finally:
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = before
 
 
 @contextmanager

@@ -5,19 +5,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError
 
 from sweep.config import FitConfig, RayConfig
-from sweep.driver.actor import Replica, Sender
+from sweep.driver.actor import CallError, Place, Sender, settings_of, share, unpack
+from sweep.driver.bootstrap import Code, ReplicaActor, code_in
+from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler
+from sweep.driver.connection import ray_import_path
 from sweep.driver.deadline import Deadlines, WatchedTime
 from sweep.driver.driver import Progress, perform
 from sweep.driver.placement import Node, Shape
 from sweep.schedule import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
-from workers.errors import QsweepError, ReplicaError
+from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.fit import FitProgress
 from workers.measure import EngineOptions
 from workers.reasons import describe_error
@@ -61,13 +64,18 @@ class RayPool:
     Args:
         config: how many replicas, what each needs, and how long one may be without an answer.
         options: how they measure.
+
+    Raises:
+        ClusterError: not one replica can ever find room on the cluster; none was started.
     """
 
     def __init__(self, config: RayConfig, options: EngineOptions | None = None) -> None:
         self._config = config
-        nodes = _nodes()
+        nodes = cluster_nodes()
         self._shape = Shape.of(config, nodes)
-        self._options = options
+        check_room(config, self._shape, nodes, can_grow=has_autoscaler(nodes))
+        self._settings = settings_of(self._shape.cpus, options)
+        self._code = code_in(str(Path(__file__).parents[2]))
         self._deadlines = Deadlines(config.patience)
         self._watched = WatchedTime()
         self._names = 0
@@ -77,6 +85,8 @@ class RayPool:
         self._pending: dict[Any, _Pending] = {}  # by what Ray will answer
         self._answered: set[str] = set()  # replicas that have answered a call, or told how far they are
         self._useless, self._most = 0, 0  # replicas that died without, in a row; and how many there were at a time
+        self._useful = False  # whether any replica has
+        self._kernels_refused: set[str] = set()  # what was said of them
         self._looked = time.monotonic()
         self._warned = self._looked - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
         self._adjust(nodes)
@@ -103,10 +113,10 @@ class RayPool:
         bad = [node.id for node in nodes if self._retired[node.id] >= _RETIRED_ON_A_NODE]
         if bad and shape.room(node for node in nodes if node.id not in bad):
             selector = {"ray.io/node-id": f"!in({','.join(bad)})"}
-        actor = ray.remote(Replica).options(
+        actor = ray.remote(ReplicaActor).options(
             num_cpus=shape.cpus, num_gpus=shape.gpus, max_restarts=0, label_selector=selector
         )
-        self._actors[name] = actor.remote(threads=shape.cpus, options=self._options)
+        self._actors[name] = actor.remote(self._code, ray_import_path(), self._settings)
         self._pending[self._actors[name].where.remote()] = _Pending(name, None, self._watched())
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
@@ -117,7 +127,7 @@ class RayPool:
 
     def share(self, content: _Shared) -> Callable[[], _Shared]:
         """Put something into Ray's object store, once for all replicas."""
-        return cast("Callable[[], _Shared]", partial(ray.get, ray.put(content)))
+        return share(content)
 
     def retire(self, replica: ReplicaId, reason: str) -> None:
         """Stop a replica that does no good, and start another; not where that happened before, if there is room."""
@@ -127,13 +137,15 @@ class RayPool:
         self._retired[node] += 1
         _log.warning("replica %s on node %s is retired: %s", replica, node[:8], reason)
         self._drop(replica)
-        self._adjust(_nodes())
+        self._adjust(cluster_nodes())
 
     def wait(self, timeout: float) -> list[Event | Progress]:
         """See :class:`~sweep.driver.Pool`.
 
         Raises:
-            ReplicaError: replicas die one after the other, without an answer in between.
+            ClusterError: not one replica can ever find room, or has the driver's code; no work was done.
+            ReplicaError: replicas die one after the other, without an answer in between, or a later one has not the
+                driver's code.
         """
         self._watched()
         assert self._pending, "a job that is not finished has a replica starting or at work"
@@ -148,7 +160,9 @@ class RayPool:
         if time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
             events += self._stop_hanging()
-            nodes = _nodes()
+            nodes = cluster_nodes()
+            if not self._useful and not self._nodes:  # whether there is an autoscaler is known after some seconds
+                check_room(self._config, self._shape, nodes, can_grow=has_autoscaler(nodes))
             self._adjust(nodes)
             self._warn_if_waiting(nodes)
         return events
@@ -157,29 +171,19 @@ class RayPool:
         pending = self._pending[reply]
         name, call = pending.replica, pending.call
         try:
-            if call is not None and isinstance(call.work, TRAINING):
-                answer = ray.get(next(reply))
+            if call is None:
+                answer = ray.get(reply)
+            elif isinstance(call.work, TRAINING):
+                answer = unpack(ray.get(next(reply)))
                 if isinstance(answer, FitProgress):
                     self._note_life(pending, None)
                     self._note_use(name)
                     yield Progress(call.id, answer)
                     return
             else:
-                answer = ray.get(reply)
+                answer = unpack(ray.get(reply))
         except RayActorError as error:
             yield from self._lost(name, describe_error(error), error)
-            return
-        except RayTaskError as error:
-            del self._pending[reply]
-            if call is None:
-                yield from self._lost(name, describe_error(error), error)
-                return
-            cause = error.cause if isinstance(error.cause, Exception) else error
-            if cause is not error:
-                cause.__cause__ = error  # whose text is the only one with the traceback
-            # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
-            final = isinstance(cause, QsweepError) and not isinstance(cause, ReplicaError)
-            yield CallFailed(call.id, cause, final)
             return
         except RayError as error:  # an object that was lost, a node that is full, …
             del self._pending[reply]
@@ -189,15 +193,31 @@ class RayPool:
                 yield CallFailed(call.id, error, final=False)
             return
         del self._pending[reply]
+        if isinstance(answer, CallError) and call is not None:
+            # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
+            final = isinstance(answer.error, QsweepError) and not isinstance(answer.error, ReplicaError)
+            yield CallFailed(call.id, answer.error, final)
+            return
         self._note_life(pending, answer)
         if call is None:
-            device, host, self._nodes[name] = answer
-            self._deadlines.joined(name, (self._nodes[name], device))
-            _log.info("replica %s is ready on %s (%s)", name, host, device)
-            yield ReplicaReady(name)
+            yield self._ready(name, *answer)
         else:
             self._note_use(name)
             yield CallDone(call.id, answer, time.perf_counter() - pending.start)
+
+    def _ready(self, name: str, code: Code, host: str, packed: bytes | None) -> Event:
+        """A replica has started: it must have the driver's code."""
+        if packed is None:
+            message = _other_code(name, host, code, self._code)
+            raise ReplicaError(message) if self._useful else ClusterError(message)
+        place: Place = unpack(packed)
+        self._nodes[name] = place.node
+        self._deadlines.joined(name, (place.node, place.device))
+        _log.info("replica %s is ready on %s (%s)", name, host, place.device)
+        if place.refused and place.refused not in self._kernels_refused:
+            self._kernels_refused.add(place.refused)
+            _log.warning("replica %s on %s: %s", name, host, place.refused)
+        return ReplicaReady(name)
 
     def _note_life(self, pending: _Pending, answer: object) -> None:
         now = self._watched()
@@ -207,7 +227,7 @@ class RayPool:
 
     def _note_use(self, name: str) -> None:
         """Replicas are of use, this one for instance."""
-        self._useless = 0
+        self._useless, self._useful = 0, True
         self._answered.add(name)
 
     def _stop_hanging(self) -> Iterator[Event]:
@@ -228,7 +248,7 @@ class RayPool:
             raise ReplicaError(f"{self._useless} replicas died in a row without an answer, the last one: {reason}")
         self._drop(name)
         _log.warning("replica %s was lost: %s", name, reason, exc_info=error)
-        self._adjust(_nodes())
+        self._adjust(cluster_nodes())
         yield ReplicaLost(name, reason)
 
     def _drop(self, name: str) -> None:
@@ -244,15 +264,10 @@ class RayPool:
         if n_waiting and time.monotonic() - self._warned > _PATIENCE_SECONDS:
             self._warned = time.monotonic()
             _log.warning(
-                "%d of %d replicas have not started yet: each needs %s, and the cluster has %g CPU and %g GPU on "
-                "%d nodes, room for %d",
+                "%d of %d replicas have not started yet: %s",
                 n_waiting,
                 len(self._actors),
-                self._shape,
-                sum(node.cpus for node in nodes),
-                sum(node.gpus for node in nodes),
-                len(nodes),
-                self._shape.room(nodes),
+                describe_room(self._shape, nodes),
             )
 
     def close(self) -> None:
@@ -263,7 +278,16 @@ class RayPool:
         self._pending.clear()
 
 
-def _nodes() -> list[Node]:
-    """The nodes that are alive."""
-    alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return [Node(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
+def _other_code(name: str, host: str, found: Code, wanted: Code) -> str:
+    """Why a replica cannot run the driver's code."""
+    if found.root == wanted.root:
+        what = f"the files in {found.root} differ there, or have changed since the driver started"
+    else:
+        what = (
+            f"it finds {_describe(found) if found.root else 'no qsweep'} there, the driver runs {_describe(wanted)}"
+        )
+    return f"replica {name} on {host} cannot run the driver's code: {what}; all nodes need one version of qsweep"
+
+
+def _describe(code: Code) -> str:
+    return f"{code.root} (qsweep {code.version or 'of no known version'}, sources {code.digest[:12]})"

@@ -1,20 +1,22 @@
 """How many replicas there are, and where; the GPUs of these tests are Ray's alone, no device is behind them."""
 
+import json
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from sweep.config import RayConfig
+from sweep.driver import cluster
 from sweep.driver.placement import Node, Shape
 from tests.ray_cluster import Nodes
 from tests.sweep.test_faults import Job
+from workers.errors import ClusterError
 
 CPUS = [Node("a", 4, 0), Node("b", 2, 0), Node("head", 0, 0)]
 GPUS = [Node("a", 8, 2), Node("b", 8, 1), Node("c", 64, 0)]
@@ -48,6 +50,45 @@ def test_what_a_replica_needs_and_how_many_find_room(
     found = Shape.of(RayConfig(**config), nodes)  # type: ignore[arg-type]
     assert found == shape
     assert found.room(nodes) == room
+
+
+def status_of(*types: str) -> bytes:
+    return json.dumps({"autoscaler_report": {"active_nodes": dict.fromkeys(types, 1)}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "grows"),
+    [
+        (None, True),  # not known yet
+        (b'{"load_metrics_report": {}}', True),
+        (status_of("node_a", "node_b", "node_head"), False),
+        (status_of("node_a"), False),
+        (status_of("head", "gpu-spot"), True),
+        (status_of("node_a", "node_gone"), True),
+    ],
+)
+def test_whether_an_autoscaler_may_add_nodes(
+    monkeypatch: pytest.MonkeyPatch, status: bytes | None, grows: bool
+) -> None:
+    monkeypatch.setattr(cluster, "_internal_kv_get", lambda _: status)
+    assert cluster.has_autoscaler(CPUS) == grows
+
+
+def test_a_shape_too_large_for_every_node_is_an_error_unless_other_nodes_may_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
+    config = RayConfig(cpus_per_replica=5)
+    shape = Shape.of(config, CPUS)
+    cluster.check_room(config, shape, CPUS, can_grow=True)
+    with pytest.raises(ClusterError, match=r"each needs 5 CPU; the cluster has 6 CPU, 1 free, on 3 nodes, "):
+        cluster.check_room(config, shape, CPUS, can_grow=False)
+
+
+def test_what_is_taken_is_said_of_replicas_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "available_resources", dict)
+    said = cluster.describe_room(Shape(2, 0), [Node("a", 2, 0)])
+    assert said == "each needs 2 CPU; the cluster has 2 CPU, 0 free, on 1 node"
 
 
 # --- on a cluster with a node of two GPUs
@@ -96,19 +137,13 @@ def test_replicas_beyond_the_gpus_wait_and_the_others_do_the_work(tmp_path: Path
 
 
 @pytest.mark.ray
-def test_replicas_that_find_no_room_at_all_wait_with_a_message(tmp_path: Path, gpus: Nodes) -> None:
+def test_replicas_that_can_never_find_room_end_the_job_with_status_2(tmp_path: Path, gpus: Nodes) -> None:
     job = Job(tmp_path, gpus, 1, replicas=2, gpus_per_replica=4)
-    driver = job.start()
-    end = time.monotonic() + 60
-    message = (
-        "2 of 2 replicas have not started yet: each needs 1 CPU and 4 GPU, and the cluster has 8 CPU and 2 GPU on "
-        "2 nodes, room for 0"
-    )
-    while message not in job.log.read_text():
-        assert time.monotonic() < end, job.log.read_text()
-        time.sleep(0.2)
-    driver.send_signal(signal.SIGINT)
-    assert job.wait() == 130
+    assert job.run() == 2
+    assert (
+        "qsweep: ray.gpus_per_replica: no replica can ever start: each needs 1 CPU and 4 GPU; the cluster has 8 "
+        "CPU, 8 free and 2 GPU, 2 free, on 2 nodes, at most 8 CPU or 2 GPU on one, and no autoscaler adds others"
+    ) in job.log.read_text()
 
 
 @pytest.mark.ray
