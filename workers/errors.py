@@ -12,7 +12,7 @@
     ├── ConfigError              a key of the configuration, or of the command line
     ├── ResultsError             the output folder: another job's, damaged, not writable
     │   └── ClaimError           another driver is at work there
-    ├── ClusterError             a Ray cluster that cannot be reached or started
+    ├── ClusterError             a Ray cluster that cannot be reached, started or used
     └── ReplicaError             replicas that were lost, too many or too often
 
 A message says the rule that was broken, what was found and where (file, key, frame, module).
@@ -79,7 +79,7 @@ class ClaimError(ResultsError):
 
 
 class ClusterError(QsweepError):
-    """A Ray cluster that cannot be reached, or a local one that cannot be started."""
+    """A Ray cluster that cannot be reached or started, has no room for a replica, or other code on its nodes."""
 
 
 class ReplicaError(QsweepError):

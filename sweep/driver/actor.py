@@ -52,7 +52,7 @@ class Place(NamedTuple):
     refused: str
 
 
-# --- here
+# --- in the driver
 
 
 class Sender:
@@ -136,7 +136,7 @@ def _dumps(content: object) -> bytes:
     return packed
 
 
-# --- both ways: references to Ray's objects stay outside the bytes, for Ray to know who holds them
+# --- requests: references to Ray's objects stay outside the bytes, since Ray counts who holds them
 
 
 def _pack(content: object) -> tuple[bytes, list[Any]]:

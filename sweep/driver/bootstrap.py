@@ -79,17 +79,17 @@ class ReplicaActor:
             self._replica = self._serve.make_replica(settings)
 
     def where(self) -> tuple[Code, str, bytes | None]:
-        """The code that was found, the node's name, and the replica's place if it is the driver's code; packed."""
+        """The code that was found, the node's name, and the replica's packed place if it is the driver's code."""
         place = None if self._serve is None else self._serve.describe(self._replica)
         return self._code, socket.gethostname(), place
 
     def call(self, request: bytes, references: Sequence[Any]) -> bytes:
-        """What the replica answers to a call."""
+        """Answer a call; see :func:`sweep.driver.actor.answer`."""
         answer: bytes = self._serve.answer(self._replica, request, references)
         return answer
 
     def train(self, request: bytes, references: Sequence[Any]) -> Iterator[bytes]:
-        """What it answers to a call of which there are several answers, one after the other."""
+        """Answer a call in parts; see :func:`sweep.driver.actor.answers`."""
         yield from self._serve.answers(self._replica, request, references)
 
 

@@ -27,7 +27,7 @@ def describe_room(shape: Shape, nodes: Sequence[Node]) -> str:
         has["GPU"] = sum(node.gpus for node in nodes)
     parts = [f"{total:g} {what}, {free.get(what, 0):g} free" for what, total in has.items()]
     where = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
-    return f"each needs {shape}; the cluster has {' and '.join(parts)}, on {where}"
+    return f"each needs {shape}; the cluster has {', and '.join(parts)}, on {where}"
 
 
 def check_room(config: RayConfig, shape: Shape, nodes: Sequence[Node], *, can_grow: bool) -> None:

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ def connect(config: RayConfig, *, trains: bool = False) -> Iterator[None]:
         ClusterError: the cluster cannot be reached; an embedded one cannot be started or has no room for a replica.
     """
     already = ray.is_initialized()
-    address, named = _address(config)
+    address, named = ("", "") if already else _address(config)
     if trains and address.startswith("ray://"):
         raise ClusterError(
             f"{named}: {address} cannot be used for fits and bitstreams: Ray hands no progress on to its clients; "
@@ -78,7 +78,10 @@ def connect(config: RayConfig, *, trains: bool = False) -> Iterator[None]:
 
 def ray_import_path() -> list[str]:
     """What Ray puts in front of the import path of every process of a job; see ``bootstrap``."""
-    return [str(Path(sys.argv[0]).resolve().parent), str(Path.cwd())]
+    folders = [str(Path(sys.argv[0]).resolve().parent)]
+    with suppress(FileNotFoundError):  # a working directory that was deleted meanwhile
+        folders.append(str(Path.cwd()))
+    return folders
 
 
 def _address(config: RayConfig) -> tuple[str, str]:

@@ -66,7 +66,7 @@ class RayPool:
         options: how they measure.
 
     Raises:
-        ClusterError: not one replica can ever find room on the cluster; none was started.
+        ClusterError: no replica can ever find room on the cluster; none was started.
     """
 
     def __init__(self, config: RayConfig, options: EngineOptions | None = None) -> None:
@@ -76,6 +76,7 @@ class RayPool:
         check_room(config, self._shape, nodes, can_grow=has_autoscaler(nodes))
         self._settings = settings_of(self._shape.cpus, options)
         self._code = code_in(str(Path(__file__).parents[2]))
+        self._import_path = ray_import_path()
         self._deadlines = Deadlines(config.patience)
         self._watched = WatchedTime()
         self._names = 0
@@ -116,7 +117,7 @@ class RayPool:
         actor = ray.remote(ReplicaActor).options(
             num_cpus=shape.cpus, num_gpus=shape.gpus, max_restarts=0, label_selector=selector
         )
-        self._actors[name] = actor.remote(self._code, ray_import_path(), self._settings)
+        self._actors[name] = actor.remote(self._code, self._import_path, self._settings)
         self._pending[self._actors[name].where.remote()] = _Pending(name, None, self._watched())
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
@@ -143,9 +144,9 @@ class RayPool:
         """See :class:`~sweep.driver.Pool`.
 
         Raises:
-            ClusterError: not one replica can ever find room, or has the driver's code; no work was done.
-            ReplicaError: replicas die one after the other, without an answer in between, or a later one has not the
-                driver's code.
+            ClusterError: no replica can ever find room, or one cannot run the driver's code; no work was done.
+            ReplicaError: replicas die one after the other, without an answer in between; or one cannot run the
+                driver's code, after others have worked.
         """
         self._watched()
         assert self._pending, "a job that is not finished has a replica starting or at work"

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from sweep import cli
 from sweep.config import RayConfig
 from sweep.driver import RayPool, bootstrap, ray_pool
+from sweep.driver.actor import Place, _dumps
 from sweep.driver.bootstrap import Code, code_in, find_code
 from tests.cases import CASES
 from workers.errors import ClusterError, ReplicaError
@@ -211,3 +212,15 @@ def test_files_that_were_changed_meanwhile_are_told_from_another_installation() 
         "replica r3 on node-7 cannot run the driver's code: the files in /opt/qsweep differ there"
     )
     assert "finds no qsweep there" in ray_pool._other_code("r3", "node-7", Code("", "", ""), wanted)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_kernel_that_replicas_refuse_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    pool: Any = RayPool(RayConfig(replicas=1))
+    try:
+        for name, refused in (("r0", "a.so is stale"), ("r1", "a.so is stale"), ("r2", "")):
+            pool._ready(name, pool._code, "node-7", _dumps(Place("cpu", "id", refused)))
+    finally:
+        pool.close()
+    assert [message for message in caplog.messages if "stale" in message] == ["replica r0 on node-7: a.so is stale"]

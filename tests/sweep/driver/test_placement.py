@@ -142,7 +142,7 @@ def test_replicas_that_can_never_find_room_end_the_job_with_status_2(tmp_path: P
     assert job.run() == 2
     assert (
         "qsweep: ray.gpus_per_replica: no replica can ever start: each needs 1 CPU and 4 GPU; the cluster has 8 "
-        "CPU, 8 free and 2 GPU, 2 free, on 2 nodes, at most 8 CPU or 2 GPU on one, and no autoscaler adds others"
+        "CPU, 8 free, and 2 GPU, 2 free, on 2 nodes, at most 8 CPU or 2 GPU on one, and no autoscaler adds others"
     ) in job.log.read_text()
 
 
