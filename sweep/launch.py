@@ -23,9 +23,8 @@ def foreign_workers() -> str:
     spec = find_spec("workers")
     if spec is None or not _WORKERS.exists():
         return f"{_WORKERS} is missing: install qsweep again"
-    found = Path(
-        spec.origin or next(iter(spec.submodule_search_locations or ()), "")
-    )  # a folder without __init__.py
+    folders = list(spec.submodule_search_locations or [""])
+    found = Path(spec.origin or folders[0])  # a folder without __init__.py has no origin
     if found.exists() and found.samefile(_WORKERS / "__init__.py"):
         return ""
     return (
