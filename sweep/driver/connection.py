@@ -26,6 +26,10 @@ from workers.reasons import reason_of
 _OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
 _UV_VARIABLE = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _KNOCK_SECONDS = 10.0  # for a cluster to answer at all
+_NO_PROGRESS = (
+    "Ray hands no progress of fits and bitstreams on to its clients; name the cluster itself, as host:6379, on one "
+    "of its machines, or use scripts/submit"
+)
 
 
 @contextmanager
@@ -41,17 +45,14 @@ def connect(config: RayConfig, *, trains: bool = False) -> Iterator[None]:
     """
     already = ray.is_initialized()
     address, named = ("", "") if already else _address(config)
-    if trains and address.startswith("ray://"):
-        raise ClusterError(
-            f"{named}: {address} cannot be used for fits and bitstreams: Ray hands no progress on to its clients; "
-            "name the cluster itself, as host:6379, on one of its machines, or use scripts/submit"
-        )
     if not already:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             with _sigterm_kept(), _without_uv():
                 if address:
                     _knock(address)
+                    if trains and address.startswith("ray://"):
+                        raise ValueError(_NO_PROGRESS)
                     ray.init(address=address, **quiet)
                 else:
                     # Left alone, Ray may make a token, and write it to a file that every later cluster must know.

@@ -99,7 +99,7 @@ def test_an_address_that_cannot_be_used_is_named_with_where_it_is_from(
 
 def test_a_client_of_ray_is_not_used_for_what_it_cannot_do(init: Init) -> None:
     config = RayConfig(address="ray://10.0.0.1:10001")
-    with pytest.raises(ClusterError, match=r"ray://10.0.0.1:10001 cannot be used for fits and bitstreams"):
+    with pytest.raises(ClusterError, match=r"ray://10.0.0.1:10001 cannot be used: Ray hands no progress of fits"):
         connect(config, trains=True).__enter__()
     assert init.addresses == []
 
