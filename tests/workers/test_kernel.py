@@ -5,6 +5,7 @@ import logging
 import os
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from tests.cases import Case, load_case
 from tests.making import make_frame, make_frame_encoder
 from workers.codec.latent import context_offsets, contexts
+from workers.errors import ReplicaError
 from workers.measure import EngineOptions, Measurer, kernel
 from workers.measure.kernel import library, sources
 from workers.plain import plain_arithmetic
@@ -120,6 +122,48 @@ def test_latents_in_any_order_have_the_outputs_that_they_have_in_raster_order() 
         block.outputs(padded, raster[order.flatten()].contiguous(), other)
 
         assert torch.equal(one[..., order.flatten()], other)
+
+
+@pytest.fixture
+def load_anew() -> Iterator[None]:
+    """What the environment says is read once per process, but for this test."""
+    library.load.cache_clear()
+    yield
+    library.load.cache_clear()
+
+
+@pytest.mark.usefixtures("load_anew")
+@pytest.mark.parametrize("name", [*(build[1:] for build in BUILDS), "none"])
+def test_the_environment_forces_a_build_or_torch_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    open_build = library.open_build
+
+    def watched(build: str) -> ctypes.CDLL | None:
+        opened.append(build)
+        return open_build(build)
+
+    monkeypatch.setattr(library, "open_build", watched)
+    monkeypatch.setenv("QSWEEP_KERNEL", name)
+
+    assert (kernel.load() is None) == (name == "none")
+    assert opened == ([] if name == "none" else [f"_{name}"])
+
+
+@pytest.mark.usefixtures("load_anew")
+def test_a_build_that_does_not_exist_or_that_this_machine_cannot_run_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QSWEEP_KERNEL", "avx1024")
+    with pytest.raises(ReplicaError, match="QSWEEP_KERNEL: accepted: avx512, avx2, any, none; found 'avx1024'"):
+        kernel.load()
+    monkeypatch.setenv("QSWEEP_KERNEL", "avx512")
+    monkeypatch.setattr(library, "builds", lambda: ["_avx2", "_any"])
+    with pytest.raises(ReplicaError, match=r"QSWEEP_KERNEL=avx512: this machine cannot .* it can run: avx2, any"):
+        kernel.load()
+    monkeypatch.setattr(library, "builds", lambda: ["_avx512", "_avx2", "_any"])
+    monkeypatch.setattr(library, "open_build", lambda _: None)
+    with pytest.raises(ReplicaError, match="QSWEEP_KERNEL=avx512: the compiled kernel was not built"):
+        kernel.load()
 
 
 def test_a_machine_without_the_kernel_measures_in_torch(

@@ -1,7 +1,12 @@
-"""The compiled kernel itself: where it is, and how its functions are called."""
+"""The compiled kernel itself: where it is, and how its functions are called.
+
+The environment variable ``QSWEEP_KERNEL`` forces a build: ``avx512``, ``avx2`` or ``any``; ``none`` measures with
+torch alone. It is for reports of trouble and for tests: choices depend on no build. It is read once per process.
+"""
 
 import ctypes
 import logging
+import os
 import platform
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -9,7 +14,13 @@ from pathlib import Path
 
 import torch
 
+from workers.errors import ReplicaError
 from workers.measure.kernel.sources import FOLDER, is_current
+
+KERNEL_VARIABLE = "QSWEEP_KERNEL"
+"""Environment variable that forces a build."""
+
+_FORCED = ("avx512", "avx2", "any", "none")
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +50,17 @@ _FUNCTIONS = {
 
 @cache
 def load() -> ctypes.CDLL | None:
-    """The kernel for this machine's instructions; ``None`` where no build of it can be used.
+    """The kernel for this machine's instructions, or the one that is forced; ``None`` where none can be used.
 
     A build that was made of other C sources than those beside this file is never loaded: its functions may take
     other arguments.
+
+    Raises:
+        ReplicaError: the build that is forced cannot be used, or this machine cannot run it.
     """
+    forced = os.environ.get(KERNEL_VARIABLE, "")
+    if forced:
+        return _load_forced(forced)
     for name in builds():
         library = open_build(name)
         if library is not None:
@@ -51,6 +68,22 @@ def load() -> ctypes.CDLL | None:
             return library
     _log.info("compiled kernel: none, torch alone is used")
     return None
+
+
+def _load_forced(name: str) -> ctypes.CDLL | None:
+    if name not in _FORCED:
+        raise ReplicaError(f"{KERNEL_VARIABLE}: accepted: {', '.join(_FORCED)}; found {name!r}")
+    if name == "none":
+        _log.info("compiled kernel: none, as %s says; torch alone is used", KERNEL_VARIABLE)
+        return None
+    if f"_{name}" not in builds():
+        runs = ", ".join(build[1:] for build in builds())
+        raise ReplicaError(f"{KERNEL_VARIABLE}={name}: this machine cannot run that build; it can run: {runs}")
+    library = open_build(f"_{name}")
+    if library is None:
+        raise ReplicaError(f"{KERNEL_VARIABLE}={name}: there is no such build that can be used; see scripts/setup")
+    _log.info("compiled kernel: _%s, as %s says", name, KERNEL_VARIABLE)
+    return library
 
 
 def open_build(name: str) -> ctypes.CDLL | None:
