@@ -26,6 +26,8 @@ from workers.source import FrameSource, parse_shared
 
 Replicas = int | Literal["auto"] | None
 
+_ENCODER = "the frame encoder"  # in messages; it has no file here
+
 
 class FrameSweep(NamedTuple):
     """Outcome of the sweep of one frame.
@@ -100,14 +102,17 @@ def sweep_frame(
     with ExitStack() as stack:
         if replicas is None:
             pool: Pool = LocalPool(Replica(str(device), torch.get_num_threads()))
-            source = FrameSource("frame", lambda: frame, lambda: (frame_encoder, frame_encoder_manager))
+            source = FrameSource(
+                "frame", lambda: frame, lambda: (frame_encoder, frame_encoder_manager), encoder_name=_ENCODER
+            )
         else:
             config = RayConfig(replicas=replicas)
             stack.enter_context(connect(config))
             pool = ray_pool = RayPool(config)
             stack.callback(ray_pool.close)
-            read = pool.share(dump_frame_encoder(frame_encoder, lmbda))
-            source = FrameSource("frame", pool.share(frame), partial(parse_shared, read, "frame"))
+            read = pool.share(dump_frame_encoder(frame_encoder, lmbda, frame_encoder_manager.fitted_mse))
+            read_encoder = partial(parse_shared, read, "frame")
+            source = FrameSource("frame", pool.share(frame), read_encoder, encoder_name=_ENCODER)
         ended = run_one(pool, source, pairs, FitConfig(), mode)
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
     return FrameSweep(ended.choices, to_pandas(rd_table(ended)))

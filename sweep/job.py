@@ -20,7 +20,7 @@ from sweep.results import Results
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
-from workers.files import PATIENCE_SECONDS, is_uri
+from workers.files import PATIENCE_SECONDS, describe, is_uri
 from workers.reasons import describe_error
 from workers.source import FrameSource, parse_shared
 
@@ -186,9 +186,15 @@ def _source(item: FrameItem, results: Results, pool: Pool) -> FrameSource:
     elif results.is_fitted(item.id):
         read_encoder = partial(read_frame_encoder, storage.location(fitted))
     locations = [item.frame, item.encoder or storage.location(fitted)]
-    loading_seconds = _STORE_SECONDS * sum(map(is_uri, locations))
-    read = partial(read_frame, item.frame, item.frame_index)
-    return FrameSource(item.id, read, read_encoder, item.lmbda, loading_seconds)  # type: ignore[arg-type]
+    return FrameSource(
+        item.id,
+        partial(read_frame, item.frame, item.frame_index),
+        read_encoder,  # type: ignore[arg-type]
+        item.lmbda,
+        loading_seconds=_STORE_SECONDS * sum(map(is_uri, locations)),
+        frame_name=describe(item.frame),
+        encoder_name=item.encoder and describe(item.encoder),
+    )
 
 
 class _Recorder(Observers):

@@ -14,7 +14,7 @@ import torch
 
 from workers.bitstream import SectionBytes, decode_frame, encode_frame
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
-from workers.codec.loss import mean_squared_error
+from workers.codec.loss import mean_colour_error, mean_squared_error
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions, Measurer, RDRow
 from workers.near_ties import measure_near_ties
@@ -62,6 +62,7 @@ class _Loaded:
     frame: Frame
     frame_encoder: FrameEncoder
     lmbda: float
+    fitted_mse: float | None
     measurer: Measurer
 
 
@@ -95,7 +96,15 @@ class Replica:
         """
         loaded = self._load(source)
         frame = loaded.frame
-        return FrameInfo(*frame.img_size, loaded.lmbda, frame.frame_data_type, frame.bitdepth, frame.warnings)
+        return FrameInfo(
+            *frame.img_size,
+            loaded.lmbda,
+            frame.frame_data_type,
+            frame.bitdepth,
+            frame.warnings,
+            mean_colour_mse=mean_colour_error(frame.data).item(),
+            fitted_mse=loaded.fitted_mse,
+        )
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
         """Fit a frame encoder to a frame.
@@ -122,7 +131,9 @@ class Replica:
                 yield next(progress)
             except StopIteration as stop:
                 frame_encoder, _ = stop.value
-                yield dump_frame_encoder(frame_encoder, source.lmbda)
+                with torch.inference_mode():
+                    mse = mean_squared_error(frame_encoder().decoded_image, frame.data).item()
+                yield dump_frame_encoder(frame_encoder, source.lmbda, mse)
                 return
 
     def measure(
@@ -207,6 +218,7 @@ class Replica:
             measurer = Measurer(
                 frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
             )
-            loaded = self._loaded[source.id] = _Loaded(source, frame, frame_encoder, lmbda, measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager.fitted_mse, measurer)
+            self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded

@@ -18,6 +18,9 @@ class FrameSource:
         lmbda: weight of the rate; ``None`` for the one the encoder was fitted with.
         loading_seconds: for how long a store that does not answer is asked again, while frame and encoder are read;
             0 where they are on this machine.
+        frame_name: what messages call the frame: its path or URI.
+        encoder_name: the same of the encoder; ``None`` for one that was fitted to this frame here, which is in no
+            doubt.
     """
 
     id: str
@@ -25,6 +28,8 @@ class FrameSource:
     read_encoder: Callable[[], tuple[FrameEncoder, FrameEncoderManager]] | None
     lmbda: float | None = None
     loading_seconds: float = 0.0
+    frame_name: str = "the frame"
+    encoder_name: str | None = None
 
 
 class FrameInfo(NamedTuple):
@@ -38,6 +43,8 @@ class FrameInfo(NamedTuple):
         bitdepth: bits of a sample.
         warnings: what a user should know of the frame or its encoder, one sentence each; the driver logs them
             with the frame's id, since the log of a replica does not reach the terminal.
+        mean_colour_mse: mean squared error of the frame's mean colour in place of it.
+        fitted_mse: mean squared error that the encoder's file says its fit ended with; ``None`` if it does not.
     """
 
     height: int
@@ -46,6 +53,8 @@ class FrameInfo(NamedTuple):
     frame_data_type: str
     bitdepth: int
     warnings: tuple[str, ...] = ()
+    mean_colour_mse: float | None = None
+    fitted_mse: float | None = None
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeVar, cast
 
 from sweep.config import FitConfig, Grid, Mode
+from sweep.driver.encoder_check import EncoderCheck
 from sweep.driver.observer import Observer
 from sweep.schedule import (
     TRAINING,
@@ -174,6 +175,7 @@ class Driver:
         self._observer = observer
         self._calls: dict[int, Call] = {}
         self._swept = swept
+        self._encoder_check = EncoderCheck()
         tasks = map(self._task, sources)
         self._schedule = Schedule(
             tasks, grid, pairs_per_call=pairs_per_call, mode=mode, tries=tries, bitstream=bitstream
@@ -225,6 +227,8 @@ class Driver:
             assert isinstance(event.answer, FrameInfo)
             for warning in event.answer.warnings:
                 _log.warning("frame %s: %s", call.frame, warning)
+        if isinstance(event, CallDone) and call.frame in self._sources:
+            self._encoder_check.answered(call, event.answer, self._sources[call.frame])
         if isinstance(event, CallFailed) and not event.final:
             reason = describe_error(event.error)
             _log.warning("frame %s on replica %s: %s", call.frame, call.replica, reason, exc_info=event.error)
@@ -243,4 +247,5 @@ class Driver:
             self._observer.swept(instruction)
         else:
             del self._sources[instruction.frame]
+            self._encoder_check.ended(instruction.frame)
             self._observer.ended(instruction)

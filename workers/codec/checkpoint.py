@@ -15,6 +15,9 @@ from workers.errors import CheckpointError, MismatchError
 from workers.files import describe, read_bytes
 from workers.reasons import reason_of
 
+FITTED_MSE = "fitted_mse"
+"""Metadata key of our own: what the fit ended with. Readers of the format ignore keys that they do not know."""
+
 _PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
 
 
@@ -87,7 +90,7 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
             steps, counts = _quantization(metadata, module)
             frame_encoder.nn_q_step[module] = dict(zip(KINDS, steps, strict=True))
             frame_encoder.nn_expgol_cnt[module] = dict(zip(KINDS, counts, strict=True))
-    return frame_encoder, FrameEncoderManager(lmbda=_lmbda(metadata))
+    return frame_encoder, FrameEncoderManager(_number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata))
 
 
 def _quantization(metadata: dict[str, str], module: str) -> tuple[list[float], list[int]]:
@@ -110,25 +113,33 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f", … ({len(names)} in all)" if len(names) > 4 else "")
 
 
-def _lmbda(metadata: dict[str, str]) -> float:
+def _fitted_mse(metadata: dict[str, str]) -> float | None:
+    return _number(metadata, FITTED_MSE) if FITTED_MSE in metadata else None
+
+
+def _number(metadata: dict[str, str], key: str) -> float:
     try:
-        lmbda = float(metadata["lmbda"])
+        number = float(metadata[key])
     except (KeyError, ValueError):
-        raise CheckpointError(
-            f"metadata key 'lmbda' is a number; found {metadata.get('lmbda', 'nothing')!r}"
-        ) from None
-    if not (math.isfinite(lmbda) and lmbda >= 0):
-        raise CheckpointError(f"metadata key 'lmbda' is finite and not negative; found {lmbda}")
-    return lmbda
+        found = metadata.get(key, "nothing")
+        raise CheckpointError(f"metadata key {key!r} is a number; found {found!r}") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise CheckpointError(f"metadata key {key!r} is finite and not negative; found {number}")
+    return number
 
 
-def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float) -> bytes:
+def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float, fitted_mse: float | None = None) -> bytes:
     """Checkpoint of a frame encoder, as the bytes of a safetensors file.
+
+    The metadata hold ``fitted_mse``, if it is given: the mean squared error of the frame encoder as it is, by which
+    an encoder of another picture can be told later.
 
     For every module that has been quantized the metadata also hold ``q_step.<module>.<weight|bias>`` and
     ``expgol_cnt.<module>.<weight|bias>``.
     """
     metadata = frame_encoder.param.to_metadata() | {"lmbda": repr(lmbda)}
+    if fitted_mse is not None:
+        metadata |= {FITTED_MSE: repr(fitted_mse)}
     for name, values in (
         ("q_step", frame_encoder.nn_q_step),
         ("expgol_cnt", frame_encoder.nn_expgol_cnt),

@@ -37,11 +37,13 @@ class FrameEncoderManager:
         lmbda: weight of the rate, in bits per luma sample, against the mean squared error.
         total_training_time_sec: seconds spent on this frame, fitting and quantization sweep together.
         iterations_counter: iterations of the fit, all candidates of the warm-up included.
+        fitted_mse: mean squared error that the fit ended with, if its checkpoint says so.
     """
 
     lmbda: float
     total_training_time_sec: float = 0.0
     iterations_counter: int = 0
+    fitted_mse: float | None = None
 
 
 class FrameEncoder(nn.Module):
