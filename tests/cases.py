@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from workers.codec import MODULES, Frame, FrameEncoder, FrameEncoderManager, read_frame, read_frame_encoder
-from workers.measure import RDRow
+from workers.measure import ErrorBound, RDRow
 from workers.quantize import Counts, QStepPair, Settled
 
 CASES = Path(__file__).parent / "conformance" / "cases"
@@ -22,6 +22,12 @@ class Case:
     frame_encoder: FrameEncoder
     manager: FrameEncoderManager
     table: pd.DataFrame
+
+    @property
+    def error_bound(self) -> ErrorBound:
+        """Of a loss, or its mean squared error: torch's own arithmetic differs by so much from CPU to CPU."""
+        frame = self.frame
+        return ErrorBound.of_frame(*frame.img_size, frame.frame_data_type, frame.bitdepth, self.manager.lmbda)
 
     def rows(self, module: str) -> pd.DataFrame:
         return self.table[self.table.module == module]

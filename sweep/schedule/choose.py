@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from workers.errors import InfeasibleModuleError
-from workers.measure import NEAR_TIE, RDRow
+from workers.measure import ErrorBound, RDRow
 
 
 def argmin(rows: Sequence[RDRow]) -> RDRow:
@@ -27,12 +27,31 @@ def argmin(rows: Sequence[RDRow]) -> RDRow:
     return min(finite, key=lambda row: row.loss)
 
 
-def near_ties(rows: Sequence[RDRow]) -> list[RDRow]:
-    """Rows too close to the best for their arithmetic to decide, the best among them, in the order given.
+def near_ties(rows: Sequence[RDRow], bound: ErrorBound) -> list[RDRow]:
+    """Rows that the plain arithmetic has to measure before one can be chosen, in the order given.
+
+    Args:
+        rows: of one module, in grid order.
+        bound: of the error of a loss that the engine measured.
 
     Returns:
-        Nothing where the best stands alone.
+        Those too close to the best for the engine's arithmetic to decide, the best among them; nothing where it
+        stands alone. Once some are plain, those of the others that are as close to the best of these: where the
+        bound holds there are none.
+
+    Raises:
+        InfeasibleModuleError: see :func:`argmin`.
     """
-    best = argmin(rows)
-    close = [row for row in rows if row.loss <= best.loss * (1 + NEAR_TIE)]
-    return close if len(close) > 1 else []
+    plain = [row for row in rows if row.arithmetic == "plain"]
+    limit = bound.limit(argmin(plain or rows).loss)
+    close = [row for row in rows if row.arithmetic != "plain" and row.loss <= limit]
+    return close if plain or len(close) > 1 else []
+
+
+def winner(rows: Sequence[RDRow]) -> RDRow:
+    """The row that is chosen once there are no near-ties left: only what one arithmetic measured is compared.
+
+    Raises:
+        InfeasibleModuleError: see :func:`argmin`.
+    """
+    return argmin([row for row in rows if row.arithmetic == "plain"] or rows)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from sweep.config import Grid, Mode
-from sweep.schedule.choose import argmin, near_ties
+from sweep.schedule.choose import near_ties, winner
 from sweep.schedule.messages import (
     CallDone,
     Encode,
@@ -25,6 +25,7 @@ from sweep.schedule.messages import (
     Work,
 )
 from workers.errors import InfeasibleModuleError, ReplicaError
+from workers.measure import ErrorBound
 from workers.quantize import QStepPair, Settled
 from workers.replica import EncodedAnswer, QuantizedAnswer
 from workers.source import FrameInfo
@@ -117,7 +118,7 @@ class Course:
             for row in event.answer:
                 self._rows[row.module, row.q_step] = MeasuredRow(row, replica)
             if not self.calls and not self._pairs:
-                return self._settle(decided=work.plain)
+                return self._settle()
         elif isinstance(work, Quantize):
             assert isinstance(event.answer, QuantizedAnswer)
             return self._end("done", quantized=event.answer)
@@ -148,24 +149,20 @@ class Course:
         """The end of the frame, with what was measured of it."""
         return self._end("failed", error=error)
 
-    def _settle(self, *, decided: bool) -> FrameSwept | FrameEnded | None:
+    def _settle(self) -> FrameSwept | FrameEnded | None:
         """All pairs of a module are measured: choose, or have the near-ties measured again first."""
         assert self._module is not None
         rows = [self._rows[self._module, pair].row for pair in self._grid[self._module]]
         try:
-            if decided:
-                # Only what one arithmetic measured is compared; the rest lies behind for certain.
-                winner = argmin([row for row in rows if row.arithmetic == "plain"])
-            else:
-                ties = near_ties(rows)
-                if ties:
-                    pairs = tuple(row.q_step for row in ties)
-                    self._todo.append(Measure(self._module, pairs, self._settled(), plain=True))
-                    return None
-                winner = argmin(rows)
+            ties = near_ties(rows, self._error_bound())
+            if ties:
+                pairs = tuple(row.q_step for row in ties)
+                self._todo.append(Measure(self._module, pairs, self._settled(), plain=True))
+                return None
+            chosen = winner(rows)
         except InfeasibleModuleError as error:
             return self.failed(InfeasibleModuleError(f"frame {self.id}, {error}"))
-        self._choices[self._module] = winner.settle()
+        self._choices[self._module] = chosen.settle()
         return self._next_module()
 
     def _next_module(self) -> FrameSwept | None:
@@ -180,6 +177,11 @@ class Course:
         self._todo.append(Encode(self._settled()))
         assert self._info is not None
         return FrameSwept(self.id, self._info, self._in_grid_order(), self._choices, self._seconds)
+
+    def _error_bound(self) -> ErrorBound:
+        assert self._info is not None
+        info = self._info
+        return ErrorBound.of_frame(info.height, info.width, info.frame_data_type, info.bitdepth, info.lmbda)
 
     def _settled(self) -> tuple[tuple[str, Settled], ...]:
         return tuple(self._choices.items())

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from workers.measure import NEAR_TIE
 from workers.measure.contest import Candidate, Contest
 from workers.measure.cost import Parameters
 from workers.measure.parallel import Threads
@@ -41,6 +40,14 @@ def loss(total: float, rate_nn_bit: float) -> float:
     return total + 0.5 * rate_nn_bit
 
 
+NEAR_TIE = 1e-4
+"""Of these contests: losses within this fraction of the best may beat it."""
+
+
+def limit(best: float) -> float:
+    return best * (1 + NEAR_TIE)
+
+
 def candidates_of(bits: Sequence[int]) -> list[Candidate]:
     made = [Candidate({"index": torch.tensor(index)}) for index in range(len(bits))]
     for candidate, rate_nn_bit in zip(made, bits, strict=True):
@@ -58,7 +65,7 @@ def decide(
     candidates, numbers = candidates_of(bits), Numbers(parts, poll)
     groups = [candidates[i::n_groups] for i in range(n_groups)]
     expected = [row[0] if math.isfinite(row[0]) else 0.0 for row in parts]
-    known = Contest(numbers, [group for group in groups if group], loss, Threads(1)).decide(best, expected)
+    known = Contest(numbers, [group for group in groups if group], loss, limit, Threads(1)).decide(best, expected)
     return candidates, numbers, known
 
 
@@ -160,7 +167,7 @@ def test_in_full_everything_is_evaluated_once() -> None:
     parts = [[1.0, 100.0], [2.0, 200.0]]
     candidates, numbers = candidates_of([0, 0]), Numbers(parts)
 
-    Contest(numbers, [candidates[:1], candidates[1:]], loss, Threads(2)).complete()
+    Contest(numbers, [candidates[:1], candidates[1:]], loss, limit, Threads(2)).complete()
 
     assert sorted(numbers.asked) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [candidate.total for candidate in candidates] == [3.0, 300.0]

@@ -1,7 +1,8 @@
 """Measurement of candidates: one rate–distortion row per pair of quantization steps."""
 
 from workers.measure.engine import Measurer
+from workers.measure.error_bound import ErrorBound
 from workers.measure.options import EngineOptions
-from workers.measure.row import NEAR_TIE, Arithmetic, Measured, RDRow, Status
+from workers.measure.row import Arithmetic, Measured, RDRow, Status
 
-__all__ = ["NEAR_TIE", "Arithmetic", "EngineOptions", "Measured", "Measurer", "RDRow", "Status"]
+__all__ = ["Arithmetic", "EngineOptions", "ErrorBound", "Measured", "Measurer", "RDRow", "Status"]

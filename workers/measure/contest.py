@@ -11,7 +11,6 @@ from torch import Tensor
 
 from workers.measure.cost import Cost, Parameters, Tile
 from workers.measure.parallel import Threads, one_thread
-from workers.measure.row import NEAR_TIE
 from workers.quantize import QStepPair
 
 _ROUNDS = 32
@@ -62,6 +61,7 @@ class Contest(Generic[Tile]):
         groups: candidates that share their weights are in a group together.
         loss: the loss, from a sum over the tiles and the bits of the networks; it never falls where one of them
             grows.
+        limit: of complete losses, which lie so near to the best that it may be beaten, from the best.
         threads: evaluate the tiles.
     """
 
@@ -70,11 +70,13 @@ class Contest(Generic[Tile]):
         cost: Cost[Tile],
         groups: Iterable[Sequence[Candidate]],
         loss: Callable[[float, float], float],
+        limit: Callable[[float], float],
         threads: Threads,
     ) -> None:
         self._cost = cost
         self._groups = [self._group(group) for group in groups]
         self._loss = loss
+        self._limit = limit
         self._threads = threads
         self._best = math.inf  # complete loss
 
@@ -87,7 +89,7 @@ class Contest(Generic[Tile]):
         """Evaluate candidates, but cut those that cannot win.
 
         Partial sums are lower bounds, so a candidate is cut for certain: those that are complete in the end hold
-        every one whose loss lies within :data:`~workers.measure.row.NEAR_TIE` of the best.
+        every one whose loss lies within the limit of the best.
 
         Args:
             best: complete loss that is known already, or infinity.
@@ -137,7 +139,7 @@ class Contest(Generic[Tile]):
 
     def _cut(self) -> None:
         """Keep those that are not complete and may still win."""
-        limit = self._best * (1 + NEAR_TIE)
+        limit = self._limit(self._best)
         groups = []
         for group in self._groups:
             # What is not finite stays, to be found out as such.

@@ -23,6 +23,7 @@ from workers.codec import Frame, FrameEncoder, check_match
 from workers.errors import ReplicaError
 from workers.measure.contest import Candidate, Contest
 from workers.measure.cost import Cost
+from workers.measure.error_bound import ErrorBound
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.row import Measured, RDRow
 from workers.measure.stages import Stages
@@ -68,6 +69,7 @@ class Measurer:
         self._stages = Stages(
             frame_encoder, frame, self._device, threads if self._device.type == "cpu" else 1, self._options
         )
+        self._bound = ErrorBound.of_frame(height, width, frame.frame_data_type, frame.bitdepth, lmbda)
 
     def measure(
         self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None = None
@@ -163,13 +165,13 @@ class Measurer:
         stages, upsampling = self._stages, _step(choices, "upsampling")
         cost: Cost[Any] = stages.arm_rate if module == "arm" else stages.synthesis_error(upsampling)
         if best is None:
-            Contest(cost, groups, account.loss, stages.threads).complete()
+            Contest(cost, groups, account.loss, self._bound.limit, stages.threads).complete()
             return
         if module == "arm":
             cost, expected = stages.ordered_arm_rate()
         else:
             expected = stages.error_parts(None, upsampling)
-        Contest(cost, groups, account.loss, stages.threads).decide(best, expected)
+        Contest(cost, groups, account.loss, self._bound.limit, stages.threads).decide(best, expected)
 
     def _run_upsampling(
         self, candidates: Sequence[Candidate], choices: Choices, account: "_Account", best: float | None
@@ -180,7 +182,7 @@ class Measurer:
         for candidate in candidates:
             candidate.parameters = stages.parameters("synthesis", synthesis)
             cost = stages.synthesis_error(candidate.pairs[0])
-            contest = Contest(cost, [[candidate]], account.loss, stages.threads)
+            contest = Contest(cost, [[candidate]], account.loss, self._bound.limit, stages.threads)
             if best is None or expected is None:
                 contest.complete()
             else:

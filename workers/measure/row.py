@@ -12,14 +12,6 @@ Arithmetic = Literal["staged", "plain"]
 """How a row was measured: by the engine, or by the arithmetic of the plain reference."""
 
 
-NEAR_TIE = 1e-4
-"""Candidates whose losses lie within this fraction of the best are measured again with the plain arithmetic.
-
-Correct implementations differ by up to about 1e-5 in the mean squared error, where a last-digit difference makes
-a sample round to another step, so nothing farther away than this can change places with the best.
-"""
-
-
 class Measured(NamedTuple):
     """The numbers of a row whose status is ``ok``.
 
