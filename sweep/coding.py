@@ -78,8 +78,8 @@ def encode_file(
         lambda: picture,
         None if encoder is None else partial(read_frame_encoder, encoder),
         fit.lmbda if lmbda is None and encoder is None else lmbda,
-        describe(frame),
-        None if encoder is None else describe(encoder),
+        frame_name=describe(frame),
+        encoder_name=None if encoder is None else describe(encoder),
     )
     n_pairs = sum(map(len, grid.values()))
     tally = Tally(1, n_pairs, int(encoder is None), recipe.iterations, recipe.retuning.iterations)
