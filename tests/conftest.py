@@ -1,12 +1,7 @@
 """Fixtures that the whole suite shares."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-
-# Before torch is loaded: threads that wait for each other must sleep, not spin. Spinning, two threads on two cores
-# that something else also uses take a hundred times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch

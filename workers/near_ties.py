@@ -1,12 +1,15 @@
 """Near-ties: candidates that are measured again, by the arithmetic of the plain reference.
 
 Which ones those are, :class:`workers.measure.ErrorBound` says. The choice between them depends on no kernel, number
-of threads or replica, but it does depend on torch's own arithmetic, which takes other instructions on another CPU.
-Over the five conformance frames, on a CPU with AVX-512 that was made to do without:
+of threads or replica. What is left is torch's own arithmetic, which takes other instructions on another CPU:
 
-- ``ATEN_CPU_CAPABILITY=avx2`` changed nothing, ``default`` the rates by at most 1.0e-6 of themselves;
-- with MKL and oneDNN limited to AVX2 or to SSE4 as well, mean squared errors changed by at most 1.7e-4 of
-  themselves, and losses by at most 2.2e-5, less than 0.09 of the bound.
+- Of MKL, which multiplies small matrices, :mod:`workers` asks for one order of sums everywhere (``MKL_CBWR=AVX2``).
+  Without that, a CPU with AVX-512 changed mean squared errors of the four conformance frames of the tests by up to
+  1.7e-4 of themselves, and losses by up to 2.2e-5; with it, by up to 2.9e-5 and 8.8e-6, from what the reference
+  measured on another machine. It has no effect in a process in which MKL was used before :mod:`workers` was
+  imported.
+- ``ATEN_CPU_CAPABILITY=avx2`` changed nothing on a CPU with AVX-512, ``default`` the rates by at most 1.0e-6 of
+  themselves.
 
 No choice changed: the two best losses of a module differ by 2.1e-4 or more. Where they differ by less than two
 errors, replicas on CPUs of different kinds may choose differently; either choice is as good to within that margin.

@@ -43,13 +43,11 @@ def test_network_rates_and_counts_are_the_reference_s_exactly(case: Case, measur
     pd.testing.assert_frame_equal(measured[EXACT], case.table[EXACT], check_exact=True)
 
 
-def test_what_was_measured_is_what_the_reference_measured(case: Case, measured: pd.DataFrame) -> None:
-    expected = case.table
-    pd.testing.assert_series_equal(measured.rate_latent_bit, expected.rate_latent_bit, rtol=1e-5, atol=0)
-    ok = expected.status == "ok"
-    for column in ("mse", "loss"):
-        error = (measured[column] - expected[column])[ok].abs()
-        assert (error <= expected.loss[ok].map(case.error_bound.of)).all(), column
+@pytest.mark.parametrize(("column", "tolerance"), [("rate_latent_bit", 1e-5), ("mse", 1e-4), ("loss", 1e-4)])
+def test_what_was_measured_is_what_the_reference_measured(
+    case: Case, measured: pd.DataFrame, column: str, tolerance: float
+) -> None:
+    pd.testing.assert_series_equal(measured[column], case.table[column], rtol=tolerance, atol=0)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -480,7 +478,7 @@ def test_where_memory_is_too_short_for_the_smallest_tiles_the_error_says_so(
 ) -> None:
     ShortOfMemory(monkeypatch, 1)
 
-    with pytest.raises(ReplicaError, match=r"memory of cpu does not suffice for tiles of 256 pixels: .*20 MiB$"):
+    with pytest.raises(ReplicaError, match=r"memory of cpu does not suffice for tiles of 256 pixels: .*20 MiB; at length$"):
         measurer_of(smallest_case).measure({}, "arm", smallest_case.pairs("arm"))
 
 
