@@ -478,7 +478,8 @@ def test_where_memory_is_too_short_for_the_smallest_tiles_the_error_says_so(
 ) -> None:
     ShortOfMemory(monkeypatch, 1)
 
-    with pytest.raises(ReplicaError, match=r"memory of cpu does not suffice for tiles of 256 pixels: .*20 MiB; at length$"):
+    message = r"memory of cpu does not suffice for tiles of 256 pixels: .*20 MiB; at length$"
+    with pytest.raises(ReplicaError, match=message):
         measurer_of(smallest_case).measure({}, "arm", smallest_case.pairs("arm"))
 
 
