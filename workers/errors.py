@@ -11,7 +11,9 @@
     ├── InfeasibleModuleError    no pair of quantization steps of a module can be used
     ├── ConfigError              a key of the configuration, or of the command line
     ├── ResultsError             the output folder: another job's, damaged, not writable
-    │   └── ClaimError           another driver is at work there
+    │   ├── ClaimError           another driver is at work there
+    │   ├── DamagedError         a file in it that was read and cannot be parsed
+    │   └── OutageError          its storage cannot be reached at present
     ├── ClusterError             a Ray cluster that cannot be reached, started or used
     └── ReplicaError             replicas that were lost, too many or too often
 
@@ -24,10 +26,12 @@ __all__ = [
     "ClaimError",
     "ClusterError",
     "ConfigError",
+    "DamagedError",
     "FrameFileError",
     "InfeasibleModuleError",
     "InputError",
     "MismatchError",
+    "OutageError",
     "QsweepError",
     "ReplicaError",
     "ResultsError",
@@ -35,7 +39,13 @@ __all__ = [
 
 
 class QsweepError(Exception):
-    """Base of every error that qsweep raises on purpose."""
+    """Base of every error that qsweep raises on purpose.
+
+    Attributes:
+        started: whether work had begun when it was raised. Until then a command ends with status 2, else with 1.
+    """
+
+    started = False
 
 
 class InputError(QsweepError):
@@ -76,6 +86,14 @@ class ResultsError(QsweepError):
 
 class ClaimError(ResultsError):
     """An output folder that another driver is at work in."""
+
+
+class DamagedError(ResultsError):
+    """A file of the results that could be read, but is cut off, garbled or not of this program."""
+
+
+class OutageError(ResultsError):
+    """A storage that could not be reached for as long as was waited for it."""
 
 
 class ClusterError(QsweepError):

@@ -1,5 +1,6 @@
 """Files wherever they are: on this machine, or behind a URI such as ``s3://bucket/frame.png``."""
 
+import math
 import os
 import random
 import re
@@ -14,6 +15,8 @@ import fsspec
 import pyarrow as pa
 from pyarrow import fs
 
+from workers.errors import QsweepError
+from workers.outage import Outage, is_outage
 from workers.reasons import reason_of
 
 Result = TypeVar("Result")
@@ -26,8 +29,9 @@ _QUERY = re.compile(r"\?\w+=")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _S3_TIMEOUT_SECONDS = 8.0
 
-# Arrow has one exception for whatever a service answers; these are no better a second time.
-_FINAL = re.compile(r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|NO_SUCH_UPLOAD|credentials", re.I)
+
+class StoreError(OSError):
+    """An error of a storage's library that is no ``OSError`` itself."""
 
 
 def is_uri(location: str) -> bool:
@@ -107,7 +111,7 @@ def _filesystem(base: str, options: str) -> tuple[fs.FileSystem, str]:
             raise ValueError(reason_of(error)) from None
         try:
             other, root = fsspec.core.url_to_fs(base)
-        except (ImportError, ValueError) as reason:
+        except Exception as reason:  # the libraries raise many unrelated types
             raise ValueError(reason_of(reason)) from None
         filesystem = fs.PyFileSystem(fs.FSSpecHandler(other))
     except (pa.ArrowException, OSError) as error:
@@ -183,20 +187,40 @@ def read_part(location: str | Path, start: int, length: int, patience: float = P
     return content
 
 
-def persist(attempt: Callable[[], Result], patience: float) -> Result:
-    """Try something with a distant file until it succeeds, for so many seconds.
+def persist(
+    attempt: Callable[[], Result], patience: float, outage: Outage | None = None, *, local: bool = False
+) -> Result:
+    """Try something with a storage until it succeeds, for so many seconds.
+
+    Args:
+        attempt: may be made any number of times.
+        patience: seconds for which outages are waited out; infinity for as long as they last.
+        outage: notes what fails and what succeeds.
+        local: whether the storage is a local file system; see :func:`~workers.outage.is_outage`.
 
     Raises:
-        OSError: the last one; at once where another try is of no use.
+        OSError: the last error; at once where another try is of no use. A :class:`StoreError` in place of
+            whatever else the storage's library raises.
+        QsweepError: raised by the attempt.
     """
+    outage = outage or Outage("")
     end, pause = time.monotonic() + patience, _FIRST_PAUSE
     while True:
         try:
-            return attempt()
-        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+            result = attempt()
+        except MemoryError:
             raise
-        except OSError as error:
-            if _FINAL.search(str(error)) or time.monotonic() + pause > end:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.0))
+        except Exception as error:
+            passes = is_outage(error, local=local)
+            if passes:
+                outage.failed(reason_of(error))
+            if not passes or time.monotonic() + pause > end:
+                if isinstance(error, OSError | QsweepError):
+                    raise
+                raise StoreError(reason_of(error)) from error
+        else:
+            outage.succeeded()
+            return result
+        if not outage.wait(pause * random.uniform(0.5, 1.0)):
+            end = -math.inf  # this is the last attempt
         pause = min(2 * pause, _LONGEST_PAUSE)
