@@ -4,7 +4,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from sweep.driver import Driver, Metrics, Observer, Observers, Pool, RayPool, Ta
 from sweep.logs import log_file
 from sweep.report import write_report
 from sweep.results import Results
-from sweep.schedule import FrameEnded, FrameSwept
+from sweep.schedule import Call, FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
 from workers.files import PATIENCE_SECONDS, describe, is_uri
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 Display = Callable[[Tally], AbstractContextManager[Observer]]
 
 _WRITERS = 8  # frames that are written at a time
+_WRITE_SECONDS = 0.5  # between two looks at whether a write that is waited for meets an outage
 _NAMED = 3  # files that are missing, in a message
 _STORE_SECONDS = 1.5 * PATIENCE_SECONDS  # to read a file from a store: the last attempt takes some of them as well
 
@@ -59,11 +60,22 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
         Every frame of the job.
 
     Raises:
-        ClaimError: another driver is at work on the results; nothing was started.
-        ClusterError: the cluster cannot be used; nothing was started.
+        ClaimError: another driver is at work on the results.
+        ClusterError: the cluster cannot be used.
         ResultsError: the results cannot be written.
         ReplicaError: its replicas die one after the other.
+
+        Each says by ``started`` whether any work had been handed to a replica.
     """
+    try:
+        _run_claimed(job, results, display)
+    except QsweepError as error:
+        error.started = results.started
+        raise
+    return Outcome(results.frames())
+
+
+def _run_claimed(job: Job, results: Results, display: Display) -> None:
     with results.claimed(), log_file(job.config.out) if results.n_unfinished else nullcontext():
         has_time = True
         try:
@@ -78,11 +90,12 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
             else:
                 _log.info("every frame is done already")
         except BaseException as error:
-            has_time = isinstance(error, Exception)  # whoever interrupts a job wants it to end
+            has_time = isinstance(error, Exception)  # who interrupts a job wants it to end
+            if not has_time:
+                results.storage.hurry()
             raise
         finally:
             _conclude(results, job.config.out, has_time)
-    return Outcome(results.frames())
 
 
 def _conclude(results: Results, out: str, has_time: bool) -> None:
@@ -151,11 +164,19 @@ def run_on(
             tries=config.ray.tries,
             bitstream=config.bitstream,
             swept=results.read_swept,
+            may_begin=recorder.has_room,
         )
         try:
             driver.run()
-        finally:
-            recorder.close()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                results.storage.hurry()
+            try:
+                recorder.close()
+            except QsweepError as other:  # the first error is the one to be told of
+                _log.error("%s", other)
+            raise
+        recorder.close()
 
 
 def _warn_of_missing(results: Results) -> None:
@@ -200,7 +221,8 @@ def _source(item: FrameItem, results: Results, pool: Pool) -> FrameSource:
 class _Recorder(Observers):
     """Writes what a job comes to, in the background, and tells others of everything.
 
-    What a frame has come to is reported once it is written.
+    What a frame has come to is reported once it is written. While the storage of the results cannot be reached,
+    what is to be written waits in memory, and the frames in flight are worked on.
     """
 
     def __init__(self, results: Results, observers: Sequence[Observer]) -> None:
@@ -208,41 +230,88 @@ class _Recorder(Observers):
         self._results = results
         self._writers = ThreadPoolExecutor(_WRITERS, "qsweep-write")
         self._written: deque[tuple[Future[Any], Callable[[], None]]] = deque()
-        self._swept: dict[str, Future[Any]] = {}
+        self._before: dict[str, Future[Any]] = {}  # what is kept of frames in flight, by frame
+
+    def called(self, call: Call) -> None:
+        self._results.started = True
+        super().called(call)
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
-        self._results.write_fitted(frame, checkpoint)
-        super().fitted(frame, checkpoint)
+        self._keep(
+            frame,
+            partial(self._results.write_fitted, frame, checkpoint),
+            partial(super().fitted, frame, checkpoint),
+        )
 
     def swept(self, frame: FrameSwept) -> None:
-        written = self._swept[frame.frame] = self._writers.submit(self._results.write_swept, frame)
-        self._written.append((written, partial(super().swept, frame)))
+        self._keep(frame.frame, partial(self._results.write_swept, frame), partial(super().swept, frame))
 
     def ended(self, frame: FrameEnded) -> None:
-        written = self._writers.submit(self._write, frame, self._swept.pop(frame.frame, None))
+        written = self._submit(partial(self._results.write_frame, frame), self._before.pop(frame.frame, None))
         self._written.append((written, partial(super().ended, frame)))
         self._report_written(2 * _WRITERS)
 
-    def _write(self, frame: FrameEnded, before: Future[Any] | None) -> None:
-        """Write what a frame has come to, after what was kept of it until then: that began earlier, and ends."""
-        if before is not None:
-            before.result()
-        self._results.write_frame(frame)
+    def _keep(self, frame: str, write: Callable[[], object], report: Callable[[], None]) -> None:
+        """Write what is kept of a frame in flight."""
+        written = self._before[frame] = self._submit(write, self._before.get(frame))
+        self._written.append((written, report))
+
+    def _submit(self, write: Callable[[], object], before: Future[Any] | None) -> Future[Any]:
+        """Write something of a frame, after what was kept of it until then: that began earlier, and ends."""
+
+        def run() -> None:
+            if before is not None:
+                before.result()
+            write()
+
+        return self._writers.submit(run)
 
     def waited(self) -> None:
+        self._results.check_owner()
         self._report_written(2 * _WRITERS)
         super().waited()
 
+    def has_room(self) -> bool:
+        """Whether what waits to be written is little enough for more frames to be begun."""
+        return len(self._written) <= 2 * _WRITERS
+
     def _report_written(self, n_waiting: int) -> None:
-        """Report what has been written; wait for it while more than so much has not."""
-        while self._written and (len(self._written) > n_waiting or self._written[0][0].done()):
-            written, report = self._written.popleft()
+        """Report what has been written.
+
+        While more than so much has not, wait for it; but not for an outage of the storage to end.
+        """
+        while self._written:
+            written, report = self._written[0]
+            if not written.done():
+                if len(self._written) <= n_waiting or self._results.storage.outage.lasts:
+                    return
+                wait([written], timeout=_WRITE_SECONDS)
+                continue
+            self._written.popleft()
             written.result()
             report()
             self._results.write_summary(due=False)
 
     def close(self) -> None:
+        """Wait until everything is written that can be, and report it.
+
+        Raises:
+            ResultsError: something could not be written; all else is.
+        """
+        first: QsweepError | None = None
         try:
-            self._report_written(0)
+            while self._written:
+                written, report = self._written.popleft()
+                try:
+                    written.result()
+                except QsweepError as error:
+                    first = first or error
+                else:
+                    report()
+        except BaseException:  # the writers are waited for, and must not wait for the end of an outage
+            self._results.storage.hurry()
+            raise
         finally:
             self._writers.shutdown(cancel_futures=True)
+        if first is not None:
+            raise first

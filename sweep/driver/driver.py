@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 _Shared = TypeVar("_Shared")
 
+_HELD_SECONDS = 0.2  # between two looks at whether frames may be begun again
+
 
 class Pool(Protocol):
     """Replicas, wherever they are: takes calls, gives events."""
@@ -153,6 +155,7 @@ class Driver:
         tries: see there.
         bitstream: see there.
         swept: what the sweep of a frame came to, where that is known from an earlier run.
+        may_begin: whether another frame may be begun at present; those in flight are not held up.
     """
 
     def __init__(
@@ -168,8 +171,10 @@ class Driver:
         tries: int = 3,
         bitstream: bool = False,
         swept: Callable[[str], FrameSwept | None] = lambda _: None,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._pool = pool
+        self._may_begin = may_begin
         self._sources: dict[str, FrameSource] = {}  # of the frames in flight
         self._fit = fit
         self._observer = observer
@@ -194,6 +199,13 @@ class Driver:
             ResultsError: whatever the observer raises, when it cannot write.
         """
         while not self._schedule.finished:
+            may_begin = self._may_begin()
+            for instruction in self._schedule.hold(not may_begin):
+                self._follow(instruction)
+            if not may_begin and not self._calls:  # no replica has anything to answer
+                time.sleep(_HELD_SECONDS)
+                self._observer.waited()
+                continue
             for event in self._pool.wait(timeout=1.0):
                 if isinstance(event, Progress):
                     if event.call in self._calls:

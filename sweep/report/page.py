@@ -77,7 +77,7 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
             where[frame] = ""
         else:
             path = f"{DETAILS_FOLDER}/{escape(frame)}.js"
-            storage.write(path, f"qsweepDetails({text});\n".encode())
+            storage.write(path, f"qsweepDetails({text});\n".encode(), durable=False)
             where[frame] = quote(path)
     job = job_view(storage, frames, choices, records, where)
     page = (
@@ -91,7 +91,7 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
             version=version("qsweep"),
         )
     )
-    storage.write(REPORT_FILE, page.encode())
+    storage.write(REPORT_FILE, page.encode(), durable=False)
     stale = {file.path for file in storage.files(DETAILS_FOLDER)}
     for path in stale - {f"{DETAILS_FOLDER}/{escape(frame)}.js" for frame, href in where.items() if href}:
         storage.delete(path)

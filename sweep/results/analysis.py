@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 
 from sweep.results.arguments import names_of
+from sweep.results.layout import FRAMES_FILE
 from sweep.results.parquet import read_as
-from sweep.results.results import FRAMES_FILE
 from sweep.results.storage import Storage
 from sweep.results.table import FRAMES
 

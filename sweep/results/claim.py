@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweep.results.storage import Storage
-from workers.errors import ClaimError, ResultsError
+from sweep.results.storage import FIRST_PATIENCE_SECONDS, Storage
+from workers.errors import ClaimError, OutageError, ResultsError
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ def read_owner(storage: Storage) -> Owner | None:
         try:
             content: dict[str, Any] = json.loads(storage.read(CLAIM_FILE))
             return Owner(**content)
+        except OutageError:
+            raise
         except (ResultsError, ValueError, TypeError):
             time.sleep(_REREAD_SECONDS)  # an object store may give parts of what was replaced while it was read
     return None  # it was never whole
@@ -90,7 +92,7 @@ class Claim:
 
     Args:
         storage: the folder.
-        lost: called, from another thread, if another driver has taken the folder over.
+        lost: called, from any thread, if another driver has taken the folder over.
 
     Raises:
         ClaimError: another driver is at work there.
@@ -98,14 +100,17 @@ class Claim:
     """
 
     def __init__(self, storage: Storage, lost: Callable[[], None]) -> None:
-        self._storage = storage
+        self._storage = storage.with_patience(FIRST_PATIENCE_SECONDS, guarded=False)
         self._owner = Owner.this()
         self._on_lost = lost
+        self._lost: ClaimError | None = None
+        self._lock = threading.Lock()
         self._released = threading.Event()
-        _wait_for_expiry(storage)
+        _wait_for_expiry(self._storage)
         self._renew()
         time.sleep(_SETTLE_SECONDS[storage.local])
         self._check()
+        self._storage = self._storage.with_patience(0.0)  # from now on it is tried again soon anyway
         self._thread = threading.Thread(target=self._keep, name="qsweep-claim", daemon=True)
         self._thread.start()
 
@@ -115,12 +120,49 @@ class Claim:
             return
         self._released.set()
         self._thread.join()
+        storage = self._storage.with_patience(FIRST_PATIENCE_SECONDS)
         try:
-            owner = read_owner(self._storage)
+            owner = read_owner(storage)
             if owner is not None and owner.id == self._owner.id:
-                self._storage.delete(CLAIM_FILE)
+                storage.delete(CLAIM_FILE)
         except ResultsError as error:  # it expires all the same
             _log.warning("%s", error)
+
+    def confirm(self) -> None:
+        """Make sure that the folder is still this driver's; to be called right before it is changed.
+
+        Only where the claim was not renewed for a while, as after an outage or when the machine was suspended, the
+        claim is read again, and renewed if no other driver has taken it meanwhile.
+
+        Raises:
+            ClaimError: another driver has, or may have, taken over.
+            OutageError: that cannot be found out at present.
+        """
+        if self._lost is None and self._is_fresh():
+            return
+        with self._lock:
+            if self._lost is None and not self._is_fresh():
+                self._reclaim()
+            if self._lost is not None:
+                raise ClaimError(str(self._lost))
+
+    def _is_fresh(self) -> bool:
+        """Whether the claim was renewed so recently that no other driver can take it for expired."""
+        return 0 <= time.time() - self._owner.renewed < EXPIRY_SECONDS / 2
+
+    def _reclaim(self) -> None:
+        """Renew a claim that others may have taken for expired, unless one of them did."""
+        expired = not 0 <= time.time() - self._owner.renewed < EXPIRY_SECONDS
+        try:
+            self._check()
+            self._renew()
+            if expired:  # another driver may be about to claim the folder at this moment
+                time.sleep(_SETTLE_SECONDS[self._storage.local])
+                self._check()
+        except ClaimError as error:
+            self._lost = error
+            self._released.set()
+            self._on_lost()
 
     def _check(self) -> None:
         owner = read_owner(self._storage)
@@ -130,20 +172,20 @@ class Claim:
             raise ClaimError(f"{self._storage.describe('')}: another driver may have been there, the claim is gone")
 
     def _renew(self) -> None:
-        self._owner = self._owner._replace(renewed=time.time())
-        self._storage.write(CLAIM_FILE, json.dumps(self._owner._asdict()).encode())
+        renewed = self._owner._replace(renewed=time.time())
+        self._storage.write(CLAIM_FILE, json.dumps(renewed._asdict()).encode(), durable=False)
+        self._owner = renewed
 
     def _keep(self) -> None:
         while not self._released.wait(RENEW_SECONDS):
             try:
-                self._check()
-                self._renew()
+                with self._lock:
+                    if self._lost is None:
+                        self._reclaim()
+            except OutageError:  # the storage says so itself
+                pass
             except ResultsError as error:
-                if isinstance(error, ClaimError):
-                    self._released.set()
-                    self._on_lost()
-                else:
-                    _log.warning("%s", error)
+                _log.warning("%s", error)
 
 
 def _refusal(storage: Storage, owner: Owner) -> ClaimError:

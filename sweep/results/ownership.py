@@ -1,5 +1,6 @@
 """Whose a folder of results is: the job that it says it holds, beside the one that is to go on there."""
 
+import logging
 import platform
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
@@ -8,9 +9,12 @@ from importlib.metadata import version
 import yaml
 
 from sweep.config import FrameList, Job, parse_yaml
+from sweep.results.claim import CLAIM_FILE
 from sweep.results.parquet import read_table, write_table
 from sweep.results.storage import Storage
-from workers.errors import ResultsError
+from workers.errors import DamagedError, ResultsError
+
+_log = logging.getLogger(__name__)
 
 JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
 
@@ -27,12 +31,11 @@ def begin(storage: Storage, job: Job) -> None:
     Raises:
         ResultsError: it cannot be written, or it holds another job's results or something else.
     """
-    if storage.is_file(JOB_FILE):
+    if storage.is_file(JOB_FILE) and not _is_blank(storage):
         _compare(storage, job)
-        if not storage.is_file(MANIFEST_FILE):  # killed in between
-            write_table(storage, MANIFEST_FILE, job.frames.described().table)
+        _complete(storage, job)
         return
-    if not storage.is_empty():
+    if not storage.is_empty() and not storage.is_file(JOB_FILE):
         raise ResultsError(
             f"{storage.describe('')}: is not empty, and what it holds is not of this program "
             f"({JOB_FILE} is missing)"
@@ -50,13 +53,42 @@ def begin(storage: Storage, job: Job) -> None:
     write_table(storage, MANIFEST_FILE, job.frames.described().table)
 
 
+def _is_blank(storage: Storage) -> bool:
+    """Whether a power failure has left the description of the job empty, right at the job's beginning.
+
+    Raises:
+        ResultsError: it has, but there are results already: whose they are cannot be told.
+    """
+    if storage.read(JOB_FILE).strip(b"\0"):
+        return False
+    if {file.path for file in storage.files("")} <= {JOB_FILE, MANIFEST_FILE, CLAIM_FILE}:
+        return True
+    raise DamagedError(
+        f"{storage.describe(JOB_FILE)}: damaged, or not of this program: it is empty, so that what is beside it "
+        "cannot be told from the results of another job; choose another folder with --out, or restore this file"
+    )
+
+
+def _complete(storage: Storage, job: Job) -> None:
+    """Write the list of frames where it is missing or was cut off: the job was killed at its beginning."""
+    if storage.is_file(MANIFEST_FILE):
+        try:
+            read_table(storage, MANIFEST_FILE)
+            return
+        except DamagedError:
+            where = storage.describe(MANIFEST_FILE)
+            aside = storage.describe(storage.set_aside(MANIFEST_FILE))
+            _log.warning("%s: damaged; it is written again, what was there is kept as %s", where, aside)
+    write_table(storage, MANIFEST_FILE, job.frames.described().table)
+
+
 def _compare(storage: Storage, job: Job) -> None:
     identity = job.identity()
     try:
         before = parse_yaml(storage.read(JOB_FILE).decode())["job"]
         same = all(before.get(key) == identity[key] for key in identity)
     except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-        raise ResultsError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program") from None
+        raise DamagedError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program") from None
     if same:
         return
     same_frames = before.pop("frames", None) == identity.pop("frames")

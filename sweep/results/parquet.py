@@ -5,22 +5,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweep.results.storage import Storage
-from workers.errors import ResultsError
+from workers.errors import DamagedError, ResultsError
 
 
-def write_table(storage: Storage, path: str, table: pa.Table) -> None:
-    """Write a table as one whole Parquet file."""
-    storage.write(path, to_parquet(table))
+def write_table(storage: Storage, path: str, table: pa.Table, *, durable: bool = True) -> None:
+    """Write a table as one whole Parquet file; see :meth:`~sweep.results.Storage.write`."""
+    storage.write(path, to_parquet(table), durable=durable)
 
 
 def read_table(storage: Storage, path: str) -> pa.Table:
     """Read one of a job's Parquet files.
 
     Raises:
-        ResultsError: there is no such file, or it is damaged.
+        ResultsError: there is no such file, or it cannot be reached.
+        DamagedError: it is damaged.
     """
     if not storage.is_file(path):
         raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
@@ -32,7 +34,8 @@ def read_as(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
     """Read one of the tables that are written anew every so often; what an earlier version did not write is null.
 
     Raises:
-        ResultsError: there is no such file, or it is damaged.
+        ResultsError: there is no such file, or it cannot be reached.
+        DamagedError: it is damaged.
     """
     table = read_table(storage, path)
     for field in schema:
@@ -41,16 +44,17 @@ def read_as(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
-        raise ResultsError(damaged(storage, path, error)) from None
+        raise DamagedError(damaged(storage, path, error)) from None
 
 
 @contextmanager
 def open_table(storage: Storage, path: str) -> Iterator[pa.NativeFile]:
-    """Open one of a job's Parquet files; whatever is wrong with it is a ``ResultsError``."""
+    """Open one of a job's Parquet files; whatever is wrong with its content is a ``DamagedError``."""
+    content = storage.read(path)
     try:
-        yield pa.BufferReader(storage.read(path))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{damaged(storage, path, error)}; remove this file to have it made anew") from None
+        yield pa.BufferReader(content)
+    except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{damaged(storage, path, error)}; remove this file to have it made anew") from None
 
 
 def damaged(storage: Storage, path: str, error: Exception) -> str:
@@ -93,3 +97,9 @@ class Columns:
         """All of them."""
         rows = pa.Table.from_pylist(self._rows, self._schema)
         return pa.concat_tables([*self._tables, rows])
+
+    def only(self, condition: pc.Expression) -> "Columns":
+        """Those of the rows that meet a condition."""
+        kept = Columns(self._schema)
+        kept.add_table(self.table().filter(condition))
+        return kept

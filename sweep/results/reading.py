@@ -1,7 +1,9 @@
 """The rate–distortion table of a job as people read it."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
@@ -9,12 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from sweep.results.arguments import names_of
+from sweep.results.damage import find_damaged
 from sweep.results.parquet import damaged
 from sweep.results.rows import RD_FOLDER, present_files, rd_files
 from sweep.results.storage import Storage
 from sweep.results.table import RD_TABLE
 from workers.codec import MODULES
 from workers.errors import ResultsError
+
+_log = logging.getLogger(__name__)
 
 _FILES_AT_ONCE = 512
 """Frames that are read together: more at a time take more memory, and no less time."""
@@ -114,14 +119,27 @@ def _scan(
     def read(some: Sequence[str]) -> pa.Table:
         try:
             try:
-                return read_files(some)
+                return storage.retry(partial(read_files, some))
             except FileNotFoundError:  # the job goes on: what was measured is in another file by now
-                return read_files(present_files(storage, some))
-        except (pa.ArrowException, OSError) as error:
+                return storage.retry(partial(read_files, present_files(storage, some)))
+        except OSError as error:
+            whole = some if frames is not None else _without_damaged(storage, some)
+            if len(whole) < len(some):
+                return read(whole)
+            storage.check_outage(RD_FOLDER, error)
             raise ResultsError(damaged(storage, RD_FOLDER, error)) from None
 
     # Of no frames there is a table too.
     return (read(paths[k : k + n_files]) for k in range(0, max(1, len(paths)), n_files))
+
+
+def _without_damaged(storage: Storage, paths: Sequence[str]) -> list[str]:
+    """Files of rows but for those that a power failure has left empty or cut off: their frames are not done."""
+    sizes = {file.path: file for file in storage.files(RD_FOLDER)}
+    damages = find_damaged(storage, (sizes[path] for path in paths if path in sizes))
+    for path, damage in damages.items():
+        _log.warning("%s: %s; its frame is left out, until the job is resumed", storage.describe(path), damage)
+    return [path for path in paths if path not in damages]
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.results.claim import EXPIRY_SECONDS, Owner, read_owner
+from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE
 from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
 from sweep.results.parquet import read_table
-from sweep.results.results import FITTED_FOLDER, FRAMES_FILE
 from sweep.results.rows import RD_FOLDER, current, rd_path
 from sweep.results.storage import Storage
 from workers.errors import ResultsError
@@ -38,7 +38,7 @@ def read_status(out: str) -> str:
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe('')}: there are no results of a job ({JOB_FILE} is missing)")
     n_frames = read_table(storage, MANIFEST_FILE).num_rows
-    files = storage.files(RD_FOLDER)
+    files = [file for file in storage.files(RD_FOLDER) if file.size != 0]  # as a power failure leaves them
     statuses = current(file.path for file in files)
     ended = sorted(file.seconds for file in files if statuses.get(file.path) in ("done", "failed"))
     n_done, n_failed, n_swept = (list(statuses.values()).count(status) for status in ("done", "failed", "swept"))

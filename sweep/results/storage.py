@@ -1,15 +1,19 @@
 """Where results are: a folder or a URI, and files that appear in it whole or not at all."""
 
+import copy
+import math
+import re
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn, TypeVar, cast
 
 import pyarrow as pa
 from pyarrow import fs
 
-from workers.errors import ResultsError
-from workers.files import PATIENCE_SECONDS, child, describe, is_local, is_uri, locate, persist
+from workers.errors import OutageError, ResultsError
+from workers.files import child, describe, is_local, is_uri, locate, persist
+from workers.local_files import is_partial, replace_file
+from workers.outage import Outage, is_outage
 from workers.reasons import reason_of
 
 _Result = TypeVar("_Result")
@@ -17,7 +21,12 @@ _Result = TypeVar("_Result")
 FIRST_PATIENCE_SECONDS = 5.0
 """Before a job begins, nobody is kept waiting for a place that cannot be reached."""
 
+PATIENCE_SECONDS = math.inf
+"""When there is something to lose, the end of an outage is waited for, however long it lasts."""
+
 _READ_ONLY = ("http", "https")
+
+_SET_ASIDE = re.compile(r"\..+\.damaged-\d+")
 
 
 class FileFound(NamedTuple):
@@ -26,14 +35,16 @@ class FileFound(NamedTuple):
     Attributes:
         path: below ``out``.
         seconds: when it was written, since the epoch.
+        size: in bytes; ``None`` where the storage does not say.
     """
 
     path: str
     seconds: float
+    size: int | None
 
 
 class Storage:
-    """A folder of results. Behind a URI, whatever fails for a while is tried again meanwhile.
+    """A folder of results. Whatever fails for a while, as when a server is away, is tried again meanwhile.
 
     Args:
         location: a path, or a URI that Arrow or fsspec knows.
@@ -42,12 +53,17 @@ class Storage:
         ResultsError: the URI is not one that results can be written to.
 
     Attributes:
-        patience: seconds for which a distant service is tried again.
+        patience: seconds for which an outage of the storage is waited out.
+        outage: what is known of its outages.
+        guard: called before every change of a file, also when it is tried again; it raises a ``QsweepError`` if the
+            folder must not be changed any more.
     """
 
     def __init__(self, location: str) -> None:
         self._location = location
         self.patience = FIRST_PATIENCE_SECONDS
+        self.outage = Outage(describe(location))
+        self.guard: Callable[[], None] = _no_guard
         try:
             if location.partition("://")[0] in _READ_ONLY and is_uri(location):
                 raise ValueError("it can only be read from")
@@ -59,8 +75,25 @@ class Storage:
         self.local = is_local(self.filesystem)
 
     def be_patient(self) -> None:
-        """From now on there is something to lose."""
+        """From now on there is something to lose: outages are waited out."""
         self.patience = PATIENCE_SECONDS
+
+    def hurry(self) -> None:
+        """From now on no outage is waited out any more, also by what waits already."""
+        self.outage.hurry()
+
+    def with_patience(self, seconds: float, *, guarded: bool = True) -> "Storage":
+        """The same folder with another patience.
+
+        Args:
+            seconds: for which an outage is waited out.
+            guarded: whether :attr:`guard` holds there too.
+        """
+        other = copy.copy(self)
+        other.patience = seconds
+        if not guarded:
+            other.guard = _no_guard
+        return other
 
     def inner(self, path: str) -> str:
         """A path below ``out`` as :attr:`filesystem` names it."""
@@ -94,63 +127,99 @@ class Storage:
         return all(info.base_name.startswith(".") for info in found)
 
     def files(self, folder: str) -> list[FileFound]:
-        """All files in a folder and the folders in it, but for hidden ones, in the order of their paths."""
+        """All files in a folder and the folders in it, in the order of their paths.
+
+        Left out are those that are still being written, and those that were set aside.
+        """
         selector = fs.FileSelector(self.inner(folder), allow_not_found=True, recursive=True)
         found = self._reach(folder, lambda: self.filesystem.get_file_info(selector))
         prefix = len(self._root) + 1
         return sorted(
-            FileFound(info.path[prefix:], (info.mtime_ns or 0) / 1e9)
+            FileFound(info.path[prefix:], (info.mtime_ns or 0) / 1e9, info.size)
             for info in found
-            if info.type == fs.FileType.File and not info.base_name.startswith(".")
+            if info.type == fs.FileType.File and not is_partial(info.base_name) and not _is_aside(info.base_name)
         )
 
-    @contextmanager
-    def open(self, path: str) -> Iterator[pa.NativeFile]:
-        """Open a file for reading.
+    def read(self, path: str) -> bytes:
+        """Content of a file.
 
         Raises:
             ResultsError: it cannot be read.
         """
-        try:
-            source = self._persist(lambda: self.filesystem.open_input_file(self.inner(path)))
-        except OSError as error:
-            raise ResultsError(f"{self.describe(path)}: cannot be read: {reason_of(error)}") from None
-        with source:
-            yield source
+        return self.read_range(path, 0, None)
 
-    def read(self, path: str) -> bytes:
-        """Content of a file."""
-        with self.open(path) as source:
-            return cast(bytes, source.read())
-
-    def write(self, path: str, content: bytes | pa.Buffer) -> None:
-        """Write a file that appears at its path when it is complete, and not before.
+    def read_range(self, path: str, start: int, length: int | None) -> bytes:
+        """Some bytes of a file, or ``None`` for all that follow.
 
         Raises:
-            ResultsError: there is no room, or no right, to write it.
+            ResultsError: it cannot be read.
         """
-        target = self.inner(path)
-        folder = target.rpartition("/")[0]
-        # Object stores show a file once it is closed, and have no folders; a folder shows what is in it as it
-        # grows. A name that begins with a dot is none of the dataset's.
-        partial = f"{folder}/.{uuid.uuid4().hex}" if self.local else target
 
-        def attempt() -> None:
-            if self.local:
-                self.filesystem.create_dir(folder, recursive=True)
-            with self.filesystem.open_output_stream(partial) as sink:
-                sink.write(content)
-            if self.local:
-                self.filesystem.move(partial, target)
+        def attempt() -> bytes:
+            with self.filesystem.open_input_file(self.inner(path)) as source:
+                if start:
+                    source.seek(start)
+                return cast(bytes, source.read(length))
 
         try:
-            self._persist(attempt)
+            return self.retry(attempt)
         except OSError as error:
-            raise ResultsError(f"{self.describe(path)}: cannot be written: {reason_of(error)}") from None
-        finally:
+            self._fail(path, "cannot be read", error)
+
+    def write(self, path: str, content: bytes | pa.Buffer, *, durable: bool = True) -> None:
+        """Write a file that appears at its path when it is complete, and not before.
+
+        Args:
+            path: below ``out``. Symbolic links there are followed.
+            content: of the file.
+            durable: whether it survives a power failure from when this returns. It costs milliseconds on a local
+                disk; object stores do it always.
+
+        Raises:
+            ResultsError: there is no room, or no right, to write it; or the guard objects.
+        """
+        target = self.inner(path)
+
+        def attempt() -> None:
+            self.guard()
             if self.local:
-                with suppress(OSError):
-                    self.filesystem.delete_file(partial)
+                replace_file(target, content, durable=durable, before=self.guard)
+            else:
+                # Object stores show a file once it is closed.
+                with self.filesystem.open_output_stream(target) as sink:
+                    sink.write(content)
+
+        try:
+            self.retry(attempt)
+        except OSError as error:
+            self._fail(path, "cannot be written", error)
+
+    def set_aside(self, path: str) -> str:
+        """Rename a file that cannot be used, so that nothing reads or replaces it.
+
+        Returns:
+            Its new path: in the same folder, hidden, so that no reader of datasets takes it for one of theirs.
+
+        Raises:
+            ResultsError: it cannot be renamed.
+        """
+        folder, slash, name = path.rpartition("/")
+        number = 1
+        while self.is_file(aside := f"{folder}{slash}.{name}.damaged-{number}"):
+            number += 1
+
+        def attempt() -> None:
+            self.guard()
+            self.filesystem.move(self.inner(path), self.inner(aside))
+
+        try:
+            self.retry(attempt)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError) or not self.is_file(
+                aside
+            ):  # moved before its answer was lost
+                self._fail(path, "cannot be renamed", error)
+        return aside
 
     def probe(self) -> None:
         """Check that files can be written, before any work is done for them.
@@ -158,27 +227,62 @@ class Storage:
         Raises:
             ResultsError: they cannot.
         """
-        path = f".{uuid.uuid4().hex}"
-        self.write(path, b"")
-        self.delete(path)
+        path = f".{uuid.uuid4().hex}.partial"
+        try:
+            self.write(path, b"", durable=False)
+            self.delete(path)
+        except ResultsError as error:  # the folder is what matters
+            raise type(error)(str(error).replace(self.describe(path), self.describe(""), 1)) from None
 
     def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it is there.
+
+        Raises:
+            ResultsError: it cannot be deleted; or the guard objects.
+        """
+
+        def attempt() -> None:
+            self.guard()
+            self.filesystem.delete_file(self.inner(path))
+
         try:
-            self._persist(lambda: self.filesystem.delete_file(self.inner(path)))
+            self.retry(attempt)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise ResultsError(f"{self.describe(path)}: cannot be deleted: {reason_of(error)}") from None
+            self._fail(path, "cannot be deleted", error)
+
+    def retry(self, attempt: Callable[[], _Result]) -> _Result:
+        """Use :attr:`filesystem`; again and again while there is an outage, as long as the patience lasts.
+
+        Raises:
+            OSError: the last error, whatever its type was.
+        """
+        return persist(attempt, self.patience, self.outage, local=self.local)
 
     def _info(self, path: str) -> fs.FileInfo:
         return self._reach(path, lambda: self.filesystem.get_file_info(self.inner(path)))
 
     def _reach(self, path: str, look: Callable[[], _Result]) -> _Result:
         try:
-            return self._persist(look)
+            return self.retry(look)
         except OSError as error:
-            raise ResultsError(f"{self.describe(path)}: cannot be reached: {reason_of(error)}") from None
+            self._fail(path, "cannot be reached", error)
 
-    def _persist(self, attempt: Callable[[], _Result]) -> _Result:
-        return attempt() if self.local else persist(attempt, self.patience)
+    def _fail(self, path: str, what: str, error: OSError) -> NoReturn:
+        """Raise a ``ResultsError`` that names the file."""
+        self.check_outage(path, error, what)
+        raise ResultsError(f"{self.describe(path)}: {what}: {reason_of(error)}") from None
+
+    def check_outage(self, path: str, error: OSError, what: str = "cannot be read") -> None:
+        """Raise an ``OutageError`` that names the file, if that is what the error tells of."""
+        if is_outage(error.__cause__ or error, local=self.local):
+            raise OutageError(f"{self.describe(path)}: {what}: {reason_of(error)}") from None
+
+
+def _no_guard() -> None:
+    """Anything may be changed."""
+
+
+def _is_aside(name: str) -> bool:
+    return bool(_SET_ASIDE.fullmatch(name))

@@ -78,6 +78,7 @@ class Schedule:
         self._idle: dict[ReplicaId, None] = {}  # in the order in which they became so
         self._open: dict[str, None] = {}  # frames in flight that have work to hand out
         self._ids = count()
+        self._held = False
 
     @property
     def finished(self) -> bool:
@@ -99,6 +100,16 @@ class Schedule:
             if call is not None:
                 done += self._answered(call, event)
         return done + list(self._dispatch())
+
+    def hold(self, held: bool) -> list[Instruction]:
+        """Begin no frames for a while, or begin them again; those in flight are not held up.
+
+        Returns:
+            What is to be done when frames are begun again.
+        """
+        released = self._held and not held
+        self._held = held
+        return list(self._dispatch()) if released else []
 
     # --- replicas
 
@@ -195,7 +206,7 @@ class Schedule:
         best = min(allowed, key=lambda frame: len(frame.holders), default=None)
         if best is not None and not best.holders:
             return best
-        if self._next is not None:
+        if self._next is not None and not self._held:
             return self._begin(self._next)
         return best
 

@@ -15,7 +15,7 @@ import pytest
 from sweep.results import Storage, claim
 from sweep.results.claim import CLAIM_FILE, Claim, Owner, read_owner
 from tests.waiting import LONG_SECONDS, wait_until
-from workers.errors import ClaimError
+from workers.errors import ClaimError, OutageError
 
 
 @pytest.fixture(autouse=True)
@@ -157,4 +157,73 @@ def test_a_claim_that_is_renewed_while_it_is_read_is_somebody_s_all_the_same(
     monkeypatch.setattr(Storage, "read", torn)
     with pytest.raises(ClaimError, match="another driver is at work there"):
         Claim(place, lambda: None)
+    first.release()
+
+
+def test_after_an_outage_the_claim_is_looked_at_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "RENEW_SECONDS", 1000.0)  # as if its thread could not reach the storage
+    lost = threading.Event()
+    place = Storage(str(tmp_path))
+    mine = Claim(place, lost.set)
+    place.guard = mine.confirm
+    before = read_owner(place)
+    assert before is not None
+    monkeypatch.setattr(mine, "_owner", before._replace(renewed=time.time() - claim.EXPIRY_SECONDS - 1.0))
+    place.write("a", b"nobody came")
+    renewed = read_owner(place)
+    assert renewed is not None
+    assert (renewed.id, renewed.renewed > before.renewed) == (before.id, True), "claimed once more"
+    assert not lost.is_set()
+
+    monkeypatch.setattr(mine, "_owner", before._replace(renewed=time.time() - claim.EXPIRY_SECONDS - 1.0))
+    write(tmp_path, ELSEWHERE)
+    for change in (lambda: place.write("a", b"mine"), lambda: place.delete("a"), lambda: place.set_aside("a")):
+        with pytest.raises(ClaimError, match="another driver is at work there, process 1 on another-machine"):
+            change()
+    assert lost.is_set()
+    mine.release()
+    assert (tmp_path / "a").read_bytes() == b"nobody came"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CLAIM_FILE, "a"]
+    assert read_owner(place) == ELSEWHERE
+
+
+def test_a_file_that_was_under_way_when_another_driver_took_over_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "RENEW_SECONDS", 1000.0)
+    place = Storage(str(tmp_path))
+    mine = Claim(place, nothing)
+    place.guard = mine.confirm
+    place.write("a", b"before")
+    sync = os.fsync
+
+    def suspended(descriptor: int) -> None:
+        """The machine sleeps while the content is written."""
+        sync(descriptor)
+        mine._owner = mine._owner._replace(renewed=time.time() - 100.0)
+        write(tmp_path, ELSEWHERE)
+
+    monkeypatch.setattr(os, "fsync", suspended)
+    with pytest.raises(ClaimError):
+        place.write("a", b"after")
+    mine.release()
+    assert (tmp_path / "a").read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CLAIM_FILE, "a"]
+
+
+def test_a_claim_that_cannot_be_read_for_a_moment_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Storage(str(tmp_path))
+    first = Claim(place, nothing)
+
+    def away(*_: object) -> bytes:
+        raise OutageError("away")
+
+    monkeypatch.setattr(Storage, "read", away)
+    with pytest.raises(OutageError):
+        read_owner(place)
+    monkeypatch.undo()
     first.release()

@@ -7,16 +7,19 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import safetensors.torch
+import torch
 import yaml
 
 from sweep import read_rd_table
 from sweep.config import Job
-from sweep.results import Results, Storage
+from sweep.results import Results, Storage, read_status
 from sweep.results.rows import rd_path, write_rd_table, write_swept
 from sweep.results.table import frame_record
 from sweep.schedule import FrameEnded, FrameSwept
 from tests.sweep.ended import ENCODED, INFO, N_PAIRS, STEPS, done, failed, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
+from workers.replica import QuantizedAnswer
 
 
 def out(job: Job) -> Path:
@@ -115,7 +118,7 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in out(job).iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("content", [b"", b"job: [", b"\xff\xfe", b"frames: []", b"job: []", b"job: 3", b"[]"])
+@pytest.mark.parametrize("content", [b"job: [", b"\xff\xfe", b"frames: []", b"job: []", b"job: 3", b"[]"])
 def test_a_job_yaml_that_is_damaged_or_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     job = make_job(tmp_path, ["a"])
     out(job).mkdir()
@@ -298,29 +301,160 @@ def test_a_frame_whose_encoder_is_written_but_not_its_rows_is_unfinished(tmp_pat
     assert unfinished(job) == ["a"]
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "cut", "other"])
-def test_rows_that_are_damaged_are_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
-    job = make_job(tmp_path, ["a", "b"])
+# --- what a power failure, or a full disk, has damaged
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100)])
+def test_a_job_that_lost_its_description_right_at_its_beginning_begins_anew(tmp_path: Path, content: bytes) -> None:
+    job = make_job(tmp_path, ["a"])
+    Results(job)
+    for name in ("job.yaml", "manifest.parquet"):
+        (out(job) / name).write_bytes(content)
+    assert unfinished(job) == ["a"]
+    assert yaml.safe_load((out(job) / "job.yaml").read_text())["job"]
+    assert len(pd.read_parquet(out(job) / "manifest.parquet")) == 1
+
     Results(job).write_frame(done("a"))
-    path = out(job) / "rd_table" / "frame=a" / "part-0.parquet"
-    if damage == "other":
-        pd.DataFrame({"frame": ["a"]}).to_parquet(path)
-    else:
-        path.write_bytes({"empty": b"", "text": b"not a table", "cut": path.read_bytes()[:-50]}[damage])
-    with pytest.raises(ResultsError, match=f"^{path}: damaged, or not of this program: .*; remove this file"):
+    (out(job) / "job.yaml").write_bytes(content)
+    with pytest.raises(ResultsError, match=f"^{out(job)}/job.yaml: damaged, .* choose another folder"):
         Results(job)
-    path.unlink()
-    assert unfinished(job) == ["a", "b"]
 
 
-def test_rows_that_are_garbled_inside_are_named_when_they_are_summed_up(tmp_path: Path) -> None:
+def test_a_list_of_frames_that_is_cut_off_is_written_again_and_kept(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    Results(job)
+    path = out(job) / "manifest.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    Results(job)
+    assert path.read_bytes() == whole
+    assert (out(job) / ".manifest.parquet.damaged-1").read_bytes() == whole[:-20]
+
+
+DAMAGE = {
+    "empty": lambda _: b"",
+    "cut": lambda content: content[:-50],
+    "zeros": lambda content: bytes(len(content)),
+    "text": lambda _: b"not a table",
+    "garbled": lambda content: content[:4] + bytes(600) + content[604:],
+}
+
+
+@pytest.mark.parametrize("summed_up", [False, True])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_frame_whose_rows_are_damaged_is_done_again_and_the_file_is_kept(
+    tmp_path: Path, damage: str, summed_up: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if summed_up and damage == "garbled":
+        pytest.skip("where the tables over all frames know a frame, its rows are not read")
+    job = make_job(tmp_path, ["a", "b"])
+    results = Results(job)
+    results.write_frame(done("a"))
+    results.write_frame(done("b"))
+    if summed_up:
+        results.write_summary()
+    path = out(job) / "rd_table" / "frame=a" / "part-0.parquet"
+    content = DAMAGE[damage](path.read_bytes())
+    path.write_bytes(content)
+    again = Results(job)
+    assert [item.id for item in again.unfinished] == ["a"]
+    assert again.frames()["frame"].to_pylist() == ["b"]
+    with again.claimed():
+        again.write_frame(done("a"))
+    assert f"{path}: " in caplog.text
+    assert path.with_name(".part-0.parquet.damaged-1").read_bytes() == content
+    assert unfinished(job) == []
+    assert len(read_rd_table(job.config.out)) == len(pd.read_parquet(out(job) / "rd_table")) == 2 * N_PAIRS
+
+
+def test_a_table_of_something_else_is_no_frame(tmp_path: Path) -> None:
     job = make_job(tmp_path, ["a"])
     Results(job).write_frame(done("a"))
-    path = out(job) / "rd_table" / "frame=a" / "part-0.parquet"
-    content = path.read_bytes()
-    path.write_bytes(content[:4] + bytes(600) + content[604:])
-    with pytest.raises(ResultsError, match=f"^{path}: damaged, or not of this program: .*; remove this file"):
-        Results(job)
+    pd.DataFrame({"frame": ["a"]}).to_parquet(out(job) / "rd_table" / "frame=a" / "part-0.parquet")
+    assert unfinished(job) == ["a"]
+
+
+CHECKPOINT = safetensors.torch.save({"arm.weight": torch.zeros(100)})
+BITSTREAM = b"qsw" + bytes(range(57))
+
+
+@pytest.mark.parametrize("name", ["quantized/a.safetensors", "bitstreams/a.qsw"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "zeros"])
+def test_a_frame_that_lacks_a_whole_file_is_done_again(tmp_path: Path, name: str, damage: str) -> None:
+    job = make_job(tmp_path, ["a", "b"], bitstream=True)
+    encoded = ENCODED._replace(bitstream=BITSTREAM)
+    whole = done("a")._replace(quantized=QuantizedAnswer(CHECKPOINT, (1.0,)), encoded=encoded)
+    results = Results(job)
+    results.write_frame(whole)
+    results.write_summary()
+    assert unfinished(job) == ["b"]
+    path = out(job) / name
+    content = {"empty": b"", "cut": path.read_bytes()[:-1], "zeros": bytes(path.stat().st_size)}.get(damage)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    again = Results(job)
+    assert [item.id for item in again.unfinished] == ["a", "b"]
+    with again.claimed():
+        again.write_frame(failed("a"))
+    assert Results(job).frames()["status"].to_pylist() == ["failed"], "and not done by the rows of before"
+    assert content is None or path.with_name(f".{path.name}.damaged-1").read_bytes() == content
+    again.write_frame(whole)
+    assert unfinished(job) == ["b"]
+
+
+@pytest.mark.parametrize("content", [b"", CHECKPOINT[:-1], CHECKPOINT[:50], bytes(500)])
+def test_a_fitted_encoder_that_is_cut_off_is_fitted_again(tmp_path: Path, content: bytes) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    results.write_fitted("a", CHECKPOINT)
+    assert Results(job).is_fitted("a")
+    (out(job) / "fitted" / "a.safetensors").write_bytes(content)
+    again = Results(job)
+    assert not again.is_fitted("a")
+    with again.claimed():
+        again.write_fitted("a", CHECKPOINT)
+    assert Results(job).is_fitted("a")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("status", ["swept", "failed"])
+def test_damaged_rows_of_what_is_not_done_are_forgotten(tmp_path: Path, status: str, damage: str) -> None:
+    job = make_job(tmp_path, ["a"], bitstream=True)
+    results = Results(job)
+    results.write_swept(swept("a")) if status == "swept" else results.write_frame(failed_after_arm("a"))
+    path = out(job) / "rd_table" / "frame=a" / f"{status}-0.parquet"
+    content = DAMAGE[damage](path.read_bytes())
+    path.write_bytes(content)
+    again = Results(job)
+    with again.claimed():
+        if status == "failed" and damage == "garbled":
+            assert again.frames()["error"].to_pylist() == ["no more"], "the record is not among the rows"
+            return
+        assert again.read_swept("a") is None
+        assert again.frames().num_rows == 0
+    assert path.with_name(f".{status}-0.parquet.damaged-1").read_bytes() == content
+    assert not path.exists()
+
+
+# --- names that begin with a dot
+
+
+def test_frames_whose_id_begins_with_a_dot_are_like_others(tmp_path: Path) -> None:
+    names = [".dot", "_x", ".0123456789abcdef0123456789abcdef"]
+    job = make_job(tmp_path, names, bitstream=True)
+    results = Results(job)
+    for name in names:
+        results.write_fitted(name, b"fitted")
+    assert [item.id for item in Results(job).unfinished] == names
+    assert Results(job).n_fits == 0, "none is fitted again"
+    assert f"{len(names)} fitted" in read_status(job.config.out)
+    for name in names:
+        results.write_frame(done(name)._replace(quantized=ENCODED.quantized, encoded=ENCODED))
+    assert unfinished(job) == []
+    table = pd.read_parquet(out(job) / "rd_table")
+    assert table.groupby("frame", observed=True).size().to_dict() == dict.fromkeys(names, N_PAIRS)
+    assert len(read_rd_table(job.config.out)) == 3 * N_PAIRS
 
 
 def test_an_encoder_that_was_fitted_is_kept_and_found_again(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Files of results appear whole or not at all, wherever the results are."""
 
+import os
 import resource
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,27 +75,74 @@ def test_on_a_full_disk_the_file_that_was_there_stays_and_nothing_is_left_of_the
     assert storage.read("table") == b"before"
 
 
-def test_a_file_is_not_there_before_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_not_there_before_it_is_complete_and_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     storage = Storage(str(tmp_path))
-    seen = []
+    (tmp_path / "folder").mkdir()
+    storage.write("folder/a", b"old")
+    events: list[str] = []
+    sync, replace = os.fsync, os.replace
 
-    class Watched:
-        """The file system, that looks at the folder when a complete file is about to take its place."""
+    def note_sync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        events.append("folder" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes")
+        sync(descriptor)
 
-        def __getattr__(self, name: str) -> object:
-            if name == "move":
-                seen.extend([(path.name, path.stat().st_size) for path in tmp_path.iterdir()])
-            return getattr(filesystem, name)
+    def note_replace(partial: Path, target: str) -> None:
+        assert (partial.stat().st_size, Path(target).read_bytes()) == (7, b"old")
+        assert partial.name.startswith("."), "readers of data sets pass over it"
+        assert [file.path for file in storage.files("folder")] == ["folder/a"]
+        events.append("renamed")
+        replace(partial, target)
 
-    filesystem = storage.filesystem
-    storage.write("a", b"old")
-    monkeypatch.setattr(storage, "filesystem", Watched())
-    monkeypatch.setattr("sweep.results.storage.fs.LocalFileSystem", Watched)
-    storage.write("a", b"content")
-    ((partial, size),) = [entry for entry in seen if entry[0] != "a"]
-    assert ("a", 3) in seen
-    assert size == 7
-    assert partial.startswith("."), "readers of data sets pass over it"
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    storage.write("folder/a", b"content")
+    assert events == ["7 bytes", "renamed", "folder"]
+    events.clear()
+    monkeypatch.setattr(os, "replace", replace)
+    storage.write("new/inner/a", b"content")
+    assert events == ["7 bytes", "folder", "folder", "folder"], "and those that it and its parents were made in"
+    events.clear()
+    storage.write("summary", b"content", durable=False)
+    assert events == []
+
+
+def test_links_are_followed_and_permissions_kept(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "page").write_bytes(b"before")
+    (tmp_path / "www" / "page").chmod(0o604)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report").symlink_to("../www/page")
+    Storage(str(tmp_path / "out")).write("report", b"content")
+    assert (tmp_path / "www" / "page").read_bytes() == b"content"
+    assert stat.S_IMODE((tmp_path / "www" / "page").stat().st_mode) == 0o604
+    assert (tmp_path / "out" / "report").is_symlink()
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "report")
+    with pytest.raises(ResultsError, match="report: cannot be written: there is a named pipe of this name"):
+        Storage(str(tmp_path)).write("report", b"content")
+    assert everything(tmp_path) == ["report"]
+
+
+def test_a_file_that_is_set_aside_is_kept_and_not_listed(tmp_path: Path) -> None:
+    for storage in (Storage(str(tmp_path)), Storage("memory://aside")):
+        for content in (b"first", b"second"):
+            storage.write("a/b.parquet", content)
+            aside = storage.set_aside("a/b.parquet")
+            assert storage.read(aside) == content
+        assert aside == "a/.b.parquet.damaged-2"
+        assert storage.files("") == []
+
+
+def test_files_whose_name_begins_with_a_dot_are_listed_but_not_those_that_are_being_written(tmp_path: Path) -> None:
+    for name in (".a.png", "_b", "." + "0" * 32, "." + "0" * 32 + ".partial", "." + "0" * 32 + ".safetensors"):
+        (tmp_path / name).touch()
+    names = [file.path for file in Storage(str(tmp_path)).files("")]
+    assert names == ["." + "0" * 32 + ".safetensors", ".a.png", "_b"]
 
 
 @pytest.mark.parametrize("out", ["/proc/nothing", "/dev/full/out", "file-as-folder/out"])

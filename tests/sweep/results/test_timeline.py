@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from sweep.results import STAGES, Results, Storage, read_timeline, write_table
 from sweep.results.timeline import N_SPANS, REPLICAS_FILE, TIMELINE_FILE, Timeline
 from sweep.schedule import Call, CallDone, CallFailed, Encode, Fit, Measure, Open
 from tests.sweep.ended import make_job
-from workers.errors import FrameFileError
+from workers.errors import FrameFileError, ResultsError
 from workers.quantize import QStepPair
 
 PAIRS = (QStepPair(1.0, 1.0),)
@@ -131,18 +132,66 @@ def test_a_job_that_went_on_keeps_its_earlier_runs(tmp_path: Path) -> None:
     assert set(spans["run"].to_pylist()) == {0, 1}
 
 
-@pytest.mark.parametrize("damage", ["truncated", "of another kind"])
-def test_a_timeline_that_is_damaged_begins_anew(tmp_path: Path, damage: str) -> None:
+def one_run(results: Results) -> None:
+    """A run with one call."""
+    followed = results.begin_timeline(lambda: 1)
+    followed.called(call(0, Open()))
+    followed.answered(call(0, Open()), CallDone(0, None, 0.1))
+    results.write_summary()
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "of another kind", "of other types"])
+@pytest.mark.parametrize("name", [TIMELINE_FILE, REPLICAS_FILE])
+def test_a_timeline_that_is_damaged_is_kept_beside_the_new_one(tmp_path: Path, name: str, damage: str) -> None:
     job = make_job(tmp_path, ["a"])
     results = Results(job)
-    results.begin_timeline(lambda: 1)
-    results.write_summary()
-    if damage == "truncated":
-        (Path(job.config.out) / TIMELINE_FILE).write_bytes(b"PAR1")
+    one_run(results)
+    path = Path(job.config.out) / name
+    if damage == "of another kind":
+        write_table(results.storage, name, results.frames())
+    elif damage == "of other types":
+        write_table(results.storage, name, pa.table({"run": ["first"]}))
     else:
-        write_table(results.storage, TIMELINE_FILE, results.frames())
+        path.write_bytes(b"" if damage == "empty" else path.read_bytes()[:-10])
+    before = path.read_bytes()
+    assert read_timeline(Storage(job.config.out))[name == REPLICAS_FILE].num_rows == 0, "others only leave it out"
+    assert path.read_bytes() == before
+
     again = Results(job)
-    again.begin_timeline(lambda: 1)
-    again.write_summary()
-    assert read_timeline(again.storage)[0].num_rows == 0
-    assert again.storage.is_file(REPLICAS_FILE)
+    one_run(again)
+    assert path.with_name(f".{name}.damaged-1").read_bytes() == before
+    spans, replicas = read_timeline(again.storage)
+    other, runs = (replicas, spans) if name == TIMELINE_FILE else (spans, replicas)
+    assert (set(other["run"].to_pylist()), set(runs["run"].to_pylist())) == ({0, 1}, {1}), "one number everywhere"
+
+
+def test_a_timeline_of_another_version_is_kept_with_all_its_columns(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    other = pa.table({"run": [4], "seconds": [1.0], "fit_seconds": [0.5], "refine_seconds": [0.25]})
+    write_table(results.storage, TIMELINE_FILE, other)
+    one_run(results)
+    spans, _ = read_timeline(results.storage)
+    assert set(spans["run"].to_pylist()) == {4, 5}
+    spans = spans.take([0, 1])
+    assert spans["fit_seconds"].to_pylist() == [0.5, 0.0]
+    assert spans["arm_seconds"].to_pylist() == [None, 0.0]
+    assert spans["refine_seconds"].to_pylist() == [0.25, None]
+
+
+def test_a_timeline_that_cannot_be_read_for_a_moment_is_not_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(tmp_path, ["a"])
+    results = Results(job)
+    one_run(results)
+    before = (Path(job.config.out) / TIMELINE_FILE).read_bytes()
+
+    def away(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    again = Results(job)
+    monkeypatch.setattr(again.storage, "retry", away)
+    with pytest.raises(ResultsError, match="Input/output error"):
+        again.begin_timeline(lambda: 1)
+    assert (Path(job.config.out) / TIMELINE_FILE).read_bytes() == before

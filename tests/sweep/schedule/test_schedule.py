@@ -451,6 +451,24 @@ def test_frames_are_asked_for_as_replicas_get_free_and_no_more_are_in_flight_tha
         assert len(asked) - len(player.ended) <= 2 * 4 + 1
 
 
+def test_while_the_schedule_is_held_frames_in_flight_are_finished_and_none_is_begun() -> None:
+    schedule = Schedule([Task("a", False), Task("b", False)], GRID)
+    (call,) = schedule.handle(ReplicaReady("r0"))
+    assert schedule.hold(True) == []
+    calls = 0
+    while isinstance(call, Call):
+        assert call.frame == "a"
+        calls += 1
+        call, *_ = [*schedule.handle(answer(call)), None]  # type: ignore[misc, list-item]
+    assert isinstance(call, FrameEnded)
+    assert calls >= 5
+    assert schedule.handle(ReplicaReady("r1")) == []
+    assert not schedule.finished
+    begun = schedule.hold(False)
+    assert [(call.frame, call.replica) for call in begun if isinstance(call, Call)] == [("b", "r0")]
+    schedule.check_invariants()
+
+
 def test_while_there_is_a_frame_for_every_replica_a_module_is_one_call() -> None:
     _, calls = run([Task(f"f{n}") for n in range(40)], replicas=4)
     first = [call.work for call in calls[:100] if isinstance(call.work, Measure) and not call.work.plain]

@@ -1,0 +1,153 @@
+"""What is finished of a job, told from its files when it begins or resumes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweep.results.damage import find_damaged, is_whole_bitstream
+from sweep.results.layout import (
+    BITSTREAM_FOLDER,
+    CHOICES_FILE,
+    FITTED_FOLDER,
+    FRAMES_FILE,
+    QUANTIZED_FOLDER,
+    bitstream_path,
+    fitted_path,
+    quantized_path,
+)
+from sweep.results.parquet import Columns, read_as
+from sweep.results.rows import RD_FOLDER, rd_path, read_choices, read_record
+from sweep.results.storage import FileFound, Storage
+from sweep.results.table import CHOICES, FRAMES
+from workers.errors import DamagedError, ResultsError
+
+_Read = TypeVar("_Read")
+
+_TABLES = ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES))
+
+GARBLED = "damaged, or not of this program"
+
+_SUFFIXES = (".parquet", ".safetensors", ".qsw")
+
+_READERS = 16  # files that are read at a time
+
+
+class Finished:
+    """What is finished of a job.
+
+    Files that are empty, cut off or garbled count as missing, and a frame that lacks one of its files is not done.
+
+    Args:
+        storage: the folder of its results.
+        ids: of its frames.
+
+    Attributes:
+        done: frames that are complete.
+        failed: frames of which there are rows of a failure.
+        swept: frames of which there are rows of a sweep whose bitstream was still to be made.
+        fitted: frames whose encoder was fitted.
+        frames: records of the frames that are done, as in ``frames.parquet``.
+        choices: theirs, as in ``choices.parquet``.
+        failures: records of frames that failed and are not done, by frame.
+        damaged: what is wrong with files that cannot be used, and with those that are missing, by path.
+    """
+
+    def __init__(self, storage: Storage, ids: Sequence[str]) -> None:
+        self._storage = storage
+        self.damaged: dict[str, str] = {}
+        rows = self._intact(RD_FOLDER)
+        fitted, quantized = self._intact(FITTED_FOLDER), self._intact(QUANTIZED_FOLDER)
+        self.fitted = {frame for frame in ids if fitted and fitted_path(frame) in fitted}
+        self.failed = {frame for frame in ids if rows and rd_path(frame, "failed") in rows}
+        self.swept = {frame for frame in ids if rows and rd_path(frame, "swept") in rows}
+        self.done = {frame for frame in ids if rows and rd_path(frame) in rows}
+        for frame in [frame for frame in self.done if quantized_path(frame) not in quantized]:
+            self._distrust(frame, quantized_path(frame))
+        self.frames, self.choices = Columns(FRAMES), Columns(CHOICES)
+        self._sum_up_done()
+        self._check_bitstreams()
+        self.failures: dict[str, Mapping[str, Any]] = {}
+        failed = sorted(self.failed - self.done)
+        for frame, record in zip(
+            failed, self._read_each(partial(read_record, status="failed"), failed), strict=True
+        ):
+            if record is None:
+                self.damaged[rd_path(frame, "failed")] = GARBLED
+                self.failed.remove(frame)
+            else:
+                self.failures[frame] = record
+
+    def _intact(self, folder: str) -> dict[str, FileFound]:
+        """Files in a folder, but for those that are empty or cut off."""
+        files = [file for file in self._storage.files(folder) if file.path.endswith(_SUFFIXES)]
+        damaged = find_damaged(self._storage, files)
+        self.damaged |= damaged
+        return {file.path: file for file in files if file.path not in damaged}
+
+    def _distrust(self, frame: str, path: str) -> None:
+        """Take a frame for one that is not done, because this file of it is missing or damaged."""
+        self.damaged.setdefault(path, "missing")
+        self.damaged[rd_path(frame)] = f"what belongs to it is {self.damaged[path]}"
+        self.done.remove(frame)
+
+    def _sum_up_done(self) -> None:
+        """Take the records of what is done from the tables of the time before, and else from the rows.
+
+        Frames whose rows turn out to be damaged are removed.
+        """
+        if not self.done:
+            return
+        wanted = pa.array(sorted(self.done), pa.string())
+        known = pa.chunked_array([], pa.string())
+        try:
+            frames, choices = (read_as(self._storage, path, schema) for path, schema in _TABLES)
+            known = frames.filter((pc.field("status") == "done") & pc.field("frame").isin(wanted))["frame"]
+            known = known.filter(pc.is_in(known, choices["frame"].combine_chunks()))
+            for columns, table in ((self.frames, frames), (self.choices, choices)):
+                columns.add_table(table.filter(pc.is_in(table["frame"], known.combine_chunks())))
+        except ResultsError:  # missing or damaged: the rows say it all
+            pass
+        rest = wanted.filter(pc.invert(pc.is_in(wanted, known.combine_chunks()))).to_pylist()
+        records, chosen = self._read_each(read_record, rest), self._read_each(read_choices, rest)
+        for frame, record, choices in zip(rest, records, chosen, strict=True):
+            if record is None or choices is None:
+                self.damaged[rd_path(frame)] = GARBLED
+                self.done.remove(frame)
+            else:
+                self.frames.add(record)
+                self.choices.add_table(choices)
+
+    def _read_each(self, read: Callable[[Storage, str], _Read], frames: Sequence[str]) -> list[_Read | None]:
+        """What is read of each of some frames; ``None`` where it is damaged."""
+
+        def attempt(frame: str) -> _Read | None:
+            try:
+                return read(self._storage, frame)
+            except DamagedError:
+                return None
+
+        with ThreadPoolExecutor(_READERS) as readers:
+            return list(readers.map(attempt, frames))
+
+    def _check_bitstreams(self) -> None:
+        """Frames whose bitstream is missing or damaged are not done."""
+        frames = self.frames.table()
+        with_file = frames.filter(pc.field("file_bytes").is_valid()).select(["frame", "file_bytes"]).to_pylist()
+        if not with_file:
+            return
+        files = self._intact(BITSTREAM_FOLDER)
+        n_done = len(self.done)
+        for frame, n_bytes in (record.values() for record in with_file):
+            path = bitstream_path(frame)
+            if path in files and is_whole_bitstream(self._storage, files[path], n_bytes):
+                continue
+            if path in files:
+                self.damaged[path] = "cut off"
+            self._distrust(frame, path)
+        if len(self.done) < n_done:
+            condition = pc.field("frame").isin(pa.array(sorted(self.done), pa.string()))
+            self.frames, self.choices = self.frames.only(condition), self.choices.only(condition)

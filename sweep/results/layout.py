@@ -1,0 +1,35 @@
+"""Names of the files and folders of a job's results."""
+
+from collections.abc import Iterator
+
+from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
+from sweep.results.rows import RD_FOLDER
+from sweep.results.storage import Storage
+from sweep.results.timeline import REPLICAS_FILE, TIMELINE_FILE
+
+FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
+FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bitstreams"
+
+
+def fitted_path(frame: str) -> str:
+    """Where, below ``out``, the encoder that was fitted for a frame is."""
+    return f"{FITTED_FOLDER}/{frame}.safetensors"
+
+
+def quantized_path(frame: str) -> str:
+    """Where a frame's quantized encoder is."""
+    return f"{QUANTIZED_FOLDER}/{frame}.safetensors"
+
+
+def bitstream_path(frame: str) -> str:
+    """Where a frame's bitstream is."""
+    return f"{BITSTREAM_FOLDER}/{frame}.qsw"
+
+
+def result_files(out: str) -> Iterator[str]:
+    """Paths or URIs of everything that a job writes, as far as it is there."""
+    storage = Storage(out)
+    names = (JOB_FILE, MANIFEST_FILE, FRAMES_FILE, CHOICES_FILE, TIMELINE_FILE, REPLICAS_FILE)
+    yield from map(storage.location, names)
+    for folder in (RD_FOLDER, QUANTIZED_FOLDER, FITTED_FOLDER, BITSTREAM_FOLDER):
+        yield from (storage.location(file.path) for file in storage.files(folder))
