@@ -33,10 +33,10 @@ from sweep.options import (
 )
 from sweep.printing import show_evaluation, show_outcome
 from sweep.report import FIGURES, FORMATS, plot, write_report
-from sweep.results import Results, read_status
+from sweep.results import Results, goes_to_stdout, read_status
 from sweep.streams import output_failure, prepare_streams
 from workers.codec import MODULES
-from workers.errors import ClaimError, ClusterError, QsweepError
+from workers.errors import QsweepError
 
 app = typer.Typer(
     add_completion=False,
@@ -99,7 +99,7 @@ def run(
         try:
             outcome = run_job(job, results, screen.display)
         except QsweepError as error:
-            raise stop(error, WRONG if isinstance(error, ClusterError | ClaimError) else FAILED) from None
+            raise stop(error, FAILED if error.started else WRONG) from None
         if show_outcome(job, outcome, quiet=screen.quiet):
             raise typer.Exit(FAILED)
 
@@ -159,7 +159,7 @@ def plot_(
             "--output",
             "-o",
             metavar="FILE",
-            help=f"Ends in {', '.join(FORMATS)}.",
+            help=f"Ends in {', '.join(FORMATS)}; - for standard output, as SVG.",
             show_default=False,
             callback=expanded,
         ),
@@ -182,7 +182,7 @@ def plot_(
     """Draw a figure of the report into a file."""
     default = "steps" if frame is None else "bits" if module is None else "loss"
     with running(context, verbose, quiet):
-        say(plot(out, figure or default, output, frame, module))
+        say(plot(out, figure or default, output, frame, module), err=goes_to_stdout(output))
 
 
 @app.command(

@@ -11,14 +11,14 @@ import torch
 from sweep.config import FitConfig, named_grid
 from sweep.driver import LocalPool, Tally, run_one
 from sweep.job import Display
-from sweep.results import Storage
+from sweep.results import Output
 from workers.bitstream import MAX_PIXELS, decode_frame, format_of
-from workers.codec import check_suffix, dump_frame, psnr_db, read_frame, read_frame_encoder
-from workers.errors import BitstreamError
-from workers.files import describe, read_bytes, split_folder
+from workers.codec import Frame, check_suffix, dump_frame, psnr_db, read_frame, read_frame_encoder, suffixes_of
+from workers.errors import BitstreamError, ResultsError
+from workers.files import describe, read_bytes
 from workers.reasons import reason_of
-from workers.replica import Replica
-from workers.source import FrameSource
+from workers.replica import EncodedAnswer, Replica
+from workers.source import FrameInfo, FrameSource
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def encode_file(
 
     Args:
         frame: path or URI of the picture.
-        target: path or URI of the file.
+        target: path or URI of the file; see :class:`~sweep.results.Output`.
         fit: how it is fitted, and how its latents are trained on.
         encoder: path or URI of a fitted frame encoder; ``None`` to fit one.
         lmbda: weight of the rate; ``None`` for the encoder's, or the fit's.
@@ -62,11 +62,25 @@ def encode_file(
     Raises:
         InputError: the frame or its encoder cannot be used.
         InfeasibleModuleError: no pair of a module has a finite loss.
-        ResultsError: the file cannot be written.
+        ResultsError: the file cannot be written; ``started`` tells whether that was found out in advance.
     """
-    folder, name = split_folder(target)
-    storage = Storage(folder)
-    storage.probe()
+    with Output(target, [frame, *([] if encoder is None else [encoder])]) as output:
+        encoded, info = _encode(frame, fit, encoder, lmbda, display, frame_index)
+        _write(output, encoded.bitstream)
+    size = len(encoded.bitstream)
+    bpp = 8 * size / (info.height * info.width)
+    return EncodedFile(size, bpp, psnr_db(encoded.mse), encoded.mse + info.lmbda * bpp)
+
+
+def _encode(
+    frame: str,
+    fit: FitConfig,
+    encoder: str | None,
+    lmbda: float | None,
+    display: Display,
+    frame_index: int | None,
+) -> tuple[EncodedAnswer, FrameInfo]:
+    """See :func:`encode_file`."""
     recipe, grid = fit.resolve(), named_grid()
     stem = PurePath(describe(frame)).stem
     picture = read_frame(frame, frame_index)
@@ -88,12 +102,15 @@ def encode_file(
         ended = run_one(pool, source, grid, fit, "winner", bitstream=True, display=shown)
     assert ended.encoded is not None
     assert ended.info is not None
-    storage.be_patient()
-    storage.write(name, ended.encoded.bitstream)
-    size = len(ended.encoded.bitstream)
-    bpp = 8 * size / (ended.info.height * ended.info.width)
-    mse = ended.encoded.mse
-    return EncodedFile(size, bpp, psnr_db(mse), mse + ended.info.lmbda * bpp)
+    return ended.encoded, ended.info
+
+
+def _write(output: Output, content: bytes) -> None:
+    try:
+        output.write(content)
+    except ResultsError as error:
+        error.started = True
+        raise
 
 
 def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -101,7 +118,8 @@ def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[i
 
     Args:
         file: its path or URI.
-        target: path or URI of the picture: ``.png`` for rgb of 8 bits, ``.ppm`` for any rgb, ``.yuv`` for yuv.
+        target: path or URI of the picture: ``.png`` for rgb of 8 bits, ``.ppm`` for any rgb, ``.yuv`` for yuv; see
+            :class:`~sweep.results.Output`. Streams, which have no suffix, are given the same.
         max_pixels: luma samples of the largest frame that is accepted.
 
     Returns:
@@ -112,18 +130,23 @@ def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[i
         FrameFileError: the picture's suffix is not that of the frame's format.
         ResultsError: the picture cannot be written.
     """
-    folder, name = split_folder(target)
-    storage = Storage(folder)
+    with Output(target, [file]) as output:
+        frame, name = _decode(file, None if output.is_stream else describe(target), max_pixels)
+        _write(output, dump_frame(frame, name))
+    return frame.img_size
+
+
+def _decode(file: str, name: str | None, max_pixels: int) -> tuple[Frame, str]:
+    """The frame, and a name with the suffix of its file: the one that is given, or else one that fits."""
     try:
         content = read_bytes(file)
     except (OSError, ValueError) as error:
         raise BitstreamError(f"{describe(file)}: the bitstream cannot be read: {reason_of(error)}") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        check_suffix(*format_of(content), describe(target))
-        storage.probe()
-        frame = decode_frame(content, device, max_pixels=max_pixels)
+        kind = format_of(content)
+        name = f"frame{suffixes_of(*kind)[0]}" if name is None else name
+        check_suffix(*kind, name)
+        return decode_frame(content, device, max_pixels=max_pixels), name
     except BitstreamError as error:
         raise BitstreamError(f"{describe(file)}: {error}") from None
-    storage.write(name, dump_frame(frame, describe(target)))
-    return frame.img_size

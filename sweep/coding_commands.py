@@ -19,6 +19,7 @@ from sweep.options import (
     VerboseOption,
     expanded,
 )
+from sweep.results import goes_to_stdout
 from workers.bitstream import MAX_PIXELS
 from workers.errors import InfeasibleModuleError
 from workers.files import describe
@@ -35,7 +36,12 @@ def encode(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The bitstream to write.", show_default=False, callback=expanded
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The bitstream to write; - for standard output.",
+            show_default=False,
+            callback=expanded,
         ),
     ],
     encoder: EncoderOption = None,
@@ -59,7 +65,8 @@ def encode(
             encoded = encode_file(frame, output, fit, encoder, lmbda, screen.display, frame_index)
         except InfeasibleModuleError as error:
             raise stop(error, FAILED) from None
-        say(f"{describe(output)}: {encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB")
+        summary = f"{encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB"
+        say(f"{describe(output)}: {summary}", err=goes_to_stdout(output))
 
 
 def decode(
@@ -74,7 +81,7 @@ def decode(
             "--output",
             "-o",
             metavar="FRAME",
-            help="The picture to write: .png, .ppm (also of 10 bits) or .yuv.",
+            help="The picture to write: .png, .ppm (also of 10 bits) or .yuv; - for standard output.",
             show_default=False,
             callback=expanded,
         ),
@@ -88,4 +95,4 @@ def decode(
     """Decode a bitstream: the same samples on every machine."""
     with running(context, verbose, quiet):
         height, width = decode_file(file, output, max_pixels)
-        say(f"{describe(output)}: {width}×{height}")
+        say(f"{describe(output)}: {width}×{height}", err=goes_to_stdout(output))

@@ -87,7 +87,7 @@ def running(
     except (typer.Exit, typer.Abort):
         raise
     except QsweepError as error:
-        raise stop(error, WRONG, program) from None
+        raise stop(error, FAILED if error.started else WRONG, program) from None
     except Exception as error:
         if verbosity is Verbosity.VERBOSE:
             whole = without_colours("".join(traceback.format_exception(error)))
@@ -105,10 +105,10 @@ def stop(error: QsweepError, status: int, program: str = "qsweep") -> typer.Exit
     return typer.Exit(status)
 
 
-def say(*lines: str) -> None:
-    """A command's result, on standard output."""
+def say(*lines: str, err: bool = False) -> None:
+    """A command's result, on standard output; or on standard error, where the other one holds a file."""
     for line in lines:
-        typer.echo(printable(line))
+        typer.echo(printable(line), err=err)
 
 
 def check_output(program: str = "qsweep") -> None:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -15,10 +15,19 @@ from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE, Spec
-from sweep.results import CHOICES_FILE, Storage, read_frames, read_rd_table, read_table, read_timeline
+from sweep.results import (
+    CHOICES_FILE,
+    Output,
+    Storage,
+    read_frames,
+    read_rd_table,
+    read_table,
+    read_timeline,
+    result_files,
+)
 from workers.codec import MODULES
 from workers.errors import ConfigError, ResultsError
-from workers.files import describe, split_folder
+from workers.files import describe
 
 FIGURES = (*MODULE_FIGURES, *FRAME_FIGURES, *JOB_FIGURES)
 
@@ -43,7 +52,8 @@ def plot(out: str, figure: str, output: str, frame: str | None = None, module: s
     Args:
         out: folder or URI of a job's results.
         figure: one of :data:`FIGURES`.
-        output: path or URI of the file, whose suffix is one of :data:`FORMATS`.
+        output: path or URI of the file, whose suffix is one of :data:`FORMATS`; pipes, devices and ``-`` are given
+            SVG. See :class:`~sweep.results.Output`.
         frame: id of the frame, for figures of a frame.
         module: its module, for figures of a module.
 
@@ -54,16 +64,19 @@ def plot(out: str, figure: str, output: str, frame: str | None = None, module: s
         ConfigError: there is no such figure, module or format; or what the figure is of is not said, or too much.
         ResultsError: there are no results, or nothing in them to be drawn; or the file cannot be written.
     """
-    suffix = PurePath(describe(output)).suffix.lower()
-    for name, accepted, found in (("figure", FIGURES, figure), ("suffix", FORMATS, suffix)):
-        if found not in accepted:
-            raise ConfigError(f"{name}: accepted: {', '.join(accepted)}; found {found!r}")
-    spec = figure_of(out, figure, frame, module)
-    folder, name = split_folder(output)
-    target = Storage(folder)
-    target.probe()
-    target.write(name, render(spec, suffix))
-    return describe(output)
+    _check("figure", FIGURES, figure)
+    with Output(output, result_files(out)) as target:
+        suffix = PurePath(describe(output)).suffix.lower()
+        if target.is_stream:
+            suffix = suffix if suffix in FORMATS else ".svg"
+        _check("suffix", FORMATS, suffix)
+        target.write(render(figure_of(out, figure, frame, module), suffix))
+    return target.name
+
+
+def _check(name: str, accepted: Sequence[str], found: str) -> None:
+    if found not in accepted:
+        raise ConfigError(f"{name}: accepted: {', '.join(accepted)}; found {found!r}")
 
 
 def render(spec: Spec, suffix: str) -> bytes:

@@ -24,6 +24,7 @@ from sweep import cli as cli_module
 from sweep import job as job_module
 from sweep import read_rd_table
 from sweep.cli import app
+from sweep.config import load_job
 from sweep.results import Results
 from tests.cases import CASES
 from tests.sweep.ended import N_PAIRS, done, failed, make_job
@@ -347,6 +348,24 @@ def test_a_report_of_what_is_no_job_is_status_2(tmp_path: Path, name: str) -> No
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.match(f"qsweep: {tmp_path / name}.*: there is no such file", result.stderr)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_results_that_cannot_be_written_or_read_are_status_2_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.results.storage.FIRST_PATIENCE_SECONDS", 0.0)
+    config = write_config(tmp_path, ["a.png"])
+    Results(load_job(config))
+    (tmp_path / "out" / ".claim").mkdir()
+    result = qsweep("run", config)
+    assert result.exit_code == 2, result.output
+    assert f"{tmp_path}/out/.claim: cannot be written" in result.stderr
+    for command in (["run", config], ["report"], ["status"], ["eval"], ["plot", "-o", tmp_path / "a.svg"]):
+        options = "endpoint_override=127.0.0.1%3A9&scheme=http"
+        away = f"s3://test:test@bucket/out?{options}"
+        result = qsweep(*command, *(["--out"] if command[0] == "run" else []), away)
+        assert result.exit_code == 2, result.output
+        assert "s3://bucket/out" in result.stderr
 
 
 # --- a job on Ray

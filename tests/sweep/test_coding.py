@@ -172,6 +172,47 @@ def test_what_cannot_be_done_is_status_2_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+GOLDEN = Path(__file__).parents[1] / "workers/bitstream/golden/astronaut_64x96_lop.qsw"
+
+
+@pytest.mark.parametrize("taken", ["frame.png", "encoder.safetensors", "link"])
+def test_encode_writes_over_none_of_its_inputs(tmp_path: Path, taken: str) -> None:
+    for name in ("frame.png", "encoder.safetensors"):
+        (tmp_path / name).write_bytes((CASE / name).read_bytes())
+    (tmp_path / "link").symlink_to("encoder.safetensors")
+    arguments = (tmp_path / "frame.png", "--encoder", tmp_path / "encoder.safetensors", "-o", tmp_path / taken)
+    result = qsweep("encode", *arguments)
+    assert result.exit_code == 2
+    assert f"{taken}: is an input too" in result.stderr
+    for name in ("frame.png", "encoder.safetensors"):
+        assert (tmp_path / name).read_bytes() == (CASE / name).read_bytes()
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+def test_decode_into_a_pipe_gives_the_picture_alone(output: str, tmp_path: Path) -> None:
+    assert qsweep("decode", GOLDEN, "-o", tmp_path / "a.png").exit_code == 0
+    command = [sys.executable, "-m", "sweep", "decode", str(GOLDEN), "-o", output]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout == (tmp_path / "a.png").read_bytes()
+    assert done.stderr.decode() == f"{output}: 96×64\n"
+
+
+def test_decode_into_a_device_needs_no_suffix() -> None:
+    assert qsweep("decode", GOLDEN, "-o", "/dev/null").exit_code == 0
+    result = qsweep("decode", GOLDEN, "-o", "/dev/full")
+    assert (result.exit_code, result.stderr.count("No space left on device")) == (1, 1), "it was decoded"
+
+
+def test_where_nothing_can_be_written_nothing_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweep.coding.decode_frame", None)
+    (tmp_path / "a.png").mkdir()
+    result = qsweep("decode", GOLDEN, "-o", tmp_path / "a.png")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"qsweep: {tmp_path}/a.png: cannot be written: it is a folder\n",
+    )
+
+
 def test_the_commands_are_installed(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("qsweep")), "decode", str(tmp_path / "no"), "-o", "a.png"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2

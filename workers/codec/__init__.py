@@ -14,7 +14,15 @@ from workers.codec.frame_encoder import (
     FrameEncoderManager,
     FrameEncoderOutput,
 )
-from workers.codec.frame_file import check_suffix, check_yuv, dump_frame, load_frame, parse_frame, read_frame
+from workers.codec.frame_file import (
+    check_suffix,
+    check_yuv,
+    dump_frame,
+    load_frame,
+    parse_frame,
+    read_frame,
+    suffixes_of,
+)
 from workers.codec.loss import LossFunctionOutput, loss_function, psnr_db
 from workers.codec.parameter import (
     ARCHITECTURES,
@@ -52,4 +60,5 @@ __all__ = [
     "psnr_db",
     "read_frame",
     "read_frame_encoder",
+    "suffixes_of",
 ]

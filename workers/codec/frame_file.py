@@ -110,13 +110,20 @@ def dump_frame(frame: Frame, name: str) -> bytes:
     return sink.getvalue()
 
 
+def suffixes_of(frame_data_type: str, bitdepth: int) -> list[str]:
+    """Suffixes of the files that a frame of some format can be written to."""
+    if frame_data_type != "rgb":
+        return [".yuv"]
+    return [".png", ".ppm"] if bitdepth == 8 else [".ppm"]
+
+
 def check_suffix(frame_data_type: str, bitdepth: int, name: str) -> str:
     """Suffix of the file of a frame of some format, which the name must have.
 
     Raises:
         FrameFileError: it has another one.
     """
-    suffixes = [".yuv"] if frame_data_type != "rgb" else [".png", ".ppm"] if bitdepth == 8 else [".ppm"]
+    suffixes = suffixes_of(frame_data_type, bitdepth)
     suffix = PurePath(name).suffix.lower()
     if suffix not in suffixes:
         depth = "" if bitdepth == 8 else f" of {bitdepth} bits"

@@ -48,6 +48,22 @@ def test_every_figure_is_written_in_every_format(out: str, tmp_path: Path, suffi
                 assert len(picture.convert("RGB").resize((64, 64)).getcolors(4096)) > 3, "something is drawn"
 
 
+def test_no_figure_is_written_over_a_result_and_devices_need_no_suffix(tmp_path: Path) -> None:
+    results = Results(make_job(tmp_path, ["a"]))
+    results.write_frame(done("a"))
+    results.write_summary()
+    folder = tmp_path / "out"
+    for result in ("choices.parquet", "rd_table/frame=a/part-0.parquet", "quantized/a.safetensors", "job.yaml"):
+        link, before = tmp_path / f"{Path(result).name}.svg", (folder / result).read_bytes()
+        link.symlink_to(folder / result)
+        with pytest.raises(ResultsError, match="is an input too"):
+            plot(str(folder), "steps", str(link))
+        assert (folder / result).read_bytes() == before
+    for _ in range(2):
+        plot(str(folder), "steps", str(folder / "steps.svg"))  # beside the results, and again
+    plot(str(folder), "steps", "/dev/null")
+
+
 def test_a_heat_map_holds_the_losses_of_the_table(out: str, tmp_path: Path) -> None:
     file = tmp_path / "x.svg"
     plot(out, "loss", str(file), "frame-2", "synthesis")
