@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 import ray
-from ray.experimental.internal_kv import _internal_kv_get
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_initialized
 
 from sweep.config import RayConfig
 from sweep.driver.placement import Node, Shape
@@ -60,6 +60,8 @@ def has_autoscaler(nodes: Sequence[Node]) -> bool:
     Where there is none, Ray reports every node as of a type of its own, named after the node. It does so for the
     first time a few seconds after it was started.
     """
+    if not _internal_kv_initialized():  # another part of this process has closed it: then it is not known
+        return True
     status = json.loads(_internal_kv_get(_AUTOSCALER_STATUS) or b"{}")
     report = status.get("autoscaler_report") or {}
     types = {*(report.get("active_nodes") or ()), *(report.get("idle_nodes") or ())}

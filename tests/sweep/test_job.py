@@ -284,8 +284,8 @@ def test_an_interrupt_does_not_wait_for_the_end_of_an_outage(tmp_path: Path, awa
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> Replicas:
     """Replicas in place of those on Ray."""
     pool = Replicas(1)
-    monkeypatch.setattr("sweep.job.connect", lambda _: nullcontext())
-    monkeypatch.setattr("sweep.job.RayPool", lambda *_: pool)
+    monkeypatch.setattr("sweep.job.connect", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("sweep.job.RayPool", lambda *_, **__: pool)
     return pool
 
 

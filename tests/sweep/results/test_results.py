@@ -429,7 +429,9 @@ def test_damaged_rows_of_what_is_not_done_are_forgotten(tmp_path: Path, status: 
     again = Results(job)
     with again.claimed():
         if status == "failed" and damage == "garbled":
-            assert again.frames()["error"].to_pylist() == ["no more"], "the record is not among the rows"
+            assert again.frames()["error"].to_pylist() == ["RuntimeError: no more"], (
+                "the record is not among the rows"
+            )
             return
         assert again.read_swept("a") is None
         assert again.frames().num_rows == 0
