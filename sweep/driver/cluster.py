@@ -60,7 +60,8 @@ def has_autoscaler(nodes: Sequence[Node]) -> bool:
     Where there is none, Ray reports every node as of a type of its own, named after the node. It does so for the
     first time a few seconds after it was started.
     """
-    if not _internal_kv_initialized():  # another part of this process has closed it: then it is not known
+    # Another part of this process may have closed it: then it is not known.
+    if not _internal_kv_initialized():  # type: ignore[no-untyped-call]
         return True
     status = json.loads(_internal_kv_get(_AUTOSCALER_STATUS) or b"{}")
     report = status.get("autoscaler_report") or {}
