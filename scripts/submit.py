@@ -9,10 +9,10 @@ import typer
 from sweep.command import WRONG, running, stop
 from sweep.config import unexpanded
 from sweep.options import ConfigArgument, OutOption, QuietOption, SetOption, VerboseOption
-from sweep.streams import prepare_streams
 from sweep.submit import default_address, follow_job, submit_job
 from workers.errors import ClusterError
 from workers.files import describe
+from workers.streams import prepare_streams
 
 PROGRAM = "submit"
 

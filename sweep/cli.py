@@ -34,9 +34,9 @@ from sweep.options import (
 from sweep.printing import show_evaluation, show_outcome
 from sweep.report import FIGURES, FORMATS, plot, write_report
 from sweep.results import Results, goes_to_stdout, read_status
-from sweep.streams import output_failure, prepare_streams
 from workers.codec import MODULES
 from workers.errors import QsweepError
+from workers.streams import output_failure, prepare_streams
 
 app = typer.Typer(
     add_completion=False,

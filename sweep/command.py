@@ -12,9 +12,9 @@ from rich.console import Console
 
 from sweep.driver import Lines, Tally, show
 from sweep.logs import Verbosity, logging_to
-from sweep.streams import output_failure
 from workers.errors import QsweepError
 from workers.reasons import describe_error, printable, without_colours
+from workers.streams import output_failure
 
 FAILED, WRONG = 1, 2
 

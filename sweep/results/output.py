@@ -18,6 +18,7 @@ from workers.files import describe, is_local, is_uri, locate, persist, split_fol
 from workers.local_files import kind_of, replace_file, write_all
 from workers.outage import Outage
 from workers.reasons import reason_of
+from workers.streams import stdout_was_closed
 
 STDOUT = "-"
 """Stands for standard output; a file of this name is ``./-``."""
@@ -88,6 +89,7 @@ class Output:
             return
         try:
             if self._descriptor is not None:
+                sys.stdout.flush()  # what was printed before, should both be the same file
                 write_all(self._descriptor, content)
             elif self._path is not None:
                 path = self._path
@@ -130,12 +132,17 @@ class Output:
             raise ResultsError(f"{self.name}: is an input too ({describe(same)}); choose another output")
 
     def _open_stdout(self) -> os.stat_result | None:
+        if stdout_was_closed():
+            raise OSError(errno.EBADF, "it is closed")
         if sys.stdout.isatty():
             raise ResultsError(f"{self.name}: is a terminal; write into a file, or a pipe")
         try:
-            return os.fstat(sys.stdout.fileno())
+            number = sys.stdout.fileno()
         except (OSError, ValueError):  # it was replaced by something in memory
             return None
+        # Not through sys.stdout, which takes no notice of errors: what is printed there decides nothing, a file does.
+        self._descriptor = os.dup(number)
+        return os.fstat(number)
 
     def _open_path(self, path: str) -> os.stat_result | None:
         resolved, descriptor = _follow(path)

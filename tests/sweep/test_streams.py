@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sweep import streams
 from sweep.results import Results
-from sweep.streams import output_failure
 from tests.sweep.ended import done, make_job
+from workers import streams
+from workers.streams import output_failure
 
 QSWEEP = Path(sys.executable).with_name("qsweep")
 LONG = "a-name-" + "x" * 120
@@ -112,3 +113,36 @@ def test_where_the_output_is_all_that_there_is_a_full_disk_is_status_1(job: Path
     ended = shell("$QSWEEP status $OUT > /dev/full", job)
     assert ended.returncode == 1
     assert ended.stderr == "qsweep: standard output cannot be written: No space left on device\n"
+
+
+# --- a file that is written to standard output
+
+
+CODED = Path(__file__).parents[1] / "workers/bitstream/golden/astronaut_64x96_lop.qsw"
+
+
+@pytest.fixture
+def coded(tmp_path: Path) -> Path:
+    return Path(shutil.copy(CODED, tmp_path / "job.qsw"))
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [
+        ("> /dev/full", "standard output: cannot be written: No space left on device"),
+        (">&-", "standard output: cannot be written: it is closed"),
+        ("| true; exit ${PIPESTATUS[0]}", "standard output: cannot be written: Broken pipe"),
+    ],
+)
+def test_a_file_that_standard_output_does_not_take_is_an_error(redirection: str, reason: str, coded: Path) -> None:
+    ended = shell(f"$QSWEEP decode $JOB -o - {redirection}", coded)
+    assert ended.returncode not in (0, 141), ended.stderr
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_file_goes_through_standard_output_whole(coded: Path) -> None:
+    ended = shell("$QSWEEP decode $JOB -o - > $OUT.piped && $QSWEEP decode $JOB -o $OUT.png", coded)
+    assert ended.returncode == 0, ended.stderr
+    piped, written = (coded.parent / name for name in ("out.piped", "out.png"))
+    assert piped.read_bytes() == written.read_bytes()

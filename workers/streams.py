@@ -10,6 +10,8 @@ from typing import TextIO
 
 _WAIT_SECONDS = 1.0  # between two looks at a pipe that is full
 
+_closed_at_start: set[int] = set()
+
 
 class _TolerantFile(io.FileIO):
     """A file descriptor whose writes never raise.
@@ -48,6 +50,7 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+            _closed_at_start.add(number)
     sys.stdout = _tolerant(sys.stdout, 1)
     sys.stderr = _tolerant(sys.stderr, 2)
 
@@ -61,6 +64,11 @@ def _tolerant(stream: TextIO | None, number: int) -> TextIO:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     buffer = io.BufferedWriter(raw)  # type: ignore[type-var]
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=by_line)
+
+
+def stdout_was_closed() -> bool:
+    """Whether this program was started without a standard output, so that what is written there is lost."""
+    return 1 in _closed_at_start
 
 
 def output_failure() -> str | None:
