@@ -140,7 +140,7 @@ class Output:
             number = sys.stdout.fileno()
         except (OSError, ValueError):  # it was replaced by something in memory
             return None
-        # Not through sys.stdout, which takes no notice of errors: what is printed there decides nothing, a file does.
+        # Not through sys.stdout, which ignores errors: what is printed there decides nothing, a file does.
         self._descriptor = os.dup(number)
         return os.fstat(number)
 
