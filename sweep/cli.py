@@ -73,8 +73,9 @@ def _version(on: bool) -> None:
 
 
 @app.command(
-    epilog="Exit status: 0 every frame done; 1 some frames failed, the others are complete; 2 wrong configuration, "
-    "command line or cluster, nothing was started; 130 or 143 interrupted, the same command goes on from there. "
+    epilog="Exit status: 0 every frame done; 1 some frames failed, the others are complete, or an unexpected "
+    "error, or results that can no longer be written; 2 wrong configuration, command line, results or cluster, "
+    "nothing was started; 130 or 143 interrupted, the same command resumes there. "
     "What is shown, with the traceback of every error, is kept in log/ below the results.",
 )
 def run(
@@ -105,8 +106,9 @@ def run(
 
 
 app.command(
-    epilog="Exit status: 0 the bitstream was written; 1 no pair of steps of a module can be used, or an unexpected "
-    "error; 2 wrong command line or input, nothing was written; 130 or 143 interrupted, nothing was written."
+    epilog="Exit status: 0 the bitstream was written; 1 no pair of steps of a module can be used, the output can "
+    "no longer be written, or an unexpected error; 2 wrong command line or input, nothing was written; 130 or 143 "
+    "interrupted, nothing was written."
 )(encode)
 app.command(epilog=statuses("the picture was written"))(decode)
 
