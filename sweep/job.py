@@ -21,6 +21,7 @@ from sweep.schedule import Call, FrameEnded, FrameSwept
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
 from workers.files import PATIENCE_SECONDS, describe, is_uri
+from workers.measure.kernel import forced_build
 from workers.reasons import describe_error
 from workers.source import FrameSource, parse_shared
 
@@ -60,6 +61,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
         Every frame of the job.
 
     Raises:
+        ConfigError: the environment forces a kernel that does not exist.
         ClaimError: another driver is at work on the results.
         ClusterError: the cluster cannot be used.
         ResultsError: the results cannot be written.
@@ -68,6 +70,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
         Each says by ``started`` whether any work had been handed to a replica.
     """
     try:
+        forced_build()  # replicas have the environment of the driver, and would die of it one after the other
         _run_claimed(job, results, display)
     except QsweepError as error:
         error.started = results.started

@@ -5,9 +5,9 @@ of threads or replica. What is left is torch's own arithmetic, which takes other
 
 - Of MKL, which multiplies small matrices, :mod:`workers` asks for one order of sums everywhere (``MKL_CBWR=AVX2``).
   Without that, a CPU with AVX-512 changed mean squared errors of the four conformance frames of the tests by up to
-  1.7e-4 of themselves, and losses by up to 2.2e-5; with it, by up to 2.9e-5 and 8.8e-6, from what the reference
-  measured on another machine. It has no effect in a process in which MKL was used before :mod:`workers` was
-  imported.
+  1.7e-4 of themselves, and losses by up to 2.2e-5; with it, by up to 8.0e-5 and 2.1e-5, from what the reference
+  measured on another machine, over all pairs. It has no effect in a process in which MKL was used before
+  :mod:`workers` was imported.
 - ``ATEN_CPU_CAPABILITY=avx2`` changed nothing on a CPU with AVX-512, ``default`` the rates by at most 1.0e-6 of
   themselves.
 

@@ -89,7 +89,11 @@ class SweepConfig(BaseModel):
 
 
 class RayConfig(BaseModel):
-    """Where a job runs, and how its work is cut up. Nothing here changes a result."""
+    """Where a job runs, and how its work is cut up. Nothing here changes a choice.
+
+    A fit does depend on ``cpus_per_replica``: sums of other numbers of threads differ in their last digits, and
+    thousands of iterations make something of that.
+    """
 
     model_config = STRICT
     address: str | None = Field(

@@ -24,7 +24,7 @@ from tests.sweep.ended import N_PAIRS, done, failed, make_job, swept
 from tests.waiting import LONG_SECONDS
 from workers import files as files_module
 from workers import outage
-from workers.errors import ClaimError, ResultsError
+from workers.errors import ClaimError, ConfigError, ResultsError
 from workers.files import PATIENCE_SECONDS
 from workers.measure import Measured, RDRow
 from workers.quantize import Counts
@@ -301,6 +301,17 @@ def test_an_error_says_whether_work_was_started(tmp_path: Path, away: Away, no_r
     with pytest.raises(ResultsError, match="read-only") as raised:
         run_job(job, results, lambda _: nullcontext(Observers([])))
     assert raised.value.started
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_kernel_that_does_not_exist_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QSWEEP_KERNEL", "avx")
+    results = Results(make_job(tmp_path, ["a"]))
+    with pytest.raises(ConfigError, match="found 'avx'"):
+        run_job(make_job(tmp_path, ["a"]), results, lambda _: nullcontext(Observers([])))
+    assert not results.started
 
 
 @pytest.mark.usefixtures("no_ray")

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from tests.cases import Case, load_case
 from tests.making import make_frame, make_frame_encoder
 from workers.codec.latent import context_offsets, contexts
-from workers.errors import ReplicaError
+from workers.errors import ConfigError, ReplicaError
 from workers.measure import EngineOptions, Measurer, kernel
 from workers.measure.kernel import library, sources
 from workers.plain import plain_arithmetic
@@ -154,7 +154,7 @@ def test_a_build_that_does_not_exist_or_that_this_machine_cannot_run_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("QSWEEP_KERNEL", "avx1024")
-    with pytest.raises(ReplicaError, match="QSWEEP_KERNEL: accepted: avx512, avx2, any, none; found 'avx1024'"):
+    with pytest.raises(ConfigError, match="QSWEEP_KERNEL: accepted: avx512, avx2, any, none; found 'avx1024'"):
         kernel.load()
     monkeypatch.setenv("QSWEEP_KERNEL", "avx512")
     monkeypatch.setattr(library, "builds", lambda: ["_avx2", "_any"])

@@ -6,7 +6,7 @@ the CPUs where the two were compared, but where the synthesis shares a product a
 """
 
 from workers.measure.kernel.arm import ArmBlock, laplace_arguments, probability_products
-from workers.measure.kernel.library import load, refused, stale_builds
+from workers.measure.kernel.library import forced_build, load, refused, stale_builds
 from workers.measure.kernel.synthesis import SMALL_INPUT, SynthesisBlock, n_pointwise, supports
 from workers.measure.kernel.upsampling import upsample
 
@@ -14,6 +14,7 @@ __all__ = [
     "SMALL_INPUT",
     "ArmBlock",
     "SynthesisBlock",
+    "forced_build",
     "laplace_arguments",
     "load",
     "n_pointwise",

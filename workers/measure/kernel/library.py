@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from workers.errors import ReplicaError
+from workers.errors import ConfigError, ReplicaError
 from workers.measure.kernel.sources import FOLDER, is_current
 
 KERNEL_VARIABLE = "QSWEEP_KERNEL"
@@ -48,6 +48,18 @@ _FUNCTIONS = {
 """Result and arguments of each function."""
 
 
+def forced_build() -> str:
+    """Name of the build that the environment forces; empty if it forces none.
+
+    Raises:
+        ConfigError: there is no such build on any machine.
+    """
+    name = os.environ.get(KERNEL_VARIABLE, "")
+    if name and name not in _FORCED:
+        raise ConfigError(f"{KERNEL_VARIABLE}: accepted: {', '.join(_FORCED)}; found {name!r}")
+    return name
+
+
 @cache
 def load() -> ctypes.CDLL | None:
     """The kernel for this machine's instructions, or the one that is forced; ``None`` where none can be used.
@@ -56,9 +68,10 @@ def load() -> ctypes.CDLL | None:
     other arguments.
 
     Raises:
+        ConfigError: no build has the name that is forced.
         ReplicaError: the build that is forced cannot be used, or this machine cannot run it.
     """
-    forced = os.environ.get(KERNEL_VARIABLE, "")
+    forced = forced_build()
     if forced:
         return _load_forced(forced)
     for name in builds():
@@ -71,8 +84,6 @@ def load() -> ctypes.CDLL | None:
 
 
 def _load_forced(name: str) -> ctypes.CDLL | None:
-    if name not in _FORCED:
-        raise ReplicaError(f"{KERNEL_VARIABLE}: accepted: {', '.join(_FORCED)}; found {name!r}")
     if name == "none":
         _log.info("compiled kernel: none, as %s says; torch alone is used", KERNEL_VARIABLE)
         return None
