@@ -17,7 +17,7 @@ from sweep.results.finished import GARBLED, Finished
 from sweep.results.layout import CHOICES_FILE, FRAMES_FILE, bitstream_path, fitted_path, quantized_path
 from sweep.results.ownership import begin
 from sweep.results.parquet import write_table
-from sweep.results.rows import rd_path, read_swept, write_rd_table, write_swept
+from sweep.results.rows import prepare_rd_folder, rd_path, read_swept, write_rd_table, write_swept
 from sweep.results.storage import Storage
 from sweep.results.table import FRAMES, chosen_rows, frame_record
 from sweep.results.timeline import (
@@ -82,6 +82,7 @@ class Results:
             begin(self.storage, self._job)  # two that began at once have both written
             self._look()  # whoever had it before has gone on meanwhile
             self._tidy()
+            prepare_rd_folder(self.storage)
             self.storage.be_patient()
             yield
         finally:

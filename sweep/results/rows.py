@@ -17,12 +17,31 @@ from workers.errors import ResultsError
 from workers.source import FrameInfo
 
 RD_FOLDER = "rd_table"
-TEXT_FOLDER = f"{RD_FOLDER}/frame=%2Fids-are-text"
-"""Holds a file without rows where ids look like numbers or dates. Readers guess the type of ids from the names of
-all folders: among names that no number has, such as this one, they take ``01`` for text. No id has a slash."""
+COLUMNS_FILE = "columns.parquet"
+"""Has no rows and no column ``frame``, and is the first file of the folder: Arrow takes the columns from that one.
+
+Arrow then adds the column ``frame`` that it makes of the folders' names: of strings, or of dictionaries for pandas
+and ``infer_dictionary``. A first file with the column would fit one of these types only, and fail with the other.
+"""
+_COLUMNS_FOLDER = f"{RD_FOLDER}/frame=%2Fids-are-text"
+"""Readers guess the type of ids from the names of all folders. This name is no number, so ``01`` is read as text.
+No id has a slash."""
+_TEXT_IN_PANDAS = {
+    "index_columns": [],
+    "column_indexes": [],
+    "columns": [
+        {
+            "name": "frame",
+            "field_name": "frame",
+            "pandas_type": "unicode",
+            "numpy_type": "large_string[pyarrow]",
+            "metadata": None,
+        }
+    ],
+}
+"""Without it pandas makes categories of the names of all folders, that of :data:`COLUMNS_FILE` among them."""
 
 _FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet", "swept": "swept-0.parquet"}
-_TYPED_WORDS = ("epoch", "inf", "infinity", "nan", "none", "null", "true", "false")
 _SEEKERS = 16  # files that are looked for at a time, behind a URI
 _RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
 
@@ -45,7 +64,7 @@ def current(paths: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if name in statuses and folder != TEXT_FOLDER:
+        if name in statuses:
             found[folder] = min(name, found.get(folder, name), key=order.index)
     return {f"{folder}/{name}": statuses[name] for folder, name in found.items()}
 
@@ -53,30 +72,33 @@ def current(paths: Iterable[str]) -> dict[str, str]:
 def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> pa.Table:
     """Write the rows of a frame and, in the same file, its record; give the rows."""
     rows = rd_table(ended)
-    described = rows.replace_schema_metadata({_RECORD: json.dumps(dict(record)).encode()})
-    _keep_text(storage, ended.frame)
-    storage.write(rd_path(ended.frame, ended.status), to_parquet(described))
+    _write_rows(storage, rd_path(ended.frame, ended.status), rows, record)
     return rows
 
 
 def write_swept(storage: Storage, swept: FrameSwept) -> None:
     """Write the rows of a frame whose bitstream is still to be made, with all that is known of it."""
     known = {"info": swept.info._asdict(), "seconds": swept.seconds}
-    described = rd_table(swept).replace_schema_metadata({_RECORD: json.dumps(known).encode()})
-    _keep_text(storage, swept.frame)
-    storage.write(rd_path(swept.frame, "swept"), to_parquet(described))
+    _write_rows(storage, rd_path(swept.frame, "swept"), rd_table(swept), known)
 
 
-def _keep_text(storage: Storage, frame: str) -> None:
-    """See to it that readers take the ids for text, before there are rows of one that looks like something else."""
-    path = f"{TEXT_FOLDER}/{_FILES['done']}"
-    if _looks_typed(frame) and not storage.is_file(path):
-        storage.write(path, to_parquet(RD_TABLE.empty_table()))
+def prepare_rd_folder(storage: Storage) -> None:
+    """Make the folder one that common readers of Parquet understand, before there are rows in it."""
+    if not storage.is_file(path := f"{_COLUMNS_FOLDER}/{COLUMNS_FILE}"):
+        storage.write(path, to_parquet(_columns()))
 
 
-def _looks_typed(frame: str) -> bool:
-    name = frame.strip().lower()
-    return not name[:1].isalpha() or name in _TYPED_WORDS
+def _columns() -> pa.Table:
+    described = {"pandas": json.dumps(_TEXT_IN_PANDAS)}
+    return RD_TABLE.empty_table().drop_columns(["frame"]).replace_schema_metadata(described)
+
+
+def _write_rows(storage: Storage, path: str, rows: pa.Table, known: Mapping[str, Any]) -> None:
+    """Write the rows of a frame and, in the same file, what else is known of it."""
+    folder = path.rpartition("/")[0]
+    if folder < _COLUMNS_FOLDER:  # of an id such as ``$a``, which would have the first file of all
+        storage.write(f"{folder}/{COLUMNS_FILE}", to_parquet(_columns()))
+    storage.write(path, to_parquet(rows.replace_schema_metadata({_RECORD: json.dumps(dict(known)).encode()})))
 
 
 def read_swept(storage: Storage, frame: str) -> FrameSwept:

@@ -17,8 +17,8 @@ import pytest
 
 from sweep import iter_rd_table, read_rd_table
 from sweep.results import Results, Storage, rd_table, read_status, read_table, to_pandas
-from sweep.results.rows import read_record, write_rd_table
-from sweep.results.table import frame_record
+from sweep.results.rows import prepare_rd_folder, read_record, write_rd_table
+from sweep.results.table import RD_TABLE, frame_record
 from sweep.schedule import MeasuredRow
 from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
@@ -47,6 +47,7 @@ MEASURED = CONTRACT[6:15]
 
 
 def write(out: Path, *frames: str) -> str:
+    prepare_rd_folder(Storage(str(out)))
     for frame in frames:
         ended = done(frame)
         write_rd_table(Storage(str(out)), ended, frame_record(ended, f"/data/{frame}.png", None))
@@ -289,17 +290,27 @@ def test_an_id_of_any_kind_comes_back_as_text(tmp_path: Path, name: str) -> None
 READERS: dict[str, Callable[[Path], Iterable[object]]] = {
     "pandas": lambda folder: pd.read_parquet(folder).frame,
     "pyarrow": lambda folder: pq.read_table(folder)["frame"].to_pylist(),
-    "dataset": lambda folder: ds.dataset(folder).to_table()["frame"].to_pylist(),
-    "partitions": lambda folder: (
+    "hive": lambda folder: ds.dataset(folder, partitioning="hive").to_table()["frame"].to_pylist(),
+    "hive, dictionaries": lambda folder: (
         ds.dataset(folder, partitioning=ds.HivePartitioning.discover(infer_dictionary=True))
         .to_table()["frame"]
         .to_pylist()
     ),
+    "files": lambda folder: (
+        ds.dataset([*map(str, folder.glob("*/part-0.parquet"))]).to_table()["frame"].to_pylist()
+    ),
     "duckdb": lambda folder: [
         name for (name,) in duckdb.sql(f"select frame from '{folder}/*/*.parquet'").fetchall()
     ],
+    "duckdb, all files": lambda folder: [
+        name for (name,) in duckdb.sql(f"select frame from '{folder}/**/*.parquet'").fetchall()
+    ],
     "polars": lambda folder: pl.read_parquet(folder)["frame"],
-    "polars, lazy": lambda folder: pl.scan_parquet(folder / "**" / "*.parquet").collect()["frame"],
+    "polars, lazy": lambda folder: pl.scan_parquet(folder).collect()["frame"],
+    "polars, hive": lambda folder: pl.scan_parquet(folder / "**/*.parquet", hive_partitioning=True).collect()[
+        "frame"
+    ],
+    "polars, files": lambda folder: pl.scan_parquet(folder / "*" / "part-0.parquet").collect()["frame"],
 }
 
 
@@ -337,22 +348,35 @@ def test_ids_of_any_kind_are_text_to_other_readers(
 def test_ids_that_look_like_numbers_add_no_frame_and_no_row(tmp_path: Path) -> None:
     job = make_job(tmp_path, ["01", "02"], bitstream=True)
     results = Results(job)
-    results.write_swept(swept("01"))
-    results.write_frame(done("02"))
+    with results.claimed():
+        results.write_swept(swept("01"))
+        results.write_frame(done("02"))
+    assert (tmp_path / "out" / "rd_table" / "frame=%2Fids-are-text").is_dir()
     assert "1 of 2 frames done, 0 failed; 1 swept" in read_status(job.config.out)
     assert [set(part.frame) for part in iter_rd_table(job.config.out, n_frames=1)] == [{"01"}, {"02"}]
     assert list(read_rd_table(job.config.out).frame.cat.categories) == ["01", "02"]
 
 
-def test_ids_that_are_plain_names_have_their_folders_alone(tmp_path: Path) -> None:
-    write(tmp_path, "kodim01", "été")
-    assert sorted(path.name for path in (tmp_path / "rd_table").iterdir()) == ["frame=kodim01", "frame=été"]
+@pytest.mark.parametrize("names", [["01", "002"], ["kodim01", "$b"]], ids=str)
+def test_pandas_sees_the_ids_of_the_frames_and_no_other(tmp_path: Path, names: list[str]) -> None:
+    write(tmp_path, *names)
+    table = pd.read_parquet(tmp_path / "rd_table")
+    assert {*table.groupby("frame", observed=False).size().index} == {*names}
+    assert {*pd.read_parquet(tmp_path / "rd_table", filters=[("frame", "==", names[0])]).frame} == {names[0]}
+
+
+def test_arrow_reads_the_rows_without_the_names_of_the_folders_too(tmp_path: Path) -> None:
+    write(tmp_path, "01", "a")
+    table = ds.dataset(tmp_path / "rd_table").to_table()
+    assert (table.num_rows, table.column_names) == (2 * N_PAIRS, RD_TABLE.names[1:])
 
 
 def test_folders_of_version_0_1_0_are_read(tmp_path: Path) -> None:
     out = write(tmp_path, "01", "02")
     shutil.rmtree(tmp_path / "rd_table" / "frame=%2Fids-are-text")
     assert set(read_rd_table(out).frame) == {"01", "02"}
+    prepare_rd_folder(Storage(out))  # as when the job is resumed
+    assert {*pd.read_parquet(tmp_path / "rd_table").frame} == {"01", "02"}
 
 
 def test_ids_that_look_alike_keep_their_rows_apart(tmp_path: Path) -> None:
@@ -364,7 +388,7 @@ def test_ids_that_look_alike_keep_their_rows_apart(tmp_path: Path) -> None:
 def test_pandas_reads_the_folder_and_each_file_as_it_is(tmp_path: Path) -> None:
     write(tmp_path, "astronaut", "with space")
     table = pd.read_parquet(tmp_path / "rd_table")
-    assert table.groupby("frame", observed=True).size().to_dict() == {"astronaut": N_PAIRS, "with space": N_PAIRS}
+    assert table.groupby("frame").size().to_dict() == {"astronaut": N_PAIRS, "with space": N_PAIRS}
     one = pd.read_parquet(tmp_path / "rd_table" / "frame=astronaut" / "part-0.parquet")
     assert set(one.frame) == {"astronaut"}
     assert math.isnan(one.loss[0])
