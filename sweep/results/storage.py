@@ -2,7 +2,6 @@
 
 import copy
 import math
-import re
 import uuid
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeVar, cast
@@ -26,7 +25,8 @@ PATIENCE_SECONDS = math.inf
 
 _READ_ONLY = ("http", "https")
 
-_SET_ASIDE = re.compile(r"\..+\.damaged-\d+")
+DAMAGED_FOLDER = "damaged"
+"""Files that cannot be used are kept there: in the folders of results, readers of whole folders would find them."""
 
 
 class FileFound(NamedTuple):
@@ -129,15 +129,17 @@ class Storage:
     def files(self, folder: str) -> list[FileFound]:
         """All files in a folder and the folders in it, in the order of their paths.
 
-        Left out are those that are still being written, and those that were set aside.
+        Left out are those that are still being written, and those in :data:`DAMAGED_FOLDER`.
         """
         selector = fs.FileSelector(self.inner(folder), allow_not_found=True, recursive=True)
         found = self._reach(folder, lambda: self.filesystem.get_file_info(selector))
-        prefix = len(self._root) + 1
+        prefix, damaged = len(self._root) + 1, self.inner(f"{DAMAGED_FOLDER}/")
         return sorted(
             FileFound(info.path[prefix:], (info.mtime_ns or 0) / 1e9, info.size)
             for info in found
-            if info.type == fs.FileType.File and not is_partial(info.base_name) and not _is_aside(info.base_name)
+            if info.type == fs.FileType.File
+            and not is_partial(info.base_name)
+            and not info.path.startswith(damaged)
         )
 
     def read(self, path: str) -> bytes:
@@ -195,30 +197,31 @@ class Storage:
             self._fail(path, "cannot be written", error)
 
     def set_aside(self, path: str) -> str:
-        """Rename a file that cannot be used, so that nothing reads or replaces it.
+        """Move a file that cannot be used, so that nothing reads or replaces it.
 
         Returns:
-            Its new path: in the same folder, hidden, so that no reader of datasets takes it for one of theirs.
+            Its new path: the same one below :data:`DAMAGED_FOLDER`, numbered if an earlier file has it.
 
         Raises:
-            ResultsError: it cannot be renamed.
+            ResultsError: it cannot be moved.
         """
-        folder, slash, name = path.rpartition("/")
-        number = 1
-        while self.is_file(aside := f"{folder}{slash}.{name}.damaged-{number}"):
+        aside, number = f"{DAMAGED_FOLDER}/{path}", 1
+        while self.is_file(aside):
             number += 1
+            aside = f"{DAMAGED_FOLDER}/{path}-{number}"
 
         def attempt() -> None:
             self.guard()
+            if self.local:  # object stores have no folders
+                self.filesystem.create_dir(self.inner(aside.rpartition("/")[0]), recursive=True)
             self.filesystem.move(self.inner(path), self.inner(aside))
 
         try:
             self.retry(attempt)
         except OSError as error:
-            if not isinstance(error, FileNotFoundError) or not self.is_file(
-                aside
-            ):  # moved before its answer was lost
-                self._fail(path, "cannot be renamed", error)
+            moved = isinstance(error, FileNotFoundError) and self.is_file(aside)  # and then the answer was lost
+            if not moved:
+                self._fail(path, "cannot be moved", error)
         return aside
 
     def probe(self) -> None:
@@ -282,7 +285,3 @@ class Storage:
 
 def _no_guard() -> None:
     """Anything may be changed."""
-
-
-def _is_aside(name: str) -> bool:
-    return bool(_SET_ASIDE.fullmatch(name))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
@@ -328,7 +329,7 @@ def test_a_list_of_frames_that_is_cut_off_is_written_again_and_kept(tmp_path: Pa
     path.write_bytes(whole[:-20])
     Results(job)
     assert path.read_bytes() == whole
-    assert (out(job) / ".manifest.parquet.damaged-1").read_bytes() == whole[:-20]
+    assert (out(job) / "damaged" / "manifest.parquet").read_bytes() == whole[:-20]
 
 
 DAMAGE = {
@@ -362,9 +363,12 @@ def test_a_frame_whose_rows_are_damaged_is_done_again_and_the_file_is_kept(
     with again.claimed():
         again.write_frame(done("a"))
     assert f"{path}: " in caplog.text
-    assert path.with_name(".part-0.parquet.damaged-1").read_bytes() == content
+    assert (out(job) / "damaged" / "rd_table" / "frame=a" / "part-0.parquet").read_bytes() == content
     assert unfinished(job) == []
-    assert len(read_rd_table(job.config.out)) == len(pd.read_parquet(out(job) / "rd_table")) == 2 * N_PAIRS
+    assert "2 of 2 frames done, 0 failed" in read_status(job.config.out)
+    tables = [read_rd_table(job.config.out), pd.read_parquet(out(job) / "rd_table")]
+    tables += [pl.read_parquet(out(job) / "rd_table"), pl.scan_parquet(out(job) / "rd_table").collect()]
+    assert [len(table) for table in tables] == [2 * N_PAIRS] * 4
 
 
 def test_a_table_of_something_else_is_no_frame(tmp_path: Path) -> None:
@@ -398,7 +402,7 @@ def test_a_frame_that_lacks_a_whole_file_is_done_again(tmp_path: Path, name: str
     with again.claimed():
         again.write_frame(failed("a"))
     assert Results(job).frames()["status"].to_pylist() == ["failed"], "and not done by the rows of before"
-    assert content is None or path.with_name(f".{path.name}.damaged-1").read_bytes() == content
+    assert content is None or (out(job) / "damaged" / name).read_bytes() == content
     again.write_frame(whole)
     assert unfinished(job) == ["b"]
 
@@ -435,7 +439,7 @@ def test_damaged_rows_of_what_is_not_done_are_forgotten(tmp_path: Path, status: 
             return
         assert again.read_swept("a") is None
         assert again.frames().num_rows == 0
-    assert path.with_name(f".{status}-0.parquet.damaged-1").read_bytes() == content
+    assert (out(job) / "damaged" / path.relative_to(out(job))).read_bytes() == content
     assert not path.exists()
 
 

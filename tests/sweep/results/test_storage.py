@@ -128,14 +128,18 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert everything(tmp_path) == ["report"]
 
 
-def test_a_file_that_is_set_aside_is_kept_and_not_listed(tmp_path: Path) -> None:
-    for storage in (Storage(str(tmp_path)), Storage("memory://aside")):
-        for content in (b"first", b"second"):
-            storage.write("a/b.parquet", content)
-            aside = storage.set_aside("a/b.parquet")
-            assert storage.read(aside) == content
-        assert aside == "a/.b.parquet.damaged-2"
-        assert storage.files("") == []
+@pytest.mark.parametrize("where", ["disk", "memory://aside"])
+def test_a_file_that_is_set_aside_is_kept_outside_its_folder_and_not_listed(tmp_path: Path, where: str) -> None:
+    storage = Storage(str(tmp_path) if where == "disk" else where)
+    asides = []
+    for content in (b"first", b"second", b"third"):
+        storage.write("a/b.parquet", content)
+        asides.append(storage.set_aside("a/b.parquet"))
+    assert asides == ["damaged/a/b.parquet", "damaged/a/b.parquet-2", "damaged/a/b.parquet-3"]
+    assert [*map(storage.read, asides)] == [b"first", b"second", b"third"]
+    storage.write("c", b"")
+    assert [file.path for file in storage.files("")] == ["c"]
+    assert storage.files("a") == []
 
 
 def test_files_whose_name_begins_with_a_dot_are_listed_but_not_those_that_are_being_written(tmp_path: Path) -> None:

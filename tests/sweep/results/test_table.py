@@ -299,12 +299,8 @@ READERS: dict[str, Callable[[Path], Iterable[object]]] = {
     "files": lambda folder: (
         ds.dataset([*map(str, folder.glob("*/part-0.parquet"))]).to_table()["frame"].to_pylist()
     ),
-    "duckdb": lambda folder: [
-        name for (name,) in duckdb.sql(f"select frame from '{folder}/*/*.parquet'").fetchall()
-    ],
-    "duckdb, all files": lambda folder: [
-        name for (name,) in duckdb.sql(f"select frame from '{folder}/**/*.parquet'").fetchall()
-    ],
+    "duckdb": lambda folder: duckdb.sql(f"select frame from '{folder}/*/*.parquet'").pl()["frame"],
+    "duckdb, all files": lambda folder: duckdb.sql(f"select frame from '{folder}/**/*.parquet'").pl()["frame"],
     "polars": lambda folder: pl.read_parquet(folder)["frame"],
     "polars, lazy": lambda folder: pl.scan_parquet(folder).collect()["frame"],
     "polars, hive": lambda folder: pl.scan_parquet(folder / "**/*.parquet", hive_partitioning=True).collect()[

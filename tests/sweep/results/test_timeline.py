@@ -159,7 +159,7 @@ def test_a_timeline_that_is_damaged_is_kept_beside_the_new_one(tmp_path: Path, n
 
     again = Results(job)
     one_run(again)
-    assert path.with_name(f".{name}.damaged-1").read_bytes() == before
+    assert (path.parent / "damaged" / name).read_bytes() == before
     spans, replicas = read_timeline(again.storage)
     other, runs = (replicas, spans) if name == TIMELINE_FILE else (spans, replicas)
     assert (set(other["run"].to_pylist()), set(runs["run"].to_pylist())) == ({0, 1}, {1}), "one number everywhere"
