@@ -1,7 +1,7 @@
-"""How far a job is, told from its results alone: whoever can read them can ask, wherever the job runs."""
+"""How far a job is, by its results alone: on any machine that can read them, wherever the job runs."""
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import timedelta
 
 import pyarrow as pa
@@ -37,10 +37,10 @@ def read_status(out: str) -> str:
     storage = Storage(out)
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe('')}: there are no results of a job ({JOB_FILE} is missing)")
-    n_frames = read_table(storage, MANIFEST_FILE).num_rows
+    manifest = read_table(storage, MANIFEST_FILE)
+    n_frames = manifest.num_rows
     files = [file for file in storage.files(RD_FOLDER) if file.size != 0]  # as a power failure leaves them
     statuses = current(file.path for file in files)
-    ended = sorted(file.seconds for file in files if statuses.get(file.path) in ("done", "failed"))
     n_done, n_failed, n_swept = (list(statuses.values()).count(status) for status in ("done", "failed", "swept"))
     lines = [f"{storage.describe('')}: {n_done} of {n_frames} frames done, {n_failed} failed"]
     if n_swept:
@@ -52,16 +52,44 @@ def read_status(out: str) -> str:
     ago = 0.0 if owner is None else time.time() - owner.renewed
     if owner is not None and _is_alive(owner):
         running = f"running: {owner}"
-        recent = ended[-_RECENT_FRAMES:]
-        if left and len(recent) > 1 and recent[-1] > recent[0]:
-            seconds = left * (recent[-1] - recent[0]) / (len(recent) - 1)
-            running += f"; about {timedelta(seconds=round(seconds))} left"
-        lines.append(running)
+        written = {file.path: file.seconds for file in files}
+        done = {path.rpartition("/")[0]: written[path] for path, status in statuses.items() if status == "done"}
+        ended = {path.rpartition("/")[0] for path, status in statuses.items() if status != "swept"}
+        seconds = _seconds_left(manifest, done, ended)
+        lines.append(running if seconds is None else f"{running}; about {timedelta(seconds=round(seconds))} left")
     elif left or n_failed:
         last = "" if owner is None else f" ({owner}: no sign of life for {timedelta(seconds=round(ago))})"
-        lines.append(f"not running{last}; the same command goes on with what is left")
+        lines.append(f"not running{last}; the same command resumes it")
     failed = {path.rpartition("/")[0] for path, status in statuses.items() if status == "failed"}
     return "\n".join(map(printable, [*lines, *_failures(storage, failed)]))
+
+
+def _seconds_left(manifest: pa.Table, done: Mapping[str, float], ended: Container[str]) -> float | None:
+    """Estimate of the time left, from the pace of the last frames that are done.
+
+    A frame that is fitted takes far longer than one that has an encoder: while some are still to be fitted, the
+    pace of those that were fitted counts. Frames that failed do not count: most of them take no time.
+
+    Args:
+        manifest: all frames.
+        done: when each frame that is done was written, in seconds since the epoch, by the folder of its rows.
+        ended: folders of the frames that are done or have failed.
+
+    Returns:
+        Seconds; ``None`` if nothing is left, or the pace is not known yet.
+    """
+    folders = [rd_path(frame).rpartition("/")[0] for frame in manifest["id"].to_pylist()]
+    fitted = {
+        folder
+        for folder, given in zip(folders, manifest["encoder"].is_valid().to_pylist(), strict=True)
+        if not given
+    }
+    left = [folder for folder in folders if folder not in ended]
+    to_fit = sum(folder in fitted for folder in left)
+    times = sorted(seconds for folder, seconds in done.items() if not to_fit or folder in fitted)[-_RECENT_FRAMES:]
+    if not left or len(times) < 2 or times[-1] == times[0]:
+        return None
+    return (to_fit or len(left)) * (times[-1] - times[0]) / (len(times) - 1)
 
 
 def is_running(storage: Storage) -> bool:

@@ -8,7 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sweep.cli import app
+from sweep.config import Job
 from sweep.results import Results, read_status
+from sweep.results.rows import rd_path
+from sweep.schedule import FrameEnded
 from tests.sweep.ended import done, failed, failed_after_arm, make_job, swept
 from workers.errors import ResultsError
 
@@ -18,7 +21,7 @@ def test_a_job_that_has_just_begun(tmp_path: Path) -> None:
     results = Results(job)
     assert read_status(job.config.out).splitlines() == [
         f"{job.config.out}: 0 of 2 frames done, 0 failed",
-        "not running; the same command goes on with what is left",
+        "not running; the same command resumes it",
     ]
     with results.claimed():
         assert read_status(job.config.out).splitlines()[1].startswith(f"running: process {os.getpid()} on ")
@@ -57,6 +60,38 @@ def test_the_time_left_is_told_from_when_the_last_frames_were_written(tmp_path: 
             written = now - 100 + 20 * n
             os.utime(tmp_path / "out" / "rd_table" / f"frame=f{n}" / "part-0.parquet", (written, written))
         assert read_status(job.config.out).splitlines()[1].endswith("; about 0:02:00 left")
+
+
+def write_at(job: Job, results: Results, ended: FrameEnded, seconds: float) -> None:
+    results.write_frame(ended)
+    os.utime(Path(job.config.out) / rd_path(ended.frame, ended.status), (seconds, seconds))
+
+
+def test_frames_that_failed_tell_nothing_of_the_time_left(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b", "c"])
+    results = Results(job)
+    with results.claimed():
+        for n, frame in enumerate("ab"):
+            write_at(job, results, failed(frame), time.time() + 0.01 * n)
+        assert " left" not in read_status(job.config.out).splitlines()[1]
+
+
+def test_while_frames_are_fitted_the_time_left_is_that_of_frames_that_were_fitted(tmp_path: Path) -> None:
+    given = [{"frame": f"{n}.png", "encoder": f"{n}.safetensors"} for n in range(3)]
+    job = make_job(tmp_path, [], frames=[*given, *(f"f{n}.png" for n in range(4))])
+    results = Results(job)
+    now = time.time()
+    with results.claimed():
+        for n in range(2):
+            write_at(job, results, done(str(n)), now - 1000 + n)
+        assert " left" not in read_status(job.config.out).splitlines()[1], "no pace of fits is known"
+        for n in range(2):
+            write_at(job, results, done(f"f{n}"), now - 900 + 100 * n)
+        assert read_status(job.config.out).splitlines()[1].endswith("; about 0:03:20 left")
+        for n in range(2, 4):
+            write_at(job, results, done(f"f{n}"), now - 900 + 100 * n)
+        write_at(job, results, failed("2"), now)
+        assert " left" not in read_status(job.config.out).splitlines()[1]
 
 
 def test_of_a_driver_that_was_killed_the_last_sign_of_life_is_told(tmp_path: Path) -> None:
