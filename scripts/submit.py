@@ -54,11 +54,11 @@ def submit(
         job = submit_job(config, address or default_address(), overrides or (), out)
         if not quiet:
             commands = {
-                "follow": f"ray job logs --follow --address {job.address} {job.id}",
+                "follow": f"ray job logs --follow --address {describe(job.address)} {job.id}",
                 "status": f"qsweep status '{unexpanded(describe(job.out))}'",
-                "stop": f"ray job stop --address {job.address} {job.id}",
+                "stop": f"ray job stop --address {describe(job.address)} {job.id}",
             }
-            _say(f"submitted to {job.address}")
+            _say(f"submitted to {describe(job.address)}")
             for what, command in commands.items():
                 typer.echo(f"  {what:8}{command}", err=True)
         typer.echo(job.id, err=follow)  # alone on the standard output, unless the log goes there

@@ -19,10 +19,9 @@ from sweep.options import (
     VerboseOption,
     expanded,
 )
-from sweep.results import goes_to_stdout
+from sweep.results import describe_output, goes_to_stdout
 from workers.bitstream import MAX_PIXELS
 from workers.errors import InfeasibleModuleError
-from workers.files import describe
 
 
 def encode(
@@ -66,7 +65,7 @@ def encode(
         except InfeasibleModuleError as error:
             raise stop(error, FAILED) from None
         summary = f"{encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB"
-        say(f"{describe(output)}: {summary}", err=goes_to_stdout(output))
+        say(f"{describe_output(output)}: {summary}", err=goes_to_stdout(output))
 
 
 def decode(
@@ -95,4 +94,4 @@ def decode(
     """Decode a bitstream: the same samples on every machine."""
     with running(context, verbose, quiet):
         height, width = decode_file(file, output, max_pixels)
-        say(f"{describe(output)}: {width}×{height}", err=goes_to_stdout(output))
+        say(f"{describe_output(output)}: {width}×{height}", err=goes_to_stdout(output))

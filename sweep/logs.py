@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sweep.results import Storage
 from workers.errors import QsweepError
+from workers.files import describe
 from workers.reasons import printable, without_colours
 
 _log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def log_file(out: str) -> Iterator[None]:
         storage = Storage(out)
         handler = _disk_handler(Path(storage.inner(path))) if storage.local else _UploadHandler(storage, path)
     except (OSError, QsweepError) as error:
-        _log.warning("there will be no log file below %s: %s", out, error)
+        _log.warning("there will be no log file below %s: %s", describe(out), error)
         yield
         return
     handler.setFormatter(_FileFormatter())

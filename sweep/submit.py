@@ -34,7 +34,7 @@ from sweep.config import (
     unexpanded,
 )
 from workers.errors import ClusterError, ConfigError
-from workers.files import is_uri
+from workers.files import describe, is_uri
 from workers.measure import kernel
 from workers.reasons import reason_of
 
@@ -261,6 +261,8 @@ def _talking_to(address: str) -> Iterator[None]:
         raise
     except AuthenticationError as error:
         hint = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH"
-        raise ClusterError(f"the job server {address} wants a token: {reason_of(error)}; {hint}") from None
+        raise ClusterError(
+            f"the job server {describe(address)} wants a token: {reason_of(error)}; {hint}"
+        ) from None
     except Exception as error:  # of Ray, requests and aiohttp, many unrelated types
-        raise ClusterError(f"the job server {address} cannot be used: {reason_of(error)}") from None
+        raise ClusterError(f"the job server {describe(address)} cannot be used: {reason_of(error)}") from None

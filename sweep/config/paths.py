@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from workers.files import is_uri, locate
+from workers.files import describe, is_uri, locate
 
 _VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\}|(?=\{))")
 
@@ -30,11 +30,13 @@ def expand(location: str, quote: Callable[[str], str] = str) -> str:
             return dollar
         name = plain or braced
         if not name:
-            raise ValueError(f"{location!r}: a variable is written $NAME or ${{NAME}}, and a dollar sign $$")
+            raise ValueError(
+                f"{describe(location)!r}: a variable is written $NAME or ${{NAME}}, and a dollar sign $$"
+            )
         if not (value := os.environ.get(name)):
             state = "empty" if value == "" else "not set"
             rule = "a dollar sign is written $$"
-            raise ValueError(f"{location!r}: the environment variable {name} is {state}; {rule}")
+            raise ValueError(f"{describe(location)!r}: the environment variable {name} is {state}; {rule}")
         return quote(value)
 
     home, rest = "", location
@@ -44,7 +46,7 @@ def expand(location: str, quote: Callable[[str], str] = str) -> str:
             home, rest = str(Path(user).expanduser()), slash + rest
         except RuntimeError:
             rule = f"a name that begins with ~ is written ./{user}"
-            raise ValueError(f"{location!r}: there is no home folder for {user}; {rule}") from None
+            raise ValueError(f"{describe(location)!r}: there is no home folder for {user}; {rule}") from None
     return quote(home) + _VARIABLE.sub(value_of, rest)
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,11 +22,16 @@ from sweep.config import RayConfig
 from sweep.driver.cluster import check_room, cluster_nodes
 from sweep.driver.placement import Shape
 from workers.errors import ClusterError
+from workers.files import describe
 from workers.reasons import reason_of
 
 _OBJECT_STORE_BYTES = 256 << 20  # of an embedded Ray; its default is 30 % of the machine's memory
 _UV_VARIABLE = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 _KNOCK_SECONDS = 10.0  # for a cluster to answer at all
+_CLIENT_PORT = 10001  # of ray:// without a port
+_SETTINGS = 4  # type of a frame of HTTP/2
+_FRAME_HEADER_BYTES = 9  # length (3), type, flags, stream (4)
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
 _NO_PROGRESS = (
     "Ray hands no progress of fits and bitstreams on to its clients; name the cluster itself, as host:6379, on one "
     "of its machines, or use scripts/submit"
@@ -65,7 +71,7 @@ def connect(config: RayConfig, *, trains: bool = False) -> Iterator[None]:
                         **quiet,
                     )
         except Exception as error:  # Ray raises several unrelated types
-            where = f"{named}: {address}" if address else "ray.address: an embedded Ray"
+            where = f"{named}: {describe(address)}" if address else "ray.address: an embedded Ray"
             raise ClusterError(f"{where} cannot be used: {reason_of(error)}") from None
     try:
         if not already and not address:
@@ -94,9 +100,10 @@ def _address(config: RayConfig) -> tuple[str, str]:
     named = [("ray.address", config.address or ""), ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS", ""))]
     name, address = next(((name, text.strip()) for name, text in named if text.strip()), ("ray.address", ""))
     if address.lower().startswith(("http://", "https://")):
+        shown = describe(address)
         raise ClusterError(
-            f"{name}: {address} is the address of a job server, which takes whole jobs: hand it this one by "
-            f"scripts/submit CONFIG.yaml --address {address}; to run the driver here, name the cluster itself, as "
+            f"{name}: {shown} is the address of a job server, which takes whole jobs: hand it this one by "
+            f"scripts/submit CONFIG.yaml --address {shown}; to run the driver here, name the cluster itself, as "
             "host:6379 or ray://host:10001 in ray.address or RAY_ADDRESS, or set ray.address to local for a Ray of "
             "its own"
         )
@@ -104,10 +111,37 @@ def _address(config: RayConfig) -> tuple[str, str]:
 
 
 def _knock(address: str) -> None:
-    """Raise ``OSError`` if nobody listens at ``host:port``: Ray itself tries that for a quarter of an hour."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+    """Raise ``OSError`` if no Ray answers at ``host:port``: Ray itself tries that for many minutes.
+
+    Clusters and servers of ``ray://`` speak gRPC, which is HTTP/2: both sides begin with their settings, unasked.
+    """
+    is_client = address.startswith("ray://")
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if is_client and not colon:
+        host, port = port, str(_CLIENT_PORT)
+    if not host or not port.isdecimal():
+        return
+    deadline = time.monotonic() + _KNOCK_SECONDS
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS) as peer:
+        if os.environ.get("RAY_USE_TLS", "0") not in ("0", ""):  # nothing is said before certificates are shown
+            return
+        peer.sendall(_HTTP2_PREFACE)
+        answer = b""
+        try:
+            while len(answer) < _FRAME_HEADER_BYTES:
+                peer.settimeout(max(0.001, deadline - time.monotonic()))
+                part = peer.recv(_FRAME_HEADER_BYTES - len(answer))
+                if not part:
+                    break
+                answer += part
+        except TimeoutError:
+            raise TimeoutError(
+                f"something listens there, but no Ray: no answer within {_KNOCK_SECONDS:.0f} s"
+            ) from None
+        except ConnectionError:
+            answer = b""
+    if len(answer) < _FRAME_HEADER_BYTES or answer[3] != _SETTINGS:
+        raise ConnectionError("something listens there, but no Ray: its answer is not that of a Ray cluster")
 
 
 @contextmanager

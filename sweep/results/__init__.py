@@ -2,7 +2,7 @@
 
 from sweep.results.analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
 from sweep.results.layout import BITSTREAM_FOLDER, CHOICES_FILE, FRAMES_FILE, QUANTIZED_FOLDER, result_files
-from sweep.results.output import Output, goes_to_stdout
+from sweep.results.output import Output, describe_output, goes_to_stdout
 from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
 from sweep.results.parquet import read_as, read_table, write_table
 from sweep.results.reading import iter_rd_table, read_rd_table, to_pandas
@@ -28,6 +28,7 @@ __all__ = [
     "choose_at",
     "compare_jobs",
     "cost_of_steps",
+    "describe_output",
     "goes_to_stdout",
     "is_running",
     "iter_rd_table",

@@ -49,7 +49,7 @@ class Output:
     """
 
     def __init__(self, location: str, inputs: Iterable[str] = ()) -> None:
-        self.name = "standard output" if location == STDOUT else describe(location)
+        self.name = describe_output(location)
         self._descriptor: int | None = None
         self._path: str | None = None
         self._storage: tuple[Storage, str] | None = None
@@ -165,6 +165,11 @@ class Output:
         if os.isatty(self._descriptor):
             raise ResultsError(f"{self.name}: is a terminal; write into a file, or a pipe")
         return os.fstat(self._descriptor)
+
+
+def describe_output(location: str) -> str:
+    """A path, URI or ``-`` for messages."""
+    return "standard output" if location == STDOUT else describe(location)
 
 
 def goes_to_stdout(location: str) -> bool:

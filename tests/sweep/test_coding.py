@@ -188,13 +188,13 @@ def test_encode_writes_over_none_of_its_inputs(tmp_path: Path, taken: str) -> No
         assert (tmp_path / name).read_bytes() == (CASE / name).read_bytes()
 
 
-@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
-def test_decode_into_a_pipe_gives_the_picture_alone(output: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("output", "name"), [("-", "standard output"), ("/dev/stdout", "/dev/stdout")])
+def test_decode_into_a_pipe_gives_the_picture_alone(output: str, name: str, tmp_path: Path) -> None:
     assert qsweep("decode", GOLDEN, "-o", tmp_path / "a.png").exit_code == 0
     command = [sys.executable, "-m", "sweep", "decode", str(GOLDEN), "-o", output]
     done = subprocess.run(command, capture_output=True, check=True)
     assert done.stdout == (tmp_path / "a.png").read_bytes()
-    assert done.stderr.decode() == f"{output}: 96×64\n"
+    assert done.stderr.decode() == f"{name}: 96×64\n"
 
 
 def test_decode_into_a_device_needs_no_suffix() -> None:

@@ -75,8 +75,15 @@ def test_a_log_file_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: 
     (tmp_path / "log").write_text("a file is in the way")
     with log_file(str(tmp_path)):
         LOG.warning("the job continues")
-    assert "there will be no log file" in caplog.text
+    assert f"there will be no log file below {tmp_path}: " in caplog.text
     assert "the job continues" in caplog.text
+
+
+def test_credentials_are_not_shown_where_there_is_no_log_file(caplog: pytest.LogCaptureFixture) -> None:
+    with log_file("nonsense://key:secret@bucket/out?token=secret"):
+        pass
+    assert "there will be no log file below nonsense://bucket/out: " in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_full_disk_under_the_log_file_harms_nothing(

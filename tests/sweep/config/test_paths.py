@@ -170,3 +170,15 @@ def test_a_variable_that_is_not_set_is_an_error_that_names_its_key(
 def test_python_functions_know_the_home_folder(home: Path) -> None:
     (home / "a").write_bytes(b"x")
     assert read_bytes("~/a") == b"x"
+
+
+def test_credentials_in_a_uri_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MISSING", raising=False)
+    for uri in (
+        "s3://key:secret@bucket/$MISSING",
+        "s3://bucket/$MISSING?secret_key=secret",
+        "s3://k:secret@b/${a b}",
+    ):
+        with pytest.raises(ValueError, match="s3://b") as error:
+            expand(uri)
+        assert "secret" not in str(error.value)

@@ -1,6 +1,9 @@
 """Which Ray a job connects to, and what is said of addresses that are none."""
 
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ from sweep.config import RayConfig
 from sweep.driver import connect, connection
 from sweep.driver.placement import Node
 from workers.errors import ClusterError
+
+LONG_SECONDS = 60.0
 
 
 class Init:
@@ -94,6 +99,67 @@ def test_an_address_that_cannot_be_used_is_named_with_where_it_is_from(
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with pytest.raises(ClusterError, match=r"^RAY_ADDRESS: 10.0.0.1:6379 cannot be used: Connection refused$"):
         connect(RayConfig()).__enter__()
+    assert init.addresses == []
+
+
+@contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server, on some port of this machine, that answers the first connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ended = threading.Event()
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                answer(peer)
+                ended.wait(LONG_SECONDS)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+
+
+def http(peer: socket.socket) -> None:
+    peer.recv(1024)
+    peer.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def closed(peer: socket.socket) -> None:
+    peer.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda _: None, r"no answer within \d+ s"),
+        (lambda peer: peer.sendall(b"SSH-2.0"), r"no answer within \d+ s"),
+        (http, "its answer is not that of a Ray cluster"),
+        (closed, "its answer is not that of a Ray cluster"),
+    ],
+    ids=["silent", "slow", "http", "closed"],
+)
+def test_a_server_of_another_kind_is_found_out_before_ray_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, answer: Callable[[socket.socket], None], reason: str
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", None)
+    monkeypatch.setattr(connection, "_KNOCK_SECONDS", 0.3)
+    with listening(answer) as port:
+        address = f"{scheme}127.0.0.1:{port}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ClusterError, match=f"^RAY_ADDRESS: {address} cannot be used: something .* {reason}$"):
+            connect(RayConfig()).__enter__()
+
+
+def test_credentials_in_an_address_are_not_shown(init: Init) -> None:
+    with pytest.raises(ClusterError, match="http://head:8265") as error:
+        connect(RayConfig(address="http://user:secret@head:8265")).__enter__()
+    assert "secret" not in str(error.value)
     assert init.addresses == []
 
 
