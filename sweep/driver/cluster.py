@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import ray
+from ray._private import state
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_initialized
+from ray.util.client import ray as client_ray
 
 from sweep.config import RayConfig
 from sweep.driver.placement import Node, Shape
@@ -17,6 +20,17 @@ def cluster_nodes() -> list[Node]:
     """The nodes that are alive."""
     alive = [(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return [Node(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
+
+
+def has_process(actor: Any) -> bool:
+    """Whether an actor that has not answered yet has got room and a process, in which it starts.
+
+    It cannot be known by a client of ``ray://``, for whom there is none.
+    """
+    if client_ray.is_connected():  # type: ignore[no-untyped-call]
+        return False
+    known = state.actors(actor._actor_id.hex())
+    return bool(known.get("Pid"))
 
 
 def describe_room(shape: Shape, nodes: Sequence[Node]) -> str:

@@ -77,6 +77,11 @@ class Deadlines:
         self._devices: dict[ReplicaId, Hashable] = {}
         self._loaded: dict[ReplicaId, str] = {}  # the frame of which a replica gave its last sign of life
 
+    @property
+    def start_seconds(self) -> float:
+        """How long the process of a replica may take to start: as long as a first call."""
+        return _FACTOR * self._patience
+
     def joined(self, replica: ReplicaId, device: Hashable) -> None:
         """Note what a replica computes on; replicas of the same device are compared with each other."""
         self._devices[replica] = device

@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError, RayError
 from sweep.config import FitConfig, RayConfig
 from sweep.driver.actor import CallError, Place, Sender, settings_of, share, unpack
 from sweep.driver.bootstrap import Code, ReplicaActor, code_in
-from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler
+from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler, has_process
 from sweep.driver.connection import ray_import_path
 from sweep.driver.deadline import Deadlines, WatchedTime
 from sweep.driver.driver import Progress, perform
@@ -33,6 +33,8 @@ _Shared = TypeVar("_Shared")
 _LOOK_SECONDS = 2.0  # between two looks at the cluster and at what hangs
 _FIRST_PATIENCE_SECONDS = 10.0  # before the first warning that some replicas could not be started
 _PATIENCE_SECONDS = 60.0  # between two of them
+_STARTS_LOOKED_AT = 10  # times within the deadline of a start
+_STARTS_EACH = 2  # that hang, for each replica, before the job ends
 _RETIRED_ON_A_NODE = 2  # replicas, before no more are started there
 
 
@@ -46,6 +48,7 @@ class _Pending:
         last: when there was a sign of life of it, in watched time.
         loading: seconds that reading its frame may take beside.
         start: when it was asked.
+        begun: for a replica that starts, when its process was first seen, in watched time.
     """
 
     replica: str
@@ -53,6 +56,7 @@ class _Pending:
     last: float
     loading: float = 0.0
     start: float = field(default_factory=time.perf_counter)
+    begun: float | None = None
 
 
 class RayPool:
@@ -87,6 +91,8 @@ class RayPool:
         self._answered: set[str] = set()  # replicas that have answered a call, or told how far they are
         self._useless, self._most = 0, 0  # replicas that died without, in a row; and how many there were at a time
         self._useful = False  # whether any replica has
+        self._hung_starts = 0  # in a row, without a replica that became ready
+        self._starts_looked = self._watched()
         self._kernels_refused: set[str] = set()  # what was said of them
         self._looked = time.monotonic()
         self._warned = self._looked - _PATIENCE_SECONDS + _FIRST_PATIENCE_SECONDS
@@ -213,6 +219,7 @@ class RayPool:
             raise ReplicaError(message) if self._useful else ClusterError(message)
         place: Place = unpack(packed)
         self._nodes[name] = place.node
+        self._hung_starts = 0
         self._deadlines.joined(name, (place.node, place.device))
         _log.info("replica %s is ready on %s (%s)", name, host, place.device)
         if place.refused and place.refused not in self._kernels_refused:
@@ -240,6 +247,25 @@ class RayPool:
                 if now - pending.last > seconds:
                     self._deadlines.hung(pending.call)
                     yield from self._lost(pending.replica, f"it hangs: no answer within {seconds:.0f} s")
+        yield from self._stop_hanging_starts(now)
+
+    def _stop_hanging_starts(self, now: float) -> Iterator[Event]:
+        """Replicas whose process has been starting for too long are given up; waiting for room takes any time."""
+        seconds = self._deadlines.start_seconds
+        if now - self._starts_looked < seconds / _STARTS_LOOKED_AT:
+            return
+        self._starts_looked = now
+        for pending in [pending for pending in self._pending.values() if pending.call is None]:
+            if pending.begun is None:
+                pending.begun = now if has_process(self._actors[pending.replica]) else None
+            elif now - pending.begun > seconds:
+                self._hung_starts += 1
+                reason = f"it hangs while it starts: its process is not ready within {seconds:.0f} s"
+                if self._hung_starts >= _STARTS_EACH * self._most:
+                    raise ReplicaError(
+                        f"{self._hung_starts} replicas in a row could not start, the last one: {reason}"
+                    )
+                yield from self._lost(pending.replica, reason)
 
     def _lost(self, name: str, reason: str, error: Exception | None = None) -> Iterator[Event]:
         """A replica died: forget it, and start another one in its place."""

@@ -19,6 +19,7 @@ from sweep.config import FitConfig, RayConfig, make_grid
 from sweep.config.fit_config import FitIterations
 from sweep.driver import Driver, LocalPool, Progress, RayPool, connect, ray_pool
 from sweep.driver.actor import unpack
+from sweep.driver.cluster import has_process
 from sweep.schedule import (
     Call,
     CallDone,
@@ -381,6 +382,48 @@ def test_a_replica_that_hangs_is_given_up_soon_and_the_next_has_more_time(
         assert lost == [replica]
         granted.append(clock.now - start - 5)
     assert granted == [60, 4 * 60]
+
+
+class NeverReady:
+    def __init__(self, *_: object) -> None:
+        time.sleep(3600)
+
+    def where(self) -> None: ...
+
+
+def test_a_replica_that_hangs_while_it_starts_is_started_again_and_the_job_ends_if_that_hangs_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_pool, "ReplicaActor", NeverReady)
+    pool = RayPool(RayConfig(replicas=1))
+    clock = Time(pool, monkeypatch)
+
+    def start_and_hang() -> list[Event | Progress]:
+        (actor,) = pool._actors.values()
+        while not has_process(actor):
+            time.sleep(0.01)
+        assert clock.passes(61) == [], "the process was seen"
+        assert clock.passes(599) == []
+        return clock.passes(61)
+
+    why = "it hangs while it starts: its process is not ready within 600 s"
+    try:
+        assert start_and_hang() == [ReplicaLost("r0", why)]
+        with pytest.raises(ReplicaError, match=f"^2 replicas in a row could not start, the last one: {why}$"):
+            start_and_hang()
+    finally:
+        pool.close()
+
+
+def test_a_replica_that_waits_for_room_is_given_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "has_process", lambda _: False)
+    monkeypatch.setattr(ray_pool, "ReplicaActor", NeverReady)
+    pool = RayPool(RayConfig(replicas=1))
+    try:
+        clock = Time(pool, monkeypatch)
+        assert [clock.passes(1000) for _ in range(5)] == [[]] * 5
+    finally:
+        pool.close()
 
 
 def process_of(actor: Any) -> int:
