@@ -104,6 +104,7 @@ class Replica:
             frame.warnings,
             mean_colour_mse=mean_colour_error(frame.data).item(),
             fitted_mse=loaded.fitted_mse,
+            precision=(self._options or EngineOptions()).precision,
         )
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from workers.codec import Frame, FrameEncoder, FrameEncoderManager, parse_frame_encoder
+from workers.plain import Precision
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class FrameInfo(NamedTuple):
             with the frame's id, since the log of a replica does not reach the terminal.
         mean_colour_mse: mean squared error of the frame's mean colour in place of it.
         fitted_mse: mean squared error that the encoder's file says its fit ended with; ``None`` if it does not.
+        precision: of the products with which replicas measure candidates.
     """
 
     height: int
@@ -55,6 +57,7 @@ class FrameInfo(NamedTuple):
     warnings: tuple[str, ...] = ()
     mean_colour_mse: float | None = None
     fitted_mse: float | None = None
+    precision: Precision = "float32"
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

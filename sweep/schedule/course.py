@@ -181,7 +181,9 @@ class Course:
     def _error_bound(self) -> ErrorBound:
         assert self._info is not None
         info = self._info
-        return ErrorBound.of_frame(info.height, info.width, info.frame_data_type, info.bitdepth, info.lmbda)
+        return ErrorBound.of_frame(
+            info.height, info.width, info.frame_data_type, info.bitdepth, info.lmbda, info.precision
+        )
 
     def _settled(self) -> tuple[tuple[str, Settled], ...]:
         return tuple(self._choices.items())

@@ -2,19 +2,26 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 from tests.cases import Case
 from tests.making import make_frame, make_frame_encoder
-from workers.codec import MODULES, Frame, FrameEncoder, Planes
-from workers.measure import ErrorBound, Measurer
+from workers.codec import MODULES, Frame, FrameEncoder, Planes, read_frame, read_frame_encoder
+from workers.measure import EngineOptions, ErrorBound, Measurer
 from workers.measure.kernel import library
 from workers.quantize import QStepPair, Settled, apply_choices
 from workers.reference import measure_plain
+from workers.replica import Replica
+from workers.source import FrameSource
 
 KERNELS = [*(build[1:] for build in library.builds() if library.open_build(build) is not None), "none"]
 
@@ -28,6 +35,7 @@ bounds = st.builds(
     st.sampled_from(["rgb", "yuv420", "yuv444"]),
     st.integers(8, 16),
     st.floats(0, 10),
+    st.sampled_from(["float32", "tf32"]),
 )
 losses = st.floats(0, 10)
 
@@ -117,6 +125,65 @@ def test_conformance_frames_are_measured_within_the_bound(case: Case, module: st
     )
 
     assert error < 1 / SAFETY
+
+
+class Tf32(TorchFunctionMode):
+    """Gives products operands of 10 bits of mantissa, as GPUs do for tf32."""
+
+    def __init__(self, *, rounded: bool) -> None:
+        super().__init__()
+        self._half = 1 << 12 if rounded else 0
+
+    def __torch_function__(
+        self, function: Any, _: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function in (F.conv2d, F.conv_transpose2d, F.linear):
+            args = (*map(self._shorten, args[:2]), *args[2:])
+        return function(*args, **(kwargs or {}))
+
+    def _shorten(self, operand: torch.Tensor) -> torch.Tensor:
+        bits = operand.contiguous().view(torch.int32) + self._half
+        return (bits & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("rounded", [True, False])
+def test_what_tf32_changes_is_within_the_bound_for_tf32(case: Case, module: str, rounded: bool) -> None:
+    rows = case.rows(module)
+    rows = rows[rows.status == "ok"].nsmallest(4, "loss")
+    pairs = [QStepPair(*steps) for steps in zip(rows.q_step_weight, rows.q_step_bias, strict=True)]
+    choices = case.settled_before(module)
+    apply_choices(case.frame_encoder, choices)
+    given = case.frame_encoder, case.frame, case.manager.lmbda, choices, module, pairs
+    exact = [row.loss for row in measure_plain(*given)]
+    with Tf32(rounded=rounded):
+        short = [row.loss for row in measure_plain(*given)]
+    assert short != exact
+    bound = replace(case.error_bound, precision="tf32")
+    error = max(abs(one - other) / bound.of(one) for one, other in zip(exact, short, strict=True))
+    assert error < 1 / SAFETY
+    # What tf32 takes for the best, or for a tie with it, has what is best in float32 among it.
+    assert short[exact.index(min(exact))] <= bound.limit(min(short))
+
+
+def test_a_tie_that_tf32_turns_round_is_one_for_tf32_alone() -> None:
+    """Two losses as far apart as operands that were cut off put two candidates of a conformance frame."""
+    exact, tf32 = (
+        ErrorBound.of_frame(128, 192, "rgb", 8, 1e-3),
+        ErrorBound.of_frame(128, 192, "rgb", 8, 1e-3, "tf32"),
+    )
+    best, other = 1.46e-3, 1.46e-3 * (1 + 4.7e-3)
+    assert exact.limit(best) < other < tf32.limit(best)
+
+
+def test_replicas_say_in_which_precision_they_measure(smallest_case: Case) -> None:
+    folder = smallest_case.folder
+    (frame_file,) = folder.glob("frame*")
+    source = FrameSource(
+        "a", partial(read_frame, frame_file), partial(read_frame_encoder, folder / "encoder.safetensors")
+    )
+    for options in (EngineOptions(), EngineOptions(precision="tf32")):
+        assert Replica("cpu", options=options).open(source).precision == options.precision
 
 
 PAIRS = {

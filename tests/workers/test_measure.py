@@ -2,6 +2,7 @@ import math
 import random
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -407,13 +408,15 @@ def test_a_frame_encoder_for_another_frame_is_refused(smallest_case: Case) -> No
 # Only as far as a pair can still win
 
 
-@pytest.mark.parametrize("options", [{}, {"compiled": False}, {"tile": 300}, {"tile": 10**6}])
+@pytest.mark.parametrize(
+    "options", [{}, {"compiled": False}, {"tile": 300}, {"tile": 10**6}, {"precision": "tf32"}]
+)
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_a_contest_leaves_the_winner_and_its_near_ties_and_cuts_the_others_rightly(
     case: Case, options: dict[str, Any], n_threads: int
 ) -> None:
     measurer = measurer_of(case, n_threads, **options)
-    bound = case.error_bound
+    bound = replace(case.error_bound, precision=options.get("precision", "float32"))
     for module in MODULES:
         expected = case.table[case.table.module == module]
         best = expected.loss.min()

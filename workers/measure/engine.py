@@ -69,7 +69,9 @@ class Measurer:
         self._stages = Stages(
             frame_encoder, frame, self._device, threads if self._device.type == "cpu" else 1, self._options
         )
-        self._bound = ErrorBound.of_frame(height, width, frame.frame_data_type, frame.bitdepth, lmbda)
+        self._bound = ErrorBound.of_frame(
+            height, width, frame.frame_data_type, frame.bitdepth, lmbda, self._options.precision
+        )
 
     def measure(
         self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None = None

@@ -16,11 +16,20 @@ together: a sample in 100 000 lies so near to a rounding, so about one candidate
 the kernel gives the bits of torch's own convolutions, as those for AVX2 and AVX-512 do on the CPUs where they were
 compared, in frames of up to 2^17 samples.
 
+**In tf32** operands of products have a mantissa of 10 bits. The errors of samples are far larger, and of one sign
+over large areas, since a weight or a bright area is off as a whole. So a decoded frame is taken to be off by
+``d = 2^−11`` of the range (root mean square) in the worst direction, that of its own error: by ``2·√mse·d + d²``.
+This was measured over the conformance frames, with operands that were rounded or cut off on a CPU to simulate tf32,
+not on GPUs: the largest error was 0.13 of this bound, and 60 times the bound for float32. There are many near-ties
+then. They are decided by the plain arithmetic, which is float32 on every device, whatever ``sweep.precision`` is.
+
 What is left is torch's own arithmetic, which depends on the CPU: see :mod:`workers.near_ties`.
 """
 
 import math
 from dataclasses import dataclass
+
+from workers.plain import Precision
 
 _RELATIVE = 3e-5
 """Of sums in float32. On CPUs the largest that was measured is 3.1e-7; the rest is for GPUs, which were not."""
@@ -28,6 +37,12 @@ _RELATIVE = 3e-5
 _OUTPUT_ERROR = 2.0**-23
 """Of a decoded sample in [0, 1] before it is rounded: so near to the middle of two steps it may become either.
 Samples that did tell of 2e-8 (root mean square over candidates and kernels)."""
+
+_TF32_ERROR = 2.0**-11
+"""The same with tf32, root mean square over the frame and of one sign: half the last bit of a mantissa, at 1."""
+
+_TF32_RELATIVE = 1e-3
+"""Of rates with tf32. The largest that was measured is 6.2e-5."""
 
 _DEVIATIONS = 6.0
 """Standard deviations of the random walk that are allowed for, as there are hundreds of candidates per frame."""
@@ -41,8 +56,8 @@ _SAMPLE_DIFFERENCE = 2.0**-23
 _LATENT_BIT = 2.0**-21
 """Bits per pixel that latents are off by together, however little they cost: ``2^−23`` each, and 4/3 to a pixel."""
 
-_ROUNDS = 8
-"""Until ``limit − of(limit) = best + of(best)``: the bound grows much more slowly than the loss."""
+_ROUNDS = 16
+"""Until ``limit − of(limit) = best + of(best)``: the bound grows more slowly than the loss."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +68,27 @@ class ErrorBound:
         n_samples: of all planes.
         maximum: of a sample, ``2^bitdepth − 1``.
         lmbda: weight of the rate.
+        precision: of the products of the measured one; those of the plain one are float32.
     """
 
     n_samples: int
     maximum: int
     lmbda: float
+    precision: Precision = "float32"
 
     @classmethod
-    def of_frame(cls, height: int, width: int, frame_data_type: str, bitdepth: int, lmbda: float) -> "ErrorBound":
+    def of_frame(
+        cls,
+        height: int,
+        width: int,
+        frame_data_type: str,
+        bitdepth: int,
+        lmbda: float,
+        precision: Precision = "float32",
+    ) -> "ErrorBound":
         """The bound for a frame of this size and format."""
         chroma = -(-height // 2) * -(-width // 2) if frame_data_type == "yuv420" else height * width
-        return cls(height * width + 2 * chroma, 2**bitdepth - 1, lmbda)
+        return cls(height * width + 2 * chroma, 2**bitdepth - 1, lmbda, precision)
 
     def of(self, loss: float) -> float:
         """Largest difference that a loss of this size can have: of the mse, which it contains, and of the rate.
@@ -77,7 +102,12 @@ class ErrorBound:
         alone = 2 * math.sqrt(largest) + 1
         steps = self.maximum**2 * self.n_samples
         sums = _RELATIVE * loss + _SAMPLE_DIFFERENCE * math.sqrt(loss) + _LATENT_BIT * self.lmbda
-        return (walk + alone) / steps + sums
+        bound = (walk + alone) / steps + sums
+        if self.precision == "tf32":
+            # Less than a step off, a sample is rounded to the next step so much more seldom: d·step, and not d².
+            squares = _TF32_ERROR * max(_TF32_ERROR, 1 / self.maximum)
+            bound += 2 * math.sqrt(loss) * _TF32_ERROR + squares + _TF32_RELATIVE * loss
+        return bound
 
     def limit(self, best: float) -> float:
         """Largest measured loss of a candidate that may be better than one whose loss was measured as ``best``.

@@ -16,7 +16,7 @@ _CACHE_TILE = 8192
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How candidates are measured. A choice depends on none of it, but for ``tf32``.
+    """How candidates are measured. A choice depends on none of it: see :class:`~workers.measure.ErrorBound`.
 
     Attributes:
         precision: ``float32``; or ``tf32`` for what GPUs offer in place of it, with 10 bits of mantissa.

@@ -54,6 +54,8 @@ def loss_of(
     loss = 1.0 + random.Random(seed).randrange(1, 8)
     if frame.startswith("tie"):  # the engine sees pairs apart that the plain arithmetic finds to be equal
         loss = 2.0 + (0 if plain else 1e-6 * random.Random(seed).random())
+    if frame == "tf32":  # the engine's order is that of nothing
+        loss = 2.0 + 5e-3 * random.Random(seed + str(plain)).random()
     return loss
 
 
@@ -76,6 +78,8 @@ def answer(call: Call) -> Event:
     if isinstance(work, Open):
         if call.frame.startswith("bad"):
             return CallFailed(call.id, FrameFileError("empty"), final=True)
+        if call.frame == "tf32":
+            return CallDone(call.id, FrameInfo(512, 512, 1e-3, "rgb", 8, precision="tf32"), 1.0)
         return CallDone(call.id, FrameInfo(4, 4, 1e-3, "rgb", 8), 1.0)
     if isinstance(work, Quantize):
         return CallDone(call.id, QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0)), 1.0)
@@ -213,14 +217,16 @@ def test_every_row_of_a_finished_frame_is_there_once_in_grid_order() -> None:
     assert len(keys) == N_PAIRS
 
 
-def test_the_winner_is_the_first_smallest_loss_given_the_modules_before() -> None:
-    ended, _ = run([Task("plain")])
+@pytest.mark.parametrize(("frame", "arithmetic"), [("plain", "staged"), ("tf32", "plain")])
+def test_the_winner_is_the_first_smallest_loss_given_the_modules_before(frame: str, arithmetic: str) -> None:
+    """In tf32 by the plain arithmetic, although the engine has the losses 0.25 % apart in another order."""
+    ended, _ = run([Task(frame)])
     choices: tuple[tuple[str, Settled], ...] = ()
     for module, pairs in GRID.items():
         feasible = [p for p in pairs if not (p == (1, 1) and module != "upsampling")]
-        best = min(feasible, key=lambda pair: loss_of("plain", module, pair, choices, plain=False))
-        assert ended["plain"].choices[module].q_step == best
-        choices = (*choices, (module, ended["plain"].choices[module]))
+        best = min(feasible, key=lambda pair: loss_of(frame, module, pair, choices, arithmetic == "plain"))
+        assert ended[frame].choices[module].q_step == best
+        choices = (*choices, (module, ended[frame].choices[module]))
 
 
 def test_near_ties_are_decided_by_one_plain_call_and_the_first_in_grid_order_wins() -> None:
