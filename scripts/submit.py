@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
     epilog="Exit status: 0 the job was submitted. 2 wrong configuration, command line or address, nothing was "
     "submitted. With --follow, that of the job: 0 every frame done; 1 some frames failed; 2 it could not begin, or "
     "the cluster does not answer any more; 143 it was stopped; 137 it was killed, or went with its node. "
-    "130 following was interrupted, the job goes on.",
+    "130 following was interrupted, the job still runs.",
 )
 def submit(
     context: typer.Context,
@@ -48,7 +48,7 @@ def submit(
     """Submit a job to a Ray cluster that runs already, and print its submission id.
 
     The code of this checkout goes along; what it depends on has to be installed on the cluster, and relative paths
-    become absolute ones, to be found there. Where the same configuration was run before, the job goes on.
+    become absolute ones, to be found there. Where the same configuration was run before, the job is resumed.
     """
     with running(context, verbose, quiet, program=PROGRAM, interrupted="interrupted; nothing was submitted"):
         job = submit_job(config, address or default_address(), overrides or (), out)
@@ -65,12 +65,12 @@ def submit(
     if not follow:
         return
     with running(
-        context, verbose, quiet, program=PROGRAM, interrupted=f"following was interrupted; job {job.id} goes on"
+        context, verbose, quiet, program=PROGRAM, interrupted=f"following was interrupted; job {job.id} still runs"
     ):
         try:
             ended = follow_job(job, _write)
         except ClusterError as error:
-            raise stop(ClusterError(f"{error}; job {job.id} may go on"), WRONG, PROGRAM) from None
+            raise stop(ClusterError(f"{error}; job {job.id} may still run"), WRONG, PROGRAM) from None
         if ended.reason:
             _say(ended.reason)
         raise typer.Exit(ended.status)

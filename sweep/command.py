@@ -18,7 +18,7 @@ from workers.streams import output_failure
 
 FAILED, WRONG = 1, 2
 
-RESUMES = "interrupted; the same command goes on from here"
+RESUMES = "interrupted; the same command resumes the job"
 
 _VERBOSITY = "qsweep.verbosity"
 

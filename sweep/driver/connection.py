@@ -33,7 +33,7 @@ _SETTINGS = 4  # type of a frame of HTTP/2
 _FRAME_HEADER_BYTES = 9  # length (3), type, flags, stream (4)
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
 _NO_PROGRESS = (
-    "Ray hands no progress of fits and bitstreams on to its clients; name the cluster itself, as host:6379, on one "
+    "a client of Ray receives no progress of fits and bitstreams; name the cluster itself, as host:6379, on one "
     "of its machines, or use scripts/submit"
 )
 

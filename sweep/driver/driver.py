@@ -223,7 +223,7 @@ class Driver:
         """Whatever a replica that is gone still answers is none of this job's."""
         for call in [call for call in self._calls.values() if call.replica == event.replica]:
             del self._calls[call.id]
-            _log.warning("frame %s: what replica %s was at is done again", call.frame, call.replica)
+            _log.warning("frame %s: the call to replica %s is retried", call.frame, call.replica)
             self._observer.lost(call, event.reason)
 
     def _note(self, call: Call | None, event: CallDone | CallFailed) -> None:

@@ -21,7 +21,7 @@ class Metrics(Observers):
         self._tally = tally
         self._pairs = Counter("qsweep_pairs", "Pairs of quantization steps that were measured.")
         self._frames = Counter("qsweep_frames", "Frames that have ended.", ("status",))
-        self._retries = Counter("qsweep_retries", "Calls that came to nothing and are made again.")
+        self._retries = Counter("qsweep_retries", "Calls that failed and are retried.")
         self._seconds = Histogram("qsweep_call_seconds", "Time from a call to its answer.", _SECONDS, ("work",))
         self._queue = Gauge("qsweep_queue_depth", "Frames that have not ended.")
         self._queue.set(tally.n_frames)

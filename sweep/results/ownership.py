@@ -65,7 +65,7 @@ def _is_blank(storage: Storage) -> bool:
         return True
     raise DamagedError(
         f"{storage.describe(JOB_FILE)}: damaged, or not of this program: it is empty, so that what is beside it "
-        "cannot be told from the results of another job; choose another folder with --out, or restore this file"
+        "could be the results of another job; choose another folder with --out, or restore this file"
     )
 
 

@@ -452,7 +452,7 @@ def interrupt(folder: Path, number: signal.Signals, **environment: str) -> Path:
                 break
         rest = process.stderr.read()
     assert process.returncode == 128 + number, rest
-    assert rest.splitlines()[-1] == "qsweep: interrupted; the same command goes on from here"
+    assert rest.splitlines()[-1] == "qsweep: interrupted; the same command resumes the job"
     assert pd.read_parquet(folder / "out" / "frames.parquet").frame.tolist() == ["f0"]
     assert [path.name for path in (folder / "out" / "quantized").iterdir()] == ["f0.safetensors"]
     return config

@@ -273,7 +273,7 @@ def test_a_driver_that_is_asked_to_stop_does_so_within_rays_grace_period(
     assert 2 <= n_done <= AHEAD
     assert len(pd.read_parquet(job.out / "frames.parquet")) == n_done
     assert not (job.out / ".claim").exists()
-    assert "the same command goes on from here" in job.log.read_text()
+    assert "the same command resumes the job" in job.log.read_text()
     assert "Traceback" not in job.log.read_text()
     job.allow_all()
     assert job.run() == 0, job.log.read_text()

@@ -446,7 +446,7 @@ def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(
     assert stopping < max(10, starting)
     log = client.get_job_logs(first.id)
     assert client.get_job_status(first.id) == JobStatus.STOPPED, log
-    assert log.rstrip().endswith("qsweep: interrupted; the same command goes on from here")
+    assert log.rstrip().endswith("qsweep: interrupted; the same command resumes the job")
     assert "Traceback" not in log
     kept = done()
     assert 0 < len(kept) <= N_FRAMES * N_LMBDAS
@@ -477,7 +477,7 @@ def test_a_wrong_job_ends_with_the_status_of_its_driver(tmp_path: Path, head: st
     config = write_config(tmp_path, ["not_there/*.png"])
     result = run_script(config, "--follow", "--address", head)
     assert result.exit_code == 2, result.output
-    assert "may go on" not in result.stderr, result.output
+    assert "may still run" not in result.stderr, result.output
     assert f"frames[0].frame: no file matches '{tmp_path}/not_there/*.png'" in result.stdout
 
 

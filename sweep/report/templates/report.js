@@ -143,7 +143,7 @@ function sortBy(key) {
 function jobHeader() {
   const left = job.frames - job.done - job.failed;
   const state = [`${job.out}`, `as of ${job.written.replace("T", " ").replace("+00:00", " UTC")}`];
-  if (left) state.push(job.running ? `running, ${left} frames have not ended` : `${left} frames have not ended; the same command goes on with them`);
+  if (left) state.push(job.running ? `running, ${left} frames have not ended` : `${left} frames have not ended; the same command resumes the job`);
   byId("state").textContent = state.join(" · ");
   const failed = frames.filter((frame) => frame.status === "failed");
   byId("failures").hidden = !failed.length;

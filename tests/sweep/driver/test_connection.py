@@ -165,7 +165,9 @@ def test_credentials_in_an_address_are_not_shown(init: Init) -> None:
 
 def test_a_client_of_ray_is_not_used_for_what_it_cannot_do(init: Init) -> None:
     config = RayConfig(address="ray://10.0.0.1:10001")
-    with pytest.raises(ClusterError, match=r"ray://10.0.0.1:10001 cannot be used: Ray hands no progress of fits"):
+    with pytest.raises(
+        ClusterError, match=r"ray://10.0.0.1:10001 cannot be used: a client of Ray receives no progress of fits"
+    ):
         connect(config, trains=True).__enter__()
     assert init.addresses == []
 

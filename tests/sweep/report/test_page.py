@@ -349,7 +349,9 @@ def test_a_job_that_has_just_begun_has_a_report(reader: Reader, tmp_path: Path) 
     write_report(job.config.out)
     reader.open(Path(job.config.out) / "report.html")
     expect(reader.page.locator("#title")).to_have_text("qsweep: 0 of 2 frames done")
-    expect(reader.page.locator("#state")).to_contain_text("2 frames have not ended; the same command goes on")
+    expect(reader.page.locator("#state")).to_contain_text(
+        "2 frames have not ended; the same command resumes the job"
+    )
     with results.claimed():
         write_report(job.config.out)
     reader.open(Path(job.config.out) / "report.html")
