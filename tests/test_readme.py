@@ -96,8 +96,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config.write_text(yaml.safe_dump(content | {"frames": fitted, "out": "out/example"}))
     job = load_job(config)
     results = Results(job)
-    run_on(LocalPool(Replica("cpu", 2)), job, results, lambda tally: contextlib.nullcontext(Lines(tally)))
-    results.write_summary()
+    with results.claimed():
+        run_on(LocalPool(Replica("cpu", 2)), job, results, lambda tally: contextlib.nullcontext(Lines(tally)))
+        results.write_summary()
     return folder
 
 
