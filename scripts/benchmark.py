@@ -23,11 +23,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from sweep import named_grid, sweep_frame
-from sweep.config import Grid, RayConfig, load_job
+from sweep import sweep_frame
+from sweep.config import Grid, RayConfig, load_job, pairs_of, usual_pairs
 from sweep.driver import Lines, RayPool, connect
 from sweep.job import run_on
 from sweep.results import Results
+from workers.candidates import Choice, QStepPair
 from workers.codec import (
     Frame,
     FrameEncoder,
@@ -38,14 +39,15 @@ from workers.codec import (
     read_frame,
     read_frame_encoder,
 )
+from workers.codec.network import Effect, last_networks
+from workers.codec.quantization import apply_choices
 from workers.measure import EngineOptions, Measurer
-from workers.quantize import QStepPair, Settled, apply_choices
 from workers.reference import measure_plain, reference_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "tests" / "conformance" / "cases" / "chelsea_99x149_hop"
 SMALL = ROOT / "tests" / "conformance" / "cases" / "astronaut_64x96_lop"
-N_PAIRS = sum(map(len, named_grid().values()))
+N_PAIRS = usual_pairs({})
 SIZES = (256, 512, 1024, 2048)
 
 Choices = dict[str, Any]
@@ -89,33 +91,38 @@ def read_case(text: str) -> Case:
     return tiled_case(int(height), int(width))
 
 
+def grid_of(case: Case) -> Grid:
+    """Pairs of every network of a frame encoder."""
+    return pairs_of(case.frame_encoder.networks, {})
+
+
 # --- ways to sweep a frame; each gives its choices
 
 
 def in_process(case: Case, mode: str, *, compiled: bool = True, grid: Grid | None = None) -> Choices:
-    """The engine alone, module by module."""
+    """The engine alone, network by network."""
     options, choices = EngineOptions(compiled=compiled), {}
     measurer = Measurer(*case[:2], case.manager.lmbda, threads=torch.get_num_threads(), options=options)
-    for module, pairs in (grid or named_grid()).items():
-        rows = measurer.measure(choices, module, pairs, None if mode == "full" else float("inf"))
-        choices[module] = min(rows, key=lambda row: row.loss).settle()
+    for network, pairs in (grid or grid_of(case)).items():
+        measured = measurer.measure(choices, network, pairs, None if mode == "full" else float("inf"))
+        choices[network] = min(measured, key=lambda measurement: measurement.loss).choice()
     return choices
 
 
 def on_tune(case: Case, _: str) -> Choices:
-    """What a person would write: Ray Tune's grid search, a forward pass a trial, module after module."""
+    """What a person would write: Ray Tune's grid search, a forward pass a trial, network after network."""
     from ray import tune
     from ray.tune import RunConfig, TuneConfig, Tuner
 
-    settled: dict[str, Settled] = {}
+    choices: dict[str, Choice] = {}
 
     class Trial(tune.Trainable):
         def setup(
-            self, config: dict[str, Any], encoder: bytes, frame: Frame, module: str, settled: dict[str, Settled]
+            self, config: dict[str, Any], encoder: bytes, frame: Frame, network: str, choices: dict[str, Choice]
         ) -> None:
-            self.pair, self.frame, self.module, self.settled = config["pair"], frame, module, settled
+            self.pair, self.frame, self.network, self.choices = config["pair"], frame, network, choices
             self.frame_encoder, self.manager = parse_frame_encoder(encoder, "encoder")
-            apply_choices(self.frame_encoder, settled)
+            apply_choices(self.frame_encoder, choices)
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             """There is nothing to save, but Tune asks for it after every trial."""
@@ -127,14 +134,14 @@ def on_tune(case: Case, _: str) -> Choices:
         def step(self) -> dict[str, Any]:
             pairs = [QStepPair(*self.pair)]
             (row,) = measure_plain(
-                self.frame_encoder, self.frame, self.manager.lmbda, self.settled, self.module, pairs
+                self.frame_encoder, self.frame, self.manager.lmbda, self.choices, self.network, pairs
             )
             return {"loss": row.loss, "row": row, "done": True}
 
-    for module, pairs in named_grid().items():
+    for network, pairs in grid_of(case).items():
         encoder = dump_frame_encoder(case.frame_encoder, case.manager.lmbda)
         trainable = tune.with_parameters(
-            Trial, encoder=encoder, frame=case.frame, module=module, settled=dict(settled)
+            Trial, encoder=encoder, frame=case.frame, network=network, choices=dict(choices)
         )
         results = Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
@@ -143,8 +150,8 @@ def on_tune(case: Case, _: str) -> Choices:
             run_config=RunConfig(verbose=0, storage_path=tempfile.mkdtemp()),
         ).fit()
         rows = {QStepPair(*result.config["pair"]): result.metrics["row"] for result in results}
-        settled[module] = min((rows[pair] for pair in pairs), key=lambda row: row.loss).settle()
-    return settled
+        choices[network] = min((rows[pair] for pair in pairs), key=lambda row: row.loss).choice()
+    return choices
 
 
 REFERENCE, TUNE = "sequential reference", "Ray Tune, grid search"
@@ -154,7 +161,7 @@ WAYS: dict[str, tuple[Callable[[Case, str], Choices], str]] = {
     "engine in torch alone, full": (lambda case, mode: in_process(case, mode, compiled=False), "full"),
     "Ray job, 1 replica": (lambda case, mode: sweep_frame(*case, replicas=1, mode=mode).choices, "full"),
     "Ray job, 2 replicas": (lambda case, mode: sweep_frame(*case, replicas=2, mode=mode).choices, "full"),
-    REFERENCE: (lambda case, _: reference_sweep(*case, named_grid()).choices, "full"),
+    REFERENCE: (lambda case, _: reference_sweep(*case, grid_of(case)).choices, "full"),
     TUNE: (on_tune, "full"),
 }
 
@@ -169,7 +176,7 @@ def measure_way(name: str, text: str, threads: int) -> dict[str, Any]:
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         if "engine" in name:
             # Threads that start and pages that are touched for the first time: once in a replica's life of frames.
-            in_process(case, mode, grid={module: pairs[-1:] for module, pairs in named_grid().items()})
+            in_process(case, mode, grid={network: pairs[-1:] for network, pairs in grid_of(case).items()})
         start = time.perf_counter()
         choices = way(case, mode)
         seconds = time.perf_counter() - start
@@ -196,7 +203,7 @@ def in_turn(name: str, text: str, threads: int) -> dict[str, Any]:
 def floor_seconds(case: Case, threads: int) -> float:
     """Time for all pairs' multiplications and additions, at the speed of a large matrix product."""
     param = case.frame_encoder.param
-    grid = named_grid()
+    grid = grid_of(case)
     height, width = param.img_size
     n_latents = sum(h * w for h, w in param.grid_sizes)
     first_arm = 2 * param.dim_arm**2
@@ -206,10 +213,16 @@ def floor_seconds(case: Case, threads: int) -> float:
         2 * n_in * layer.out_channels * layer.kernel_size**2
         for n_in, layer in zip(channels, param.layers_synthesis, strict=False)
     )
-    n_weights = {module: len({pair.weight for pair in pairs}) for module, pairs in grid.items()}
-    flop = n_latents * (n_weights["arm"] * first_arm + len(grid["arm"]) * other_arm)
-    flop += height * width * (n_weights["synthesis"] * first + len(grid["synthesis"]) * sum(others))
-    flop += height * width * len(grid["upsampling"]) * (first + sum(others))
+    last = {spec.id for spec in last_networks(case.frame_encoder.networks)}
+    flop = 0
+    for spec in case.frame_encoder.networks:
+        pairs = grid[spec.id]
+        # Candidates of a last network share the first product of their weight step; others have their own input.
+        n_first = len({pair.weight for pair in pairs}) if spec.id in last else len(pairs)
+        if spec.effect is Effect.RATE:
+            flop += n_latents * (n_first * first_arm + len(pairs) * other_arm)
+        else:
+            flop += height * width * (n_first * first + len(pairs) * sum(others))
     torch.set_num_threads(threads)
     matrix = torch.randn(3000, 3000)
     seconds = []

@@ -18,9 +18,10 @@ from rich.table import Table
 from tests.cases import CASE_NAMES, load_case
 from tests.workers.bitstream.encoding import quantized_case, rate_latent_bit
 from workers.bitstream import decode_frame, encode_frame
-from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderParameter, Planes, loss_function
+from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.fit import RECIPES, soft_round_twice
 from workers.fit.training import BETAS, MAX_GRADIENT_NORM, train
+from workers.objective.loss import loss_function
 
 REPEATS = 5
 SIZE = (512, 768)

@@ -25,21 +25,25 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from sweep import named_grid
-from sweep.config import FitConfig, load_job
+from sweep.config import FitConfig, load_job, pairs_of
 from sweep.driver import Lines, Progress
 from sweep.job import run_on
 from sweep.results import Results
 from sweep.schedule import Call, CallDone, Event, Measure, Open, Quantize, ReplicaReady
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts
-from workers.replica import QuantizedAnswer
+from workers.answers import QuantizedAnswer
+from workers.candidates import Counts, Measured, Measurement
+from workers.codec import ARCHITECTURES, FrameEncoderParameter
 from workers.source import FrameInfo, FrameSource
 
 RAY_SECONDS = 0.5e-3
 """What Ray takes of the driver's time for a call and its answer; one driver makes about two thousand a second."""
 
-GRID = named_grid()
+HEIGHT, WIDTH = 512, 768
+_LOP = ARCHITECTURES["lop"]
+NETWORKS = FrameEncoderParameter(
+    (HEIGHT, WIDTH), _LOP.layers_synthesis, _LOP.dim_arm, _LOP.n_hidden_layers_arm
+).networks
+GRID = pairs_of(NETWORKS, {})
 
 _Shared = TypeVar("_Shared")
 
@@ -72,7 +76,7 @@ class SimulatedPool:
         """Begin a call."""
         answer: object
         if isinstance(call.work, Measure):
-            n_pairs, answer = len(call.work.pairs), _rows(call.work)
+            n_pairs, answer = len(call.work.request.candidates), _rows(call.work)
         elif isinstance(call.work, Open):
             n_pairs, answer = 25, FrameInfo(512, 512, 1e-3, "rgb", 8)
         else:
@@ -116,7 +120,7 @@ class Pickled:
 
     _all: dict[tuple[str, int, int], "Pickled"] = {}  # noqa: RUF012
 
-    def __init__(self, rows: list[RDRow]) -> None:
+    def __init__(self, rows: list[Measurement]) -> None:
         self._bytes = pickle.dumps(rows)
 
     def load(self) -> object:
@@ -126,20 +130,20 @@ class Pickled:
 
 def _rows(work: Measure) -> Pickled:
     """Rows whose losses are all different, the same ones for all frames."""
-    grid = GRID[work.module]
-    first, n_pairs = grid.index(work.pairs[0]), len(work.pairs)
-    key = (work.module, first, n_pairs)
+    candidates = work.request.candidates
+    network, n_pairs = candidates[0].network, len(candidates)
+    first = GRID[network].index(candidates[0].edit)
+    key = (network, first, n_pairs)
     if key not in Pickled._all:
         Pickled._all[key] = Pickled(
             [
-                RDRow(
-                    work.module,
-                    pair,
+                Measurement(
+                    candidate,
                     "ok",
                     Measured(Counts(1, 2), 10, 20, 30, 40.0, 1e-3, 1.0 + 0.01 * (first + i)),
                     seconds=0.01,
                 )
-                for i, pair in enumerate(work.pairs)
+                for i, candidate in enumerate(candidates)
             ]
         )
     return Pickled._all[key]

@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import torch
 
-from sweep.config import FitConfig, Grid, Mode, RayConfig, as_grid, named_grid
+from sweep.config import FitConfig, Grid, RayConfig, as_grid, search_factory
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
+from workers.candidates import Choice
 from workers.codec import (
     Frame,
     FrameEncoder,
@@ -20,7 +21,7 @@ from workers.codec import (
     check_match,
     dump_frame_encoder,
 )
-from workers.quantize import Settled, apply_choices
+from workers.codec.quantization import apply_choices
 from workers.replica import Replica
 from workers.source import FrameSource, parse_shared
 
@@ -33,11 +34,11 @@ class FrameSweep(NamedTuple):
     """Outcome of the sweep of one frame.
 
     Attributes:
-        choices: per module, the winning pair, its counts and the bits of the module.
+        choices: per network (``residue.arm``), the winning pair, its counts and the bits of the network.
         table: the rate–distortion table, columns as in :func:`~sweep.read_rd_table`.
     """
 
-    choices: dict[str, Settled]
+    choices: dict[str, Choice]
     table: pd.DataFrame
 
 
@@ -48,7 +49,7 @@ def quantize_model(
     *,
     replicas: Replicas = None,
     grid: Grid | None = None,
-    mode: Mode = "winner",
+    mode: str = "winner",
 ) -> FrameEncoder:
     """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
 
@@ -60,7 +61,7 @@ def quantize_model(
         replicas: ``None`` to measure in this process; else the number of Ray replicas to use (``auto`` for one
             per GPU, or else one per CPU), on the Ray this process is connected to, on ``RAY_ADDRESS``, or on
             one that is started for this call.
-        grid: pairs of every module, see :func:`make_grid`; ``None`` for those of ``coolchic-3.4``.
+        grid: pairs of networks, see :func:`~sweep.make_grid`; ``None`` for those of the encoder's family.
         mode: ``winner`` measures a pair for as long as it can still win, ``full`` every pair to its end; the
             choices are the same.
 
@@ -85,14 +86,14 @@ def sweep_frame(
     *,
     replicas: Replicas = None,
     grid: Grid | None = None,
-    mode: Mode = "full",
+    mode: str = "full",
 ) -> FrameSweep:
     """Measure every pair of every module, and choose; like :func:`quantize_model`, but nothing is quantized.
 
     Args and errors are those of :func:`quantize_model`.
     """
     start = time.perf_counter()
-    pairs = named_grid() if grid is None else as_grid(grid)
+    pairs: Grid = {} if grid is None else as_grid(grid)
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device
     cpu = torch.device("cpu")
@@ -113,6 +114,6 @@ def sweep_frame(
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda, frame_encoder_manager.fitted_mse))
             read_encoder = partial(parse_shared, read, "frame")
             source = FrameSource("frame", pool.share(frame), read_encoder, encoder_name=_ENCODER)
-        ended = run_one(pool, source, pairs, FitConfig(), mode)
+        ended = run_one(pool, source, search_factory(mode, pairs), FitConfig())
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
     return FrameSweep(ended.choices, to_pandas(rd_table(ended)))

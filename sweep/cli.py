@@ -1,4 +1,7 @@
-"""The command line."""
+"""The command line.
+
+A command imports what it needs when it runs: help, status and plots load neither Ray nor torch.
+"""
 
 import logging
 import sys
@@ -18,9 +21,6 @@ from sweep.command import (
     say,
     stop,
 )
-from sweep.config import load_job
-from sweep.evaluate import evaluate
-from sweep.job import run_job
 from sweep.options import (
     ConfigArgument,
     OutOption,
@@ -31,10 +31,9 @@ from sweep.options import (
     expanded,
     statuses,
 )
-from sweep.printing import show_evaluation, show_outcome
 from sweep.report import FIGURES, FORMATS, plot, write_report
-from sweep.results import Results, goes_to_stdout, read_status
-from workers.codec import MODULES
+from sweep.results import goes_to_stdout, read_status
+from workers.codec.family import modules
 from workers.errors import QsweepError
 from workers.streams import output_failure, prepare_streams
 
@@ -90,6 +89,11 @@ def run(
 
     Where it was run before with the same configuration, what is finished there is kept.
     """
+    from sweep.config import load_job
+    from sweep.job import run_job
+    from sweep.printing import show_outcome
+    from sweep.results import Results
+
     whole_text = "--verbose shows the whole text, which is also in log/ below the results"
     with running(context, verbose, quiet, interrupted=RESUMES, whole_text=whole_text) as screen:
         try:
@@ -176,7 +180,7 @@ def plot_(
     ] = None,
     frame: Annotated[str | None, typer.Option(metavar="ID", help="A frame of the job.", show_default=False)] = None,
     module: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(MODULES)}.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(modules())}.", show_default=False)
     ] = None,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
@@ -202,6 +206,9 @@ def evaluate_(
 
     JPEG, WebP and AVIF, at several qualities; tables, BD-rates and a plot are written beside the results.
     """
+    from sweep.evaluate import evaluate
+    from sweep.printing import show_evaluation
+
     with running(context, verbose, quiet) as screen:
         evaluation = evaluate(out)
         show_evaluation(evaluation, quiet=screen.quiet)

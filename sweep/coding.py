@@ -8,16 +8,18 @@ from typing import NamedTuple
 
 import torch
 
-from sweep.config import FitConfig, named_grid
+from sweep.config import FitConfig, search_factory, usual_pairs
 from sweep.driver import LocalPool, Tally, run_one
 from sweep.job import Display
 from sweep.results import Output
+from workers.answers import EncodedAnswer
 from workers.bitstream import MAX_PIXELS, decode_frame, format_of
-from workers.codec import Frame, check_suffix, dump_frame, psnr_db, read_frame, read_frame_encoder, suffixes_of
+from workers.codec import Frame, check_suffix, dump_frame, read_frame, read_frame_encoder, suffixes_of
 from workers.errors import BitstreamError, ResultsError
 from workers.files import describe, read_bytes
+from workers.psnr import psnr_db
 from workers.reasons import reason_of
-from workers.replica import EncodedAnswer, Replica
+from workers.replica import Replica
 from workers.source import FrameInfo, FrameSource
 
 _log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ def _encode(
     frame_index: int | None,
 ) -> tuple[EncodedAnswer, FrameInfo]:
     """See :func:`encode_file`."""
-    recipe, grid = fit.resolve(), named_grid()
+    recipe = fit.resolve()
     stem = PurePath(describe(frame)).stem
     picture = read_frame(frame, frame_index)
     for warning in picture.warnings:  # now, and not after the fit
@@ -95,11 +97,10 @@ def _encode(
         frame_name=describe(frame),
         encoder_name=None if encoder is None else describe(encoder),
     )
-    n_pairs = sum(map(len, grid.values()))
-    tally = Tally(1, n_pairs, int(encoder is None), recipe.iterations, recipe.retuning.iterations)
+    tally = Tally(1, usual_pairs({}), int(encoder is None), recipe.iterations, recipe.retuning.iterations)
     pool = LocalPool(Replica(threads=torch.get_num_threads()))
     with display(tally) as shown:
-        ended = run_one(pool, source, grid, fit, "winner", bitstream=True, display=shown)
+        ended = run_one(pool, source, search_factory("winner", {}), fit, bitstream=True, display=shown)
     assert ended.encoded is not None
     assert ended.info is not None
     return ended.encoded, ended.info

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from sweep.coding import decode_file, encode_file
 from sweep.command import FAILED, running, say, stop
 from sweep.config import make_fit
 from sweep.options import (
@@ -57,6 +56,8 @@ def encode(
     Its encoder is fitted where none is given; then come the quantization sweep, a training of the latents with
     the quantized networks, and the bitstream.
     """
+    from sweep.coding import encode_file  # loads torch
+
     with running(context, verbose, quiet) as screen:
         try:
             given = {"arch": arch, "recipe": recipe, "seed": seed} | ({} if lmbda is None else {"lmbda": lmbda})
@@ -92,6 +93,8 @@ def decode(
     quiet: QuietOption = False,
 ) -> None:
     """Decode a bitstream: the same samples on every machine."""
+    from sweep.coding import decode_file  # loads torch
+
     with running(context, verbose, quiet):
         height, width = decode_file(file, output, max_pixels)
         say(f"{describe_output(output)}: {width}×{height}", err=goes_to_stdout(output))

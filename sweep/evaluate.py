@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from sweep.report.figure_file import render
 from sweep.report.job_data import compared, picture_name
 from sweep.report.job_figures import comparison
-from sweep.report.plot import render
 from sweep.results import BITSTREAM_FOLDER, FRAMES, FRAMES_FILE, Storage, read_as, write_table
 from workers.codec import Frame, read_frame
 from workers.errors import InputError, QsweepError, ResultsError

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweep.config import FrameItem, Job
+from sweep.config import FrameItem, Job, pairs_of, search_factory, usual_pairs
 from sweep.driver import Driver, Metrics, Observer, Observers, Pool, RayPool, Tally, connect
 from sweep.logs import log_file
 from sweep.report import write_report
@@ -143,15 +143,15 @@ def run_on(
         others: who else is to be told, after the display.
     """
     config = job.config
-    n_pairs = sum(len(pairs) for pairs in job.grid.values())
     recipe = config.fit.resolve()
     tally = Tally(
         results.n_unfinished,
-        n_pairs,
+        usual_pairs(job.grid),
         results.n_fits,
         recipe.iterations,
         recipe.retuning.iterations if config.bitstream else 0,
         n_replicas=lambda: pool.n_replicas,
+        count_pairs=lambda info: sum(map(len, pairs_of(info.networks, job.grid).values())),
     )
     with display(tally) as shown:
         timeline = results.begin_timeline(lambda: pool.n_replicas)
@@ -159,11 +159,10 @@ def run_on(
         driver = Driver(
             pool,
             _sources(results, pool),
-            job.grid,
+            search_factory(config.sweep.mode, job.grid),
             config.fit,
             recorder,
             pairs_per_call=config.ray.pairs_per_call,
-            mode=config.sweep.mode,
             tries=config.ray.tries,
             bitstream=config.bitstream,
             swept=results.read_swept,

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from workers.codec import MODULES, Frame, FrameEncoder, FrameEncoderManager, read_frame, read_frame_encoder
-from workers.measure import ErrorBound, RDRow
-from workers.quantize import Counts, QStepPair, Settled
+from workers.candidates import RESIDUE, Choice, Counts, Measurement, QStepPair, network_id, split_id
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager, read_frame, read_frame_encoder
+from workers.measure import ErrorBound
+
+ARM, SYNTHESIS, UPSAMPLING = (network_id(RESIDUE, module) for module in ("arm", "synthesis", "upsampling"))
+
+NETWORKS = (ARM, SYNTHESIS, UPSAMPLING)
+"""Networks of every case, in the order of the sweep."""
 
 CASES = Path(__file__).parent / "conformance" / "cases"
 CASE_NAMES = sorted(folder.name for folder in CASES.iterdir() if folder.is_dir())
@@ -29,26 +34,32 @@ class Case:
         frame = self.frame
         return ErrorBound.of_frame(*frame.img_size, frame.frame_data_type, frame.bitdepth, self.manager.lmbda)
 
-    def rows(self, module: str) -> pd.DataFrame:
-        return self.table[self.table.module == module]
+    def rows(self, network: str) -> pd.DataFrame:
+        return self.table[self.table.module == split_id(network)[1]]
 
-    def pairs(self, module: str) -> list[QStepPair]:
-        rows = self.rows(module)
+    def pairs(self, network: str) -> list[QStepPair]:
+        rows = self.rows(network)
         return [QStepPair(*steps) for steps in zip(rows.q_step_weight, rows.q_step_bias, strict=True)]
 
-    def settled(self, module: str) -> Settled:
-        """The reference's choice for a module."""
-        rows = self.rows(module)
+    def choice(self, network: str) -> Choice:
+        """The reference's choice for a network."""
+        rows = self.rows(network)
         (row,) = rows[rows.chosen].itertuples()
-        return Settled(
+        return Choice(
+            network,
             QStepPair(row.q_step_weight, row.q_step_bias),
             Counts(int(row.expgol_cnt_weight), int(row.expgol_cnt_bias)),
-            int(row.rate_weight_bit + row.rate_bias_bit),
+            int(row.rate_weight_bit),
+            int(row.rate_bias_bit),
         )
 
-    def settled_before(self, module: str) -> dict[str, Settled]:
-        """The reference's choices that are in force while a module is swept."""
-        return {name: self.settled(name) for name in MODULES if name < module}
+    def choices(self) -> dict[str, Choice]:
+        """The reference's choices for all networks."""
+        return {network: self.choice(network) for network in NETWORKS}
+
+    def choices_before(self, network: str) -> dict[str, Choice]:
+        """The reference's choices that are in force while a network is swept."""
+        return {name: self.choice(name) for name in NETWORKS if name < network}
 
 
 def load_case(name: str) -> Case:
@@ -60,18 +71,19 @@ def load_case(name: str) -> Case:
     return Case(folder, read_frame(frame_file), frame_encoder, manager, table)
 
 
-def to_table(rows: list[RDRow]) -> pd.DataFrame:
-    """Rows as the columns of a conformance table; measured ones are null unless the status is ``ok``."""
+def to_table(measurements: list[Measurement]) -> pd.DataFrame:
+    """Measurements as the columns of a conformance table; measured ones are null unless the status is ``ok``."""
     records = []
-    for row in rows:
+    for measurement in measurements:
+        network, pair = measurement.candidate
         record = {
-            "module": row.module,
-            "q_step_weight": row.q_step.weight,
-            "q_step_bias": row.q_step.bias,
-            "status": row.status,
+            "module": split_id(network)[1],
+            "q_step_weight": pair.weight,
+            "q_step_bias": pair.bias,
+            "status": measurement.status,
         }
-        if row.measured is not None:
-            record |= row.measured._asdict()
+        if measurement.measured is not None:
+            record |= measurement.measured._asdict()
             counts = record.pop("expgol_cnt")
             record |= {"expgol_cnt_weight": counts.weight, "expgol_cnt_bias": counts.bias}
         records.append(record)

@@ -1,10 +1,14 @@
 """Frame encoders and frames made of random numbers, for shapes that no real one has."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from workers.candidates import KINDS, Candidate, Choice, Counts, QStepPair
 from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes, SynthesisLayer
+from workers.objective.network_rate import network_rate
+from workers.search import Request
 
 
 def make_param(layers: str = "4-1-linear-relu,3-3-linear-none", **changes: Any) -> FrameEncoderParameter:
@@ -35,6 +39,26 @@ def make_frame_encoder(layers: str = "4-1-linear-relu,3-3-linear-none", **change
         last = frame_encoder.synthesis.layers[-2]
         last.bias.add_(0.5)
     return frame_encoder
+
+
+def make_choice(frame_encoder: FrameEncoder, network: str, pair: QStepPair) -> Choice:
+    """A network's choice of some pair, with the cheapest counts."""
+    (spec,) = (spec for spec in frame_encoder.networks if spec.id == network)
+    parameters, rates = frame_encoder.get_network_parameters(network), []
+    for kind, step in zip(KINDS, pair, strict=True):
+        own = {name: parameters[name] for name in spec.names(kind)}
+        rate = network_rate(own, step, frame_encoder.family.exp_golomb)
+        assert rate is not None
+        rates.append(rate)
+    weight, bias = rates
+    return Choice(network, pair, Counts(weight.expgol_cnt, bias.expgol_cnt), weight.rate_bit, bias.rate_bit)
+
+
+def request(
+    network: str, pairs: Iterable[QStepPair], choices: Iterable[Choice] = (), *, plain: bool = False
+) -> Request:
+    """A request for some pairs of one network."""
+    return Request(tuple(Candidate(network, pair) for pair in pairs), tuple(choices), plain=plain)
 
 
 def make_frame(frame_encoder: FrameEncoder, *, whole_samples: bool = True, noise: float = 0.03) -> Frame:

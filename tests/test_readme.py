@@ -17,7 +17,7 @@ from sweep.cli import app
 from sweep.config import load_job
 from sweep.config.fit_config import FitConfig, FitIterations
 from sweep.config.frames import _LIST
-from sweep.config.grid import STEPS
+from sweep.config.grid import AUTO
 from sweep.config.job_config import FrameEntry, JobConfig, RayConfig, SweepConfig
 from sweep.driver import Lines, LocalPool
 from sweep.evaluate import BD_RATES, POINTS
@@ -26,8 +26,8 @@ from sweep.results import FRAMES, Results
 from sweep.results.table import CHOICES, RD_TABLE
 from sweep.results.timeline import REPLICAS, TIMELINE
 from tests.cases import CASE_NAMES, load_case
-from workers.codec import MODULES
 from workers.codec.checkpoint import FITTED_MSE, dump_frame_encoder, parse_frame_encoder
+from workers.codec.family import FAMILIES, modules
 from workers.codec.picture_header import ACCEPTED
 from workers.measure.kernel.library import _FORCED
 from workers.replica import Replica
@@ -149,7 +149,7 @@ def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
     assert [item.id for item in job.frames] == ["kodim01", "a-1", "a-2", "b-1", "b-2", "c", "kodim02", "d"]
     assert job.frames[1].encoder == str(tmp_path / "kodak/more/a.safetensors")
     assert [item.lmbda for item in job.frames] == [None, 0.001, 0.004, 0.001, 0.004, 0.001, 0.001, 0.02]
-    assert job.config.grid in STEPS
+    assert job.config.grid in (AUTO, *FAMILIES)
 
 
 def test_the_frames_that_the_configuration_shows_are_accepted(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_every_key_of_a_checkpoint_is_explained() -> None:
     for name in case.frame_encoder.state_dict():
         module = name.partition(".")[0]
         assert module in text
-        assert module in (*MODULES, "latent_grids")
+        assert module in (*modules(), "latent_grids")
 
 
 def test_every_build_of_the_kernel_is_explained() -> None:

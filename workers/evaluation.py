@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 
 from workers.bitstream import MAX_PIXELS, decode_frame
-from workers.codec import Frame, check_same_format, dump_frame, parse_frame, psnr_db
-from workers.codec.loss import mean_squared_error
+from workers.codec import Frame, check_same_format, dump_frame, parse_frame
 from workers.errors import InputError
+from workers.objective.loss import mean_squared_error
+from workers.psnr import psnr_db
 from workers.reasons import reason_of
 
 ANCHORS = ("jpeg", "webp", "avif")

@@ -20,9 +20,9 @@ from functools import cache
 
 from torch import Tensor
 
+from workers.candidates import Choices, Measurement, QStepPair
 from workers.codec import Frame, FrameEncoder, FrameEncoderOutput, Planes
-from workers.measure import RDRow
-from workers.quantize import Choices, QStepPair
+from workers.codec.network import Effect
 from workers.reference import measure_plain
 
 
@@ -31,20 +31,20 @@ def measure_near_ties(
     frame: Frame,
     lmbda: float,
     choices: Choices,
-    module: str,
+    network: str,
     pairs: Sequence[QStepPair],
-) -> list[RDRow]:
-    """Rows of some candidates, to the last bit those of :func:`workers.reference.measure_plain`.
+) -> list[Measurement]:
+    """Measure some candidates, to the last bit as :func:`workers.reference.measure_plain` does.
 
-    What the module cannot change is computed once: the decoded frame for the arm, the rate for the others. The
+    What the network cannot change is computed once: the decoded frame, or the rate. The
     operations are the same, on the same numbers.
     """
-    forward = _forward(frame_encoder, module)
-    return list(measure_plain(frame_encoder, frame, lmbda, choices, module, pairs, forward))
+    forward = _forward(frame_encoder, network)
+    return list(measure_plain(frame_encoder, frame, lmbda, choices, network, pairs, forward))
 
 
-def _forward(frame_encoder: FrameEncoder, module: str) -> Callable[[], FrameEncoderOutput]:
-    """The forward pass; what a module cannot change is computed the first time alone."""
+def _forward(frame_encoder: FrameEncoder, network: str) -> Callable[[], FrameEncoderOutput]:
+    """The forward pass; what a network cannot change is computed the first time alone."""
     latents = cache(frame_encoder.decoder_side_latents)
 
     def decoded() -> Planes:
@@ -54,6 +54,7 @@ def _forward(frame_encoder: FrameEncoder, module: str) -> Callable[[], FrameEnco
         return frame_encoder.rate(latents())
 
     decoded_once, rate_once = cache(decoded), cache(rate)
-    if module == "arm":
+    (effect,) = (spec.effect for spec in frame_encoder.networks if spec.id == network)
+    if effect is Effect.RATE:
         return lambda: FrameEncoderOutput(decoded_once(), rate())
     return lambda: FrameEncoderOutput(decoded(), rate_once())

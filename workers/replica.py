@@ -4,21 +4,24 @@ Every call carries all that it depends on. What a replica remembers is a cache: 
 a call repeated on another replica, in another order, gives the same rows.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 
-from workers.bitstream import SectionBytes, decode_frame, encode_frame
+from workers.answers import EncodedAnswer, QuantizedAnswer
+from workers.bitstream import decode_frame, encode_frame
+from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
-from workers.codec.loss import mean_colour_error, mean_squared_error
+from workers.codec.quantization import apply_choices
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
-from workers.measure import EngineOptions, Measurer, RDRow
+from workers.measure import EngineOptions, Measurer
 from workers.near_ties import measure_near_ties
-from workers.quantize import Choices, QStepPair, apply_choices
+from workers.objective.loss import mean_colour_error, mean_squared_error
+from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
 CACHED_FRAMES = 2
@@ -26,34 +29,6 @@ CACHED_FRAMES = 2
 
 REPORT_SECONDS = 2.0
 """A training says this often that it is alive, or after an iteration where one takes longer."""
-
-
-class QuantizedAnswer(NamedTuple):
-    """A frame encoder with its networks quantized.
-
-    Attributes:
-        checkpoint: of it.
-        rate_grid_bit: what the arm estimates for the latents of each grid, the finest one first.
-    """
-
-    checkpoint: bytes
-    rate_grid_bit: tuple[float, ...]
-
-
-class EncodedAnswer(NamedTuple):
-    """A frame as the file it became, and what that cost.
-
-    Attributes:
-        quantized: the frame encoder that is in the file.
-        bitstream: the file.
-        sizes: of its parts, in bytes.
-        mse: of the frame that a decoder makes of it.
-    """
-
-    quantized: QuantizedAnswer
-    bitstream: bytes
-    sizes: SectionBytes
-    mse: float
 
 
 @dataclass
@@ -102,6 +77,7 @@ class Replica:
             frame.frame_data_type,
             frame.bitdepth,
             frame.warnings,
+            loaded.frame_encoder.networks,
             mean_colour_mse=mean_colour_error(frame.data).item(),
             fitted_mse=loaded.fitted_mse,
             precision=(self._options or EngineOptions()).precision,
@@ -137,40 +113,53 @@ class Replica:
                 yield dump_frame_encoder(frame_encoder, source.lmbda, mse)
                 return
 
-    def measure(
-        self,
-        source: FrameSource,
-        choices: Choices,
-        module: str,
-        pairs: Sequence[QStepPair],
-        best: float | None = None,
-    ) -> list[RDRow]:
-        """Rows of some candidates, by the engine; see :meth:`workers.measure.Measurer.measure`."""
-        return self._load(source).measurer.measure(choices, module, pairs, best)
-
-    def measure_plain(
-        self, source: FrameSource, choices: Choices, module: str, pairs: Sequence[QStepPair]
-    ) -> list[RDRow]:
-        """Rows of some candidates, by the plain arithmetic; see :func:`workers.near_ties.measure_near_ties`."""
+    def measure(self, source: FrameSource, request: Request) -> list[Measurement]:
+        """Measure some candidates: by the engine, or by the plain arithmetic, in the order given."""
         loaded = self._load(source)
+        choices, network = by_network(request.base), request.candidates[0].network
+        pairs = [candidate.edit for candidate in request.candidates]
+        if not request.plain:
+            return loaded.measurer.measure(choices, network, pairs, request.best)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
-        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, module, pairs)
+        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, network, pairs)
 
-    def quantize(self, source: FrameSource, choices: Choices) -> QuantizedAnswer:
-        """The frame encoder with the settled modules quantized."""
+    def search(self, source: FrameSource, search: Search, seconds: float) -> Iterator[Search]:
+        """Run a whole search here: its candidates depend on each other too closely for a call each.
+
+        Args:
+            source: of the frame.
+            search: where it begins; it is changed.
+            seconds: after which its state is given, again and again, so that little is lost with a replica.
+
+        Yields:
+            The search as far as it is; last of all, finished.
+        """
+        reported = time.monotonic()
+        while not search.finished:
+            request = search.ask()
+            search.tell(request, self.measure(source, request))
+            if not search.finished and time.monotonic() - reported >= seconds:
+                reported = time.monotonic()
+                yield search
+        yield search
+
+    def quantize(self, source: FrameSource, choices: Sequence[Choice]) -> QuantizedAnswer:
+        """The frame encoder with the chosen networks quantized."""
         loaded = self._load(source)
         frame_encoder = deepcopy(loaded.frame_encoder)
-        apply_choices(frame_encoder, choices)
+        apply_choices(frame_encoder, by_network(choices))
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
-        return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(choices))
+        return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(by_network(choices)))
 
-    def encode(self, source: FrameSource, choices: Choices, phase: Phase) -> Iterator[FitProgress | EncodedAnswer]:
+    def encode(
+        self, source: FrameSource, choices: Sequence[Choice], phase: Phase
+    ) -> Iterator[FitProgress | EncodedAnswer]:
         """Quantize the networks, train the latents on with them, and write the bitstream.
 
         Args:
             source: of the frame.
-            choices: of every module.
+            choices: of every network.
             phase: how the latents are trained on.
 
         Yields:
@@ -182,7 +171,7 @@ class Replica:
         loaded = self._load(source)
         torch.set_num_threads(self._threads)
         frame_encoder = deepcopy(loaded.frame_encoder)
-        apply_choices(frame_encoder, choices)
+        apply_choices(frame_encoder, by_network(choices))
         progress = None
         for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
             yield progress

@@ -1,11 +1,15 @@
 """What a call says about its frame: where a replica finds it, and what the job learns of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from __future__ import annotations
 
-from workers.codec import Frame, FrameEncoder, FrameEncoderManager, parse_frame_encoder
-from workers.plain import Precision
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workers.codec import Frame, FrameEncoder, FrameEncoderManager, NetworkSpec
+    from workers.plain import Precision
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class FrameInfo(NamedTuple):
         bitdepth: bits of a sample.
         warnings: what a user should know of the frame or its encoder, one sentence each; the driver logs them
             with the frame's id, since the log of a replica does not reach the terminal.
+        networks: that are sent with the frame, in the order in which they are swept.
         mean_colour_mse: mean squared error of the frame's mean colour in place of it.
         fitted_mse: mean squared error that the encoder's file says its fit ended with; ``None`` if it does not.
         precision: of the products with which replicas measure candidates.
@@ -55,6 +60,7 @@ class FrameInfo(NamedTuple):
     frame_data_type: str
     bitdepth: int
     warnings: tuple[str, ...] = ()
+    networks: tuple[NetworkSpec, ...] = ()
     mean_colour_mse: float | None = None
     fitted_mse: float | None = None
     precision: Precision = "float32"
@@ -62,4 +68,6 @@ class FrameInfo(NamedTuple):
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:
     """Frame encoder of shared bytes; see :func:`workers.codec.parse_frame_encoder`."""
+    from workers.codec import parse_frame_encoder  # which loads torch
+
     return parse_frame_encoder(read(), f"fitted encoder of {frame}")

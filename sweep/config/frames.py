@@ -14,9 +14,8 @@ import pyarrow.compute as pc
 from fsspec.implementations.arrow import ArrowFSWrapper
 
 from sweep.config.manifest import COLUMNS, MANIFESTS, ManifestRow, read_manifest
-from sweep.config.paths import expand, place, resolve
+from sweep.config.paths import escape, expand, place, resolve
 from sweep.config.patterns import find_files, identity
-from workers.codec import check_yuv, is_yuv
 from workers.errors import ConfigError, FrameFileError, FrameIndexError
 from workers.files import child, describe, is_uri, locate, persist, split_options
 from workers.reasons import reason_of
@@ -160,11 +159,6 @@ def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList
     )
 
 
-def escape(value: str) -> str:
-    """Percent-encode what a Hive partition folder cannot hold as it is."""
-    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)
-
-
 def _short(frame_id: str) -> str:
     """The id itself, if files and folders can be called after it."""
     for name in (f"frame={escape(frame_id)}", f"{frame_id}.safetensors"):
@@ -201,6 +195,8 @@ def _check_index(location: str, frame_index: int | None) -> None:
 
     Whatever else is wrong with it makes this frame fail, and no other one.
     """
+    from workers.codec import check_yuv, is_yuv  # load torch, which a list of frames does without
+
     if is_uri(location) or not is_yuv(location):
         return
     try:

@@ -1,81 +1,76 @@
 """The grid of quantization steps: pairs as data."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Literal
 
-from workers.codec import KINDS, MODULES
-from workers.quantize import QStepPair
+from workers.candidates import KINDS, Kind, QStepPair
+from workers.codec.family import FAMILIES, modules
+from workers.codec.network import NetworkSpec
 
 Grid = Mapping[str, tuple[QStepPair, ...]]
-"""Per module its pairs in grid order: weights in the outer loop, biases in the inner one, both ascending."""
+"""Per network, by its id or by its module alone, its pairs in grid order: weights in the outer loop, biases in the
+inner one, both ascending."""
 
-Mode = Literal["full", "winner"]
-"""Whether every pair of a grid is measured in full; or only for as long as it can still win."""
-
-
-def powers_of_two(lowest: int, highest: int) -> tuple[float, ...]:
-    """``2^lowest … 2^highest``, ascending."""
-    return tuple(math.ldexp(1.0, exponent) for exponent in range(lowest, highest + 1))
-
-
-STEPS: Mapping[str, Mapping[str, Mapping[str, tuple[float, ...]]]] = {
-    "coolchic-3.4": {
-        "arm": {"weight": powers_of_two(-8, 0), "bias": powers_of_two(-16, 0)},
-        "synthesis": {"weight": powers_of_two(-12, 0), "bias": powers_of_two(-24, 0)},
-        "upsampling": {"weight": powers_of_two(-12, 0), "bias": powers_of_two(0, 0)},
-    }
-}
-"""Steps per module and kind of the grids that have a name."""
+AUTO = "auto"
+"""The grid of the encoder's family."""
 
 DEFAULT_GRID = "coolchic-3.4"
 
 
 def make_grid(steps: Mapping[str, Mapping[str, Iterable[float]]]) -> Grid:
-    """Pairs of every module.
+    """Pairs of the networks of a family, or of several.
 
     Args:
-        steps: per module and kind, the steps, each an exact power of two: lists, arrays or whatever gives numbers.
+        steps: per network (``arm``, or ``residue.arm``) and kind (``weight``, ``bias``), the steps, each an exact
+            power of two: lists, arrays or whatever gives numbers.
 
     Raises:
-        ValueError: a module or kind is missing or unknown, a list is empty or repeats itself, or a step is no
+        ValueError: a network or kind is missing or unknown, a list is empty or repeats itself, or a step is no
             power of two, so that a division by it would not be exact.
     """
-    if set(steps) != set(MODULES):
-        raise ValueError(f"a grid has the modules {sorted(MODULES)}; found {sorted(steps)}")
-    grid = {}
-    for module in sorted(steps):
-        if set(steps[module]) != set(KINDS):
-            raise ValueError(f"{module}: a module has the kinds {sorted(KINDS)}; found {sorted(steps[module])}")
-        of_module = {kind: _numbers(f"{module}.{kind}", given) for kind, given in steps[module].items()}
-        for kind, values in of_module.items():
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{module}.{kind}: at least one step, none twice; found {values}")
-            for value in values:
-                if not (math.isfinite(value) and value > 0 and math.frexp(value)[0] == 0.5):
-                    raise ValueError(f"{module}.{kind}: a step is a power of two; found {value}")
-                if not -64 <= math.log2(value) <= 64:
-                    raise ValueError(f"{module}.{kind}: a step is 2^-64 to 2^64; found {value}")
-        grid[module] = tuple(
-            QStepPair(weight, bias)
-            for weight, bias in product(sorted(of_module["weight"]), sorted(of_module["bias"]))
-        )
-    return grid
+    _check_names(steps)
+    return {name: _pairs(name, steps[name]) for name in sorted(steps)}
 
 
 def as_grid(grid: Mapping[str, Iterable[Iterable[float]]]) -> Grid:
     """A grid whose pairs are given in any form: a list, a generator, an array of two columns.
 
     Raises:
-        ValueError: a module is missing or unknown, or has no pairs, or what is given is no pair of numbers.
+        ValueError: a network is missing or unknown, or has no pairs, or what is given is no pair of numbers.
     """
-    if set(grid) != set(MODULES):
-        raise ValueError(f"a grid has the modules {sorted(MODULES)}; found {sorted(grid)}")
-    pairs = {module: tuple(_pair(module, pair) for pair in grid[module]) for module in grid}
-    if empty := [module for module, of_module in pairs.items() if not of_module]:
+    _check_names(grid)
+    pairs = {name: tuple(_pair(name, pair) for pair in grid[name]) for name in grid}
+    if empty := [name for name, of_network in pairs.items() if not of_network]:
         raise ValueError(f"{', '.join(empty)}: at least one pair; found none")
     return pairs
+
+
+def _check_names(networks: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless these are the networks of one family at least, and of families alone."""
+    found = sorted(networks)
+    given = {name.rpartition(".")[2] for name in found}
+    complete = any(FAMILIES[name].required_modules <= given for name in FAMILIES)
+    if not complete or not given <= set(modules()):
+        accepted = " or ".join(str(sorted(FAMILIES[name].networks)) for name in FAMILIES)
+        raise ValueError(f"a grid has the modules {accepted}; found {found}")
+
+
+def _pairs(
+    name: str, steps: Mapping[str, Iterable[float]] | Mapping[Kind, tuple[float, ...]]
+) -> tuple[QStepPair, ...]:
+    if set(steps) != set(KINDS):
+        raise ValueError(f"{name}: a module has the kinds {sorted(KINDS)}; found {sorted(steps)}")
+    of_kind = {kind: _numbers(f"{name}.{kind}", given) for kind, given in steps.items()}
+    for kind, values in of_kind.items():
+        if not values or len(set(values)) != len(values):
+            raise ValueError(f"{name}.{kind}: at least one step, none twice; found {values}")
+        for value in values:
+            if not (math.isfinite(value) and value > 0 and math.frexp(value)[0] == 0.5):
+                raise ValueError(f"{name}.{kind}: a step is a power of two; found {value}")
+            if not -64 <= math.log2(value) <= 64:
+                raise ValueError(f"{name}.{kind}: a step is 2^-64 to 2^64; found {value}")
+    return tuple(QStepPair(*pair) for pair in product(sorted(of_kind["weight"]), sorted(of_kind["bias"])))
 
 
 def _pair(module: str, given: Iterable[float]) -> QStepPair:
@@ -97,9 +92,31 @@ def _numbers(name: str, given: Iterable[float]) -> list[float]:
 
 
 def named_grid(name: str = DEFAULT_GRID) -> Grid:
-    """Pairs of a grid that has a name.
+    """Pairs of the default grid of a family.
 
     Raises:
-        KeyError: there is no such grid.
+        KeyError: there is no such family.
     """
-    return make_grid(STEPS[name])
+    return {module: _pairs(module, rule.steps) for module, rule in FAMILIES[name].networks.items()}
+
+
+def default_steps() -> dict[str, dict[str, list[float]]]:
+    """Steps of the default grids, by module and kind; where families share a name, of the first of them."""
+    rules = {module: rule for name in reversed(list(FAMILIES)) for module, rule in FAMILIES[name].networks.items()}
+    return {module: {kind: list(rules[module].steps[kind]) for kind in KINDS} for module in modules()}
+
+
+def usual_pairs(grid: Grid) -> int:
+    """Number of pairs of a frame of the first family: what is expected of a frame that has not been opened."""
+    rules = FAMILIES[next(iter(FAMILIES))].networks
+    return sum(len(grid.get(module) or _pairs(module, rule.steps)) for module, rule in rules.items())
+
+
+def pairs_of(networks: Sequence[NetworkSpec], grid: Grid) -> Grid:
+    """Pairs of every network of a frame encoder, by its id, in the order of the sweep.
+
+    Args:
+        networks: in that order.
+        grid: their pairs, by id or by module; networks that it does not name have those of their family.
+    """
+    return {spec.id: grid.get(spec.id) or grid.get(spec.module) or _pairs(spec.id, spec.steps) for spec in networks}

@@ -17,10 +17,12 @@ from pydantic import (
 from sweep.config.explain import explain
 from sweep.config.fit_config import STRICT, FitConfig, Lmbda
 from sweep.config.frames import FrameList, list_frames
-from sweep.config.grid import DEFAULT_GRID, STEPS, Grid, Mode, make_grid, named_grid
+from sweep.config.grid import AUTO, Grid, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
 from sweep.config.paths import expand, resolve, unexpanded
+from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
+from workers.codec.family import FAMILIES
 from workers.errors import ConfigError
 from workers.files import describe, is_uri
 from workers.fit import RECIPES
@@ -75,8 +77,8 @@ class SweepConfig(BaseModel):
     """How pairs are measured."""
 
     model_config = STRICT
-    mode: Mode = Field(
-        "full", description="full, to measure every pair; or winner, only for as long as a pair can still win"
+    mode: str = Field(
+        "full", description=f"one of {', '.join(SEARCHES)}: every pair in full; or only as far as it can still win"
     )
     precision: Precision = Field("float32", description="float32; or tf32, where a GPU offers it")
     workspace_mib: PositiveInt = Field(
@@ -152,8 +154,9 @@ class JobConfig(BaseModel):
     ] = Field(min_length=1, description=f"a manifest; or a list, not empty, each entry {_ENTRY}")
     out: str = Field(min_length=1, description="path or URI of the folder for the results")
     grid: str | dict[str, dict[str, list[Step]]] = Field(
-        DEFAULT_GRID,
-        description=f"one of {', '.join(STEPS)}; or, per module and kind (weight, bias), a list of powers of two",
+        AUTO,
+        description=f"one of {', '.join((AUTO, *FAMILIES))}; or, per module and kind (weight, bias), a list of "
+        "powers of two",
     )
     fit: FitConfig = Field(default_factory=FitConfig, description="a mapping")
     sweep: SweepConfig = Field(default_factory=SweepConfig, description="a mapping")
@@ -174,7 +177,7 @@ class Job(NamedTuple):
     Attributes:
         config: as validated, ``out`` resolved, home folders and variables put in.
         frames: of the job, globs and manifests expanded, paths absolute.
-        grid: pairs of every module.
+        grid: pairs of networks, where the configuration gives them.
     """
 
     config: JobConfig
@@ -251,6 +254,9 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
     if config.fit.recipe not in RECIPES:
         accepted = FitConfig.model_fields["recipe"].description
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    if config.sweep.mode not in SEARCHES:
+        accepted = SweepConfig.model_fields["mode"].description
+        raise ConfigError(f"{path}: sweep.mode: accepted: {accepted}; found {config.sweep.mode!r}")
     _grid(config, path)  # before any frame is looked for
     _check_paths(config, path)
     return config
@@ -270,6 +276,8 @@ def _check_paths(config: JobConfig, path: Path) -> None:
 
 def _grid(config: JobConfig, path: Path) -> Grid:
     try:
+        if config.grid == AUTO:
+            return {}
         return named_grid(config.grid) if isinstance(config.grid, str) else make_grid(config.grid)
     except KeyError:
         accepted = JobConfig.model_fields["grid"].description

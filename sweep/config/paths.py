@@ -69,3 +69,8 @@ def place(base: Path, location: str) -> str:
     if location.startswith("file:///"):
         return locate(location)[1]
     return location if is_uri(location) else os.path.normpath(base / location)
+
+
+def escape(value: str) -> str:
+    """Percent-encode what a Hive partition folder cannot hold as it is."""
+    return "".join(f"%{ord(char):02X}" if char in '%=/\\:"#?*' or ord(char) < 32 else char for char in value)

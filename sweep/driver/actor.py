@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _Content = TypeVar("_Content")
 
-_SEVERAL_ANSWERS = ("fit", "encode")
+_SEVERAL_ANSWERS = ("fit", "search", "encode")
 
 cloudpickle.register_pickle_by_value(bootstrap)  # type: ignore[no-untyped-call]
 

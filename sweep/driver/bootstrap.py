@@ -46,7 +46,7 @@ def code_in(root: str) -> Code:
     for package in PACKAGES:
         files = {path.relative_to(root).as_posix(): path for path in Path(root, package).rglob("*.*")}
         for name in sorted(files):
-            if name.endswith((".py", ".c", ".h")):
+            if name.endswith((".py", ".pyi", ".c", ".h")):
                 digest.update(name.encode() + b"\0" + hashlib.sha256(files[name].read_bytes()).digest())
     return Code(root, digest.hexdigest(), _version(root))
 

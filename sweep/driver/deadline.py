@@ -5,8 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, TypeVar
 
-from sweep.schedule import TRAINING, Call, Measure, Open, ReplicaId
-from workers.measure import RDRow
+from sweep.schedule import STREAMING, Call, Measure, Open, ReplicaId
+from workers.candidates import Measurement
 
 _Value = TypeVar("_Value")
 
@@ -135,7 +135,7 @@ class Deadlines:
         """What calls have in common that can be compared; ``None`` for one that cannot."""
         size: Hashable = call.pixels
         if not size:  # not known yet: a training can be compared with itself alone, and other calls with none
-            if not isinstance(call.work, TRAINING):
+            if not isinstance(call.work, STREAMING):
                 return None
             size = "call", call.id
         return self._devices.get(call.replica, call.replica), _kind(call), self._loads(call), size
@@ -144,7 +144,7 @@ class Deadlines:
 def _kind(call: Call) -> Hashable:
     work = call.work
     if isinstance(work, Measure):
-        return work.module, work.plain
+        return work.request.candidates[0].network, work.request.plain
     return type(work).__name__
 
 
@@ -153,7 +153,7 @@ def _work(call: Call) -> Hashable:
 
 
 def _pairs(call: Call) -> int:
-    return len(call.work.pairs) if isinstance(call.work, Measure) else 1
+    return len(call.work.request.candidates) if isinstance(call.work, Measure) else 1
 
 
 def _units_done(call: Call, answer: object) -> int:
@@ -161,9 +161,9 @@ def _units_done(call: Call, answer: object) -> int:
 
     Pairs that overflow take no time, and those that are pruned less than others, so neither is counted.
     """
-    if isinstance(call.work, TRAINING) or not isinstance(answer, list):
+    if isinstance(call.work, STREAMING) or not isinstance(answer, list):
         return _pairs(call)
-    return sum(isinstance(row, RDRow) and row.status in ("ok", "non_finite") for row in answer)
+    return sum(isinstance(row, Measurement) and row.status in ("ok", "non_finite") for row in answer)
 
 
 def _put(kept: OrderedDict[Hashable, _Value], key: Hashable, value: _Value) -> None:

@@ -8,14 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeVar, cast
 
-from sweep.config import FitConfig, Grid, Mode
+from sweep.config import FitConfig
 from sweep.driver.encoder_check import EncoderCheck
 from sweep.driver.observer import Observer
 from sweep.schedule import (
-    TRAINING,
+    STREAMING,
     Call,
     CallDone,
     CallFailed,
+    CallProgressed,
     Encode,
     Event,
     Fit,
@@ -27,7 +28,9 @@ from sweep.schedule import (
     ReplicaLost,
     ReplicaReady,
     Retire,
+    RunSearch,
     Schedule,
+    SearchOf,
     Task,
     Work,
 )
@@ -35,6 +38,7 @@ from workers.errors import QsweepError
 from workers.fit import FitProgress
 from workers.reasons import describe_error
 from workers.replica import Replica
+from workers.search import Search
 from workers.source import FrameInfo, FrameSource, parse_shared
 
 _log = logging.getLogger(__name__)
@@ -42,6 +46,10 @@ _log = logging.getLogger(__name__)
 _Shared = TypeVar("_Shared")
 
 _HELD_SECONDS = 0.2  # between two looks at whether frames may be begun again
+
+
+SEARCH_SECONDS = 30.0
+"""Between two reports of a search that runs on a replica: so much of it is lost with the replica."""
 
 
 class Pool(Protocol):
@@ -71,6 +79,15 @@ class Progress(NamedTuple):
     progress: FitProgress
 
 
+def progress_of(call: Call, item: object) -> "CallProgressed | Progress | None":
+    """What a call that reports its progress says; ``None`` if it is its answer."""
+    if isinstance(item, FitProgress):
+        return Progress(call.id, item)
+    if isinstance(call.work, RunSearch) and not cast("Search", item).finished:
+        return CallProgressed(call.id, cast("Search", item))
+    return None
+
+
 def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -> object:
     """What a replica is asked for some work; a training answers with an iterator.
 
@@ -81,12 +98,12 @@ def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -
     if isinstance(work, Open):
         return replica.open(source)
     if isinstance(work, Measure):
-        if work.plain:
-            return replica.measure_plain(source, dict(work.choices), work.module, work.pairs)
-        return replica.measure(source, dict(work.choices), work.module, work.pairs, work.best)
+        return replica.measure(source, work.request)
+    if isinstance(work, RunSearch):
+        return replica.search(source, work.search, SEARCH_SECONDS)
     if isinstance(work, Encode):
-        return replica.encode(source, dict(work.choices), fit.resolve().retuning)
-    return replica.quantize(source, dict(work.choices))
+        return replica.encode(source, work.choices, fit.resolve().retuning)
+    return replica.quantize(source, work.choices)
 
 
 class LocalPool:
@@ -122,10 +139,11 @@ class LocalPool:
         start = time.perf_counter()
         try:
             answer = perform(self._replica, call.work, source, fit)
-            if isinstance(call.work, TRAINING):
+            if isinstance(call.work, STREAMING):
                 for item in cast("Iterator[object]", answer):
-                    if isinstance(item, FitProgress):
-                        yield Progress(call.id, item)
+                    progress = progress_of(call, item)
+                    if progress is not None:
+                        yield progress
                     else:
                         answer = item
             yield CallDone(call.id, answer, time.perf_counter() - start)
@@ -147,11 +165,10 @@ class Driver:
     Args:
         pool: the replicas.
         sources: frames, in the order in which they are begun, asked for as replicas get free.
-        grid: pairs of every module.
+        search_of: makes the search of a frame that has been opened.
         fit: how to fit a frame that has no encoder.
         observer: is told of everything.
         pairs_per_call: see :class:`~sweep.schedule.Schedule`, like what follows.
-        mode: see there.
         tries: see there.
         bitstream: see there.
         swept: what the sweep of a frame came to, where that is known from an earlier run.
@@ -162,12 +179,11 @@ class Driver:
         self,
         pool: Pool,
         sources: Iterable[FrameSource],
-        grid: Grid,
+        search_of: SearchOf,
         fit: FitConfig,
         observer: Observer,
         *,
         pairs_per_call: int | Literal["auto"] = "auto",
-        mode: Mode = "full",
         tries: int = 3,
         bitstream: bool = False,
         swept: Callable[[str], FrameSwept | None] = lambda _: None,
@@ -182,9 +198,7 @@ class Driver:
         self._swept = swept
         self._encoder_check = EncoderCheck()
         tasks = map(self._task, sources)
-        self._schedule = Schedule(
-            tasks, grid, pairs_per_call=pairs_per_call, mode=mode, tries=tries, bitstream=bitstream
-        )
+        self._schedule = Schedule(tasks, search_of, pairs_per_call=pairs_per_call, tries=tries, bitstream=bitstream)
 
     def _task(self, source: FrameSource) -> Task:
         self._sources[source.id] = source

@@ -1,13 +1,14 @@
 """Warns of a frame encoder that seems to have been fitted to another picture.
 
-It costs nothing: candidates of the arm do not change the decoded frame, so the rows of the arm hold the mean
-squared error of the encoder as it was handed in.
+It costs nothing: candidates of the first network, if that changes the rate alone, do not change the decoded frame,
+so their measurements hold the mean squared error of the encoder as it was handed in.
 """
 
 import logging
 
 from sweep.schedule import Call, Measure, Open
-from workers.codec import psnr_db
+from workers.codec.network import Effect
+from workers.psnr import psnr_db
 from workers.source import FrameInfo, FrameSource
 
 _log = logging.getLogger(__name__)
@@ -40,9 +41,9 @@ class EncoderCheck:
         work = call.work
         if isinstance(work, Open) and isinstance(answer, FrameInfo):
             self._opened[call.frame] = answer
-        elif isinstance(work, Measure) and work.module == "arm" and not work.choices and isinstance(answer, list):
-            errors = [row.measured.mse for row in answer if row.measured is not None]
-            if errors and call.frame in self._opened:
+        elif isinstance(work, Measure) and self._is_untouched(call.frame, work) and isinstance(answer, list):
+            errors = [measurement.measured.mse for measurement in answer if measurement.measured is not None]
+            if errors:
                 reason = doubt(self._opened.pop(call.frame), errors[0])
                 if reason is not None:
                     _log.warning(
@@ -53,6 +54,13 @@ class EncoderCheck:
                         psnr_db(errors[0]),
                         reason,
                     )
+
+    def _is_untouched(self, frame: str, work: Measure) -> bool:
+        """Whether the decoded frame is that of the encoder as it was handed in, and has not been looked at."""
+        if frame not in self._opened or work.request.base:
+            return False
+        network = work.request.candidates[0].network
+        return any(spec.id == network and spec.effect is Effect.RATE for spec in self._opened[frame].networks)
 
     def ended(self, frame: str) -> None:
         """A frame has ended."""

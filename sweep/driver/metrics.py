@@ -33,8 +33,8 @@ class Metrics(Observers):
                 self._retries.inc()
             return
         self._seconds.observe(max(event.seconds, 1e-9), {"work": type(call.work).__name__.lower()})
-        if isinstance(call.work, Measure) and not call.work.plain:
-            self._pairs.inc(len(call.work.pairs))
+        if isinstance(call.work, Measure) and not call.work.request.plain:
+            self._pairs.inc(len(call.work.request.candidates))
 
     def lost(self, call: Call, reason: str) -> None:  # noqa: ARG002
         """Count a call that is made again."""

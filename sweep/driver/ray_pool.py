@@ -17,11 +17,10 @@ from sweep.driver.bootstrap import Code, ReplicaActor, code_in
 from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler, has_process
 from sweep.driver.connection import ray_import_path
 from sweep.driver.deadline import Deadlines, WatchedTime
-from sweep.driver.driver import Progress, perform
+from sweep.driver.driver import Progress, perform, progress_of
 from sweep.driver.placement import Node, Shape
-from sweep.schedule import TRAINING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
+from sweep.schedule import STREAMING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
 from workers.errors import ClusterError, QsweepError, ReplicaError
-from workers.fit import FitProgress
 from workers.measure import EngineOptions
 from workers.reasons import describe_error
 from workers.source import FrameSource
@@ -180,12 +179,13 @@ class RayPool:
         try:
             if call is None:
                 answer = ray.get(reply)
-            elif isinstance(call.work, TRAINING):
+            elif isinstance(call.work, STREAMING):
                 answer = unpack(ray.get(next(reply)))
-                if isinstance(answer, FitProgress):
+                progress = None if isinstance(answer, CallError) else progress_of(call, answer)
+                if progress is not None:
                     self._note_life(pending, None)
                     self._note_use(name)
-                    yield Progress(call.id, answer)
+                    yield progress
                     return
             else:
                 answer = unpack(ray.get(reply))

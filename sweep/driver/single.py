@@ -1,18 +1,17 @@
 """One frame, taken through all its stages on any pool."""
 
-from sweep.config import FitConfig, Grid, Mode
+from sweep.config import FitConfig
 from sweep.driver.driver import Driver, Pool
 from sweep.driver.observer import Observer, Observers
-from sweep.schedule import FrameEnded
+from sweep.schedule import FrameEnded, SearchOf
 from workers.source import FrameSource
 
 
 def run_one(
     pool: Pool,
     source: FrameSource,
-    grid: Grid,
+    search_of: SearchOf,
     fit: FitConfig,
-    mode: Mode,
     *,
     bitstream: bool = False,
     display: Observer | None = None,
@@ -22,10 +21,9 @@ def run_one(
     Args:
         pool: the replicas.
         source: of the frame.
-        grid: pairs of every module.
+        search_of: makes its search, once it has been opened.
         fit: how it is fitted, if it has no encoder, and how its latents are trained on.
-        mode: see :class:`~sweep.schedule.Schedule`.
-        bitstream: see there.
+        bitstream: whether it ends as a bitstream.
         display: is told of everything, if there is one.
 
     Raises:
@@ -33,7 +31,7 @@ def run_one(
         ReplicaError: there are no replicas to go on with.
     """
     outcome = _Outcome([] if display is None else [display])
-    Driver(pool, [source], grid, fit, outcome, mode=mode, bitstream=bitstream).run()
+    Driver(pool, [source], search_of, fit, outcome, bitstream=bitstream).run()
     assert outcome.frame is not None
     if outcome.frame.error is not None:
         raise outcome.frame.error

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, FrameSwept, Measure
+from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, FrameSwept, Measure, Open
 from workers.fit import FitProgress
+from workers.source import FrameInfo
 
 
 class Tally:
@@ -13,11 +14,12 @@ class Tally:
 
     Args:
         n_frames: frames to do.
-        n_pairs: pairs of one frame.
+        n_pairs: pairs of a frame that has not been opened, an estimate.
         n_fits: how many of the frames are fitted first.
         fit_iterations: iterations of one fit.
         encode_iterations: iterations of the training that every frame ends with, at most; 0 for none.
         n_replicas: tells among how many the work is shared.
+        count_pairs: tells how many pairs a frame has that was opened; without it, as estimated.
         clock: seconds.
     """
 
@@ -29,6 +31,7 @@ class Tally:
         fit_iterations: int = 0,
         encode_iterations: int = 0,
         n_replicas: Callable[[], int] = lambda: 1,
+        count_pairs: Callable[[FrameInfo], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.n_frames, self.done, self.failed = n_frames, 0, 0
@@ -36,8 +39,10 @@ class Tally:
         self.n_iterations = n_fits * fit_iterations + n_frames * encode_iterations
         self.fits: dict[str, FitProgress] = {}
         self._per_frame, self._per_fit, self._per_encoding = n_pairs, fit_iterations, encode_iterations
+        self._count = count_pairs
         self._n_replicas = n_replicas
-        self._of_frame: dict[str, int] = {}  # of those in flight
+        self._of_frame: dict[str, int] = {}  # pairs measured, of the frames that are worked on
+        self._all_of_frame: dict[str, int] = {}  # and all their pairs, once they have been opened
         self._iterations_ended = 0
         self._measure_seconds = self._fit_seconds = 0.0
         self._pairs_timed = self._iterations_timed = 0
@@ -58,8 +63,13 @@ class Tally:
 
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
         """Count the pairs of a call; near-ties, measured once more, count once."""
-        if isinstance(call.work, Measure) and isinstance(event, CallDone) and not call.work.plain:
-            n_pairs = len(call.work.pairs)
+        if isinstance(call.work, Open) and isinstance(event, CallDone) and self._count is not None:
+            assert isinstance(event.answer, FrameInfo)
+            before = self._all_of_frame.get(call.frame, self._per_frame)
+            self._all_of_frame[call.frame] = self._count(event.answer)
+            self.n_pairs += self._all_of_frame[call.frame] - before
+        if isinstance(call.work, Measure) and isinstance(event, CallDone) and not call.work.request.plain:
+            n_pairs = len(call.work.request.candidates)
             self._count_pairs(call.frame, n_pairs)
             self._measure_seconds += event.seconds
             self._pairs_timed += n_pairs
@@ -71,7 +81,7 @@ class Tally:
         """Count pairs of a frame; a call may be answered after the frame has failed, and counted with it."""
         if frame in self._of_frame:
             before = self._of_frame[frame]
-            self._of_frame[frame] = min(before + n_pairs, self._per_frame)
+            self._of_frame[frame] = min(before + n_pairs, self._all_of_frame.get(frame, self._per_frame))
             self.pairs += self._of_frame[frame] - before
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
@@ -95,7 +105,8 @@ class Tally:
         """Count a frame; one that failed leaves nothing to do either."""
         self._end_fit(frame.frame)
         self._iterations_ended += self._per_encoding
-        self.pairs += self._per_frame - self._of_frame.pop(frame.frame, 0)
+        of_frame = self._all_of_frame.pop(frame.frame, self._per_frame)
+        self.pairs += of_frame - self._of_frame.pop(frame.frame, 0)
         if frame.status == "done":
             self.done += 1
         else:

@@ -1,6 +1,5 @@
 """What a job found, to look at: a page, and figures as files."""
 
-from sweep.report.page import REPORT_FILE, write_report
-from sweep.report.plot import FIGURES, FORMATS, plot
+import lazy_loader
 
-__all__ = ["FIGURES", "FORMATS", "REPORT_FILE", "plot", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,6 @@ from sweep.report import frame_data
 from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records
 from sweep.results import read_rd_table
-from workers.codec import MODULES
 from workers.errors import ResultsError
 
 Json = dict[str, Any]
@@ -51,9 +50,8 @@ def frame_details(
     for record in records:
         frame = record["frame"]
         details: Json = {"frame": frame, "modules": {}, "parts": [], "notes": notes[frame]}
-        for module in MODULES:
-            if (frame, module) in pairs:
-                details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
+        for module in rows.module[rows.frame == frame].unique():  # in the order of the sweep
+            details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
         if record["status"] == "done":
             details["parts"] = frame_data.parts(record, choices[frame])
             details["pictures"] = pictures.draw(record, notes[frame])

@@ -20,7 +20,7 @@ from sweep.report.terms import (
     with_shares,
 )
 from sweep.results import pareto_front
-from workers.codec import KINDS
+from workers.candidates import KINDS
 
 _NOT_CHOSEN = "No pair of this module was chosen: the marks of its cells tell why, or the frame failed before."
 

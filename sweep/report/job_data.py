@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.report.terms import PARAMETERS, PLURALS, Records, edge_of, exponent, stage_name, with_shares
-from sweep.results import STAGES
-from workers.codec import KINDS, MODULES
+from sweep.report.terms import PLURALS, Records, edge_of, exponent, stage_name, with_shares
+from sweep.results import stages_of
+from workers.candidates import KINDS
 
 MAX_PICTURES = 8
 """Pictures that have a curve of their own; of more there is the mean, too."""
@@ -26,13 +26,14 @@ def edges(choices: pd.DataFrame, grid: Mapping[str, Mapping[str, Sequence[float]
 
     Args:
         choices: as in ``choices.parquet``.
-        grid: per module and kind, its steps.
+        grid: per module, or id of a network, and kind, its steps.
 
     Returns:
         A record per module, kind and edge that any frame chose: ``parameters``, ``edge``, ``step`` and ``frames``.
     """
     found: Records = []
-    for module, kinds in grid.items():
+    for network, kinds in grid.items():
+        module = network.rpartition(".")[2]
         of_module = choices[choices.module == module]
         for kind, steps in kinds.items():
             for step in sorted({min(steps), max(steps)}):
@@ -56,7 +57,7 @@ def chosen(choices: pd.DataFrame) -> Records:
         between those that there are.
     """
     found: Records = []
-    for module in MODULES:
+    for module in dict.fromkeys(choices.module):
         of_module = choices[choices.module == module]
         for kind in KINDS:
             columns = zip(of_module[f"q_step_{kind}"], of_module[f"expgol_cnt_{kind}"], strict=True)
@@ -64,8 +65,9 @@ def chosen(choices: pd.DataFrame) -> Records:
                 found.append(_chosen(f"{module} {PLURALS[kind]}", exponent(step), int(count), n_frames))
     if found:
         exponents, counts = ([record[name] for record in found] for name in ("exponent", "count"))
-        found += [_chosen(PARAMETERS[0], k, min(counts), 0) for k in range(min(exponents), max(exponents) + 1)]
-        found += [_chosen(PARAMETERS[0], min(exponents), k, 0) for k in range(max(counts) + 1)]
+        first = found[0]["parameters"]
+        found += [_chosen(first, k, min(counts), 0) for k in range(min(exponents), max(exponents) + 1)]
+        found += [_chosen(first, min(exponents), k, 0) for k in range(max(counts) + 1)]
     return found
 
 
@@ -153,7 +155,9 @@ def spans(timeline: pd.DataFrame) -> Records:
     """
     found: Records = []
     before = 0.0
-    names = {"available_seconds": None} | {f"{stage}_seconds": stage_name(stage) for stage in STAGES}
+    names = {"available_seconds": None} | {
+        f"{stage}_seconds": stage_name(stage) for stage in stages_of(timeline.columns)
+    }
     for _, run in timeline.groupby("run", sort=True):
         length = run.seconds.max()
         begins = (run.time - run.time.iloc[0]).dt.total_seconds()
@@ -184,5 +188,7 @@ def stages(timeline: pd.DataFrame) -> Records:
     Args:
         timeline: as in ``timeline.parquet``.
     """
-    seconds = ((stage_name(stage), float(timeline[f"{stage}_seconds"].sum())) for stage in STAGES)
+    seconds = (
+        (stage_name(stage), float(timeline[f"{stage}_seconds"].sum())) for stage in stages_of(timeline.columns)
+    )
     return with_shares([{"stage": stage, "seconds": value} for stage, value in seconds if value > 0], "seconds")

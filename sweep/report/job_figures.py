@@ -5,9 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from sweep.report.terms import PARAMETERS, stage_name
 from sweep.report.vega import BLUE, GREY, STEP, Spec, steps_axis, to_spec
-from sweep.results import STAGES
 
 
 def steps() -> Spec:
@@ -38,7 +36,7 @@ def _histograms(field: str, title: str, description: str, *, powers: bool = Fals
             row=alt.Row(
                 "parameters:N",
                 title=None,
-                sort=list(PARAMETERS),
+                sort=None,  # as in the data
                 header=alt.Header(
                     labelAngle=0, labelAlign="left", labelAnchor="start", labelOrient="top", labelPadding=2
                 ),
@@ -127,7 +125,6 @@ _HOURS = "format(floor(time(datum.value) / 3600000), 'd') + utcFormat(datum.valu
 def utilisation() -> Spec:
     """Replicas at work over time, by stage, and those that were there; of :func:`~sweep.report.job_data.spans`."""
     base = alt.Chart(alt.NamedData("spans"))
-    names = [stage_name(stage) for stage in STAGES]
     x = alt.X(
         "begin:T",
         title="time of running [h:min:s]",
@@ -147,7 +144,8 @@ def utilisation() -> Spec:
             color=alt.Color(
                 "stage:N",
                 title=None,
-                scale=alt.Scale(domain=names, scheme="tableau10"),
+                sort=alt.EncodingSortField("order", "min"),
+                scale=alt.Scale(scheme="tableau10"),
                 legend=alt.Legend(orient="bottom", columns=4),
             ),
             order=alt.Order("order:Q"),

@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from sweep.config import parse_yaml
+from sweep.config import default_steps, parse_yaml
 from sweep.report import job_data
 from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.terms import Columns, Records
-from sweep.results import JOB_FILE, MANIFEST_FILE, STAGES, Storage, is_running, read_table, read_timeline
+from sweep.results import JOB_FILE, MANIFEST_FILE, Storage, is_running, read_table, read_timeline, stages_of
 from workers.errors import ResultsError
 
 _LISTED_REPLICAS, _CONFIGURATION_LINES = 100, 1000
@@ -51,7 +51,7 @@ def job_view(
     timeline, replicas = (of_runs.to_pandas() for of_runs in read_timeline(storage))
     busy, available = (
         float(timeline[columns].to_numpy().sum())
-        for columns in ([f"{stage}_seconds" for stage in STAGES], ["available_seconds"])
+        for columns in ([f"{stage}_seconds" for stage in stages_of(timeline.columns)], ["available_seconds"])
     )
     chosen = choices.to_pandas()
     content = _job_file(storage)
@@ -68,7 +68,7 @@ def job_view(
         "means": _means(done),
         "busy_seconds": busy,
         "available_seconds": available,
-        "edges": job_data.edges(chosen, content.get("job", {}).get("grid", {})),
+        "edges": job_data.edges(chosen, content.get("job", {}).get("grid") or default_steps()),
         "configuration": _shortened(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)),
         "list": _list(records, where),
         "figures": {name: figure() for name, figure in figures.items()},

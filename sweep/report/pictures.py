@@ -1,17 +1,21 @@
 """Pictures of the frames of a job, drawn from what is in its results and from the originals."""
 
+from __future__ import annotations
+
 import base64
-from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from sweep.results import QUANTIZED_FOLDER, Storage
-from workers.codec import Frame, load_frame, parse_frame_encoder
 from workers.errors import InputError, ResultsError
 from workers.files import describe, is_uri
-from workers.pictures import draw_pictures
 from workers.reasons import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from workers.codec import Frame
 
 MAX_SIDE = 768
 """Pixels of the longer side of a picture."""
@@ -41,6 +45,9 @@ class FramePictures:
             ``original``, ``decoded`` and ``error`` as data URIs, the first and the last of them ``None`` if the
             original cannot be read; and ``white``, the error that is white. ``None`` if nothing is drawn.
         """
+        from workers.codec import parse_frame_encoder  # load torch, which the rest of a report does without
+        from workers.pictures import draw_pictures
+
         if record["frame"] not in self._frames:
             notes.append("Pictures are drawn of the first frames alone: see qsweep report --pictures.")
             return None
@@ -63,6 +70,8 @@ class FramePictures:
 
     def _original(self, location: str, frame_index: int | None) -> Frame:
         """The frame as it was; a server that was asked in vain is not asked again for another one."""
+        from workers.codec import load_frame
+
         name = describe(location)
         place = "/".join(location.split("/")[:3]) if is_uri(location) else ""
         if place in self._unreachable:

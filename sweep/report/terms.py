@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-from workers.codec import MODULES
-
 Records = list[dict[str, Any]]
 """Rows, each with a value per column."""
 
@@ -15,9 +13,6 @@ CHOSEN, NEAR_TIE, OVERFLOW, NON_FINITE, PRUNED = "chosen", "near-tie", "overflow
 """What a pair is marked with."""
 
 PLURALS = {"weight": "weights", "bias": "biases"}
-
-PARAMETERS = tuple(f"{module} {kind}" for module in MODULES for kind in PLURALS.values())
-"""What is quantized with a step of its own."""
 
 _STAGE_NAMES = {"near_ties": "near-ties"}
 
@@ -36,7 +31,7 @@ def power(exponent: int) -> str:
 
 
 def stage_name(stage: str) -> str:
-    """A stage of :data:`~sweep.results.STAGES` as it is called in figures."""
+    """A stage of the timeline as it is called in figures."""
     return _STAGE_NAMES.get(stage, stage)
 
 

@@ -12,7 +12,6 @@ from sweep.results.parquet import read_as
 from sweep.results.storage import Storage
 from sweep.results.table import FRAMES
 
-_GROUP = ["frame", "module"]
 _NUMBERS = [field.name for field in FRAMES if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
 
 
@@ -32,14 +31,19 @@ def read_frames(out: str | os.PathLike[str]) -> pd.DataFrame:
     return frames.set_index("frame")
 
 
+def _group(table: pd.DataFrame) -> list[str]:
+    """What rows of one sweep have in common: frame, cool-chic, if the table tells it, and module."""
+    return [name for name in ("frame", "coolchic", "module") if name in table.columns]
+
+
 def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of every (frame, module) that no other beats, in rate or distortion or both; of equal ones the first.
+    """Pairs of every (frame, coolchic, module) that no other beats, in rate or distortion; of equal ones the first.
 
     Args:
         table: see :func:`~sweep.read_rd_table`.
 
     Returns:
-        Its rows that are on a front, by rate within a (frame, module), with ``rate_bit``, the bits of latents and
+        Its rows that are on a front, by rate within each, with ``rate_bit``, the bits of latents and
         networks together.
 
     Example:
@@ -52,10 +56,11 @@ def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
         1      25.0  2.0
     """
     ok = table[table.status == "ok"]
+    group = _group(ok)
     ok = ok.assign(rate_bit=ok.rate_latent_bit + ok.rate_nn_bit.astype("float64"), mse=ok.mse.astype("float64"))
-    ok = ok.sort_values([*_GROUP, "rate_bit", "mse"], kind="stable")
-    so_far = ok.assign(mse=ok.groupby(_GROUP, observed=True).mse.cummin())
-    best_before = so_far.groupby(_GROUP, observed=True).mse.shift()
+    ok = ok.sort_values([*group, "rate_bit", "mse"], kind="stable")
+    so_far = ok.assign(mse=ok.groupby(group, observed=True).mse.cummin())
+    best_before = so_far.groupby(group, observed=True).mse.shift()
     return ok[~(ok.mse >= best_before)]  # there is nothing before the first one
 
 
@@ -74,8 +79,9 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
         lmbda: the other weight.
 
     Returns:
-        The winning row of every (frame, module), with its ``loss`` for that weight, of the pair as measured. Of a
-        frame whose size ``frames`` does not know, such as one of a running job that has just ended, there is none.
+        The winning row of every (frame, coolchic, module), with its ``loss`` for that weight, of the pair as
+        measured. Of a frame whose size ``frames`` does not know, such as one of a running job that has just ended,
+        there is none.
 
     Example:
         >>> import pandas as pd
@@ -91,7 +97,7 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
     sides = frames[["height", "width"]].reindex(ok.frame.astype(str)).to_numpy(dtype="float64")
     rate_bit = ok.rate_latent_bit + ok.rate_nn_bit.astype("float64")
     ok = ok.assign(loss=ok.mse + lmbda * rate_bit / sides.prod(axis=1))
-    return ok.loc[ok.groupby(_GROUP, observed=True).loss.idxmin()]
+    return ok.loc[ok.groupby(_group(ok), observed=True).loss.idxmin()]
 
 
 def cost_of_steps(table: pd.DataFrame, kind: str = "weight") -> pd.DataFrame:
@@ -102,8 +108,8 @@ def cost_of_steps(table: pd.DataFrame, kind: str = "weight") -> pd.DataFrame:
         kind: ``weight`` or ``bias``.
 
     Returns:
-        A row per (frame, module, step): the best ``loss`` that a pair with this step has, ``excess`` over the best
-        of all as a fraction, and ``saved_bit``, what the module costs less than with the best.
+        A row per (frame, coolchic, module, step): the best ``loss`` that a pair with this step has, ``excess`` over
+        the best of all as a fraction, and ``saved_bit``, what the module costs less than with the best.
 
     Raises:
         ValueError: there is no such kind.
@@ -122,10 +128,11 @@ def cost_of_steps(table: pd.DataFrame, kind: str = "weight") -> pd.DataFrame:
         raise ValueError(f"kind: accepted: weight, bias; found {kind!r}")
     step = f"q_step_{kind}"
     ok = table[table.status == "ok"]
+    group = _group(ok)
     ok = ok.assign(bit=ok.rate_weight_bit + ok.rate_bias_bit)
-    best = ok.loc[ok.groupby([*_GROUP, step], observed=True).loss.idxmin()].reset_index(drop=True)
-    winners = best.loc[best.groupby(_GROUP, observed=True).loss.transform("idxmin")].reset_index(drop=True)
-    columns: Sequence[str] = [*_GROUP, step, "loss", "excess", "saved_bit"]
+    best = ok.loc[ok.groupby([*group, step], observed=True).loss.idxmin()].reset_index(drop=True)
+    winners = best.loc[best.groupby(group, observed=True).loss.transform("idxmin")].reset_index(drop=True)
+    columns: Sequence[str] = [*group, step, "loss", "excess", "saved_bit"]
     return best.assign(excess=best.loss / winners.loss - 1, saved_bit=winners.bit - best.bit)[columns]
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
 from sweep.results.rows import RD_FOLDER
 from sweep.results.storage import Storage
 from sweep.results.timeline import REPLICAS_FILE, TIMELINE_FILE
 
+JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
 FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bitstreams"
 

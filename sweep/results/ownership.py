@@ -1,22 +1,27 @@
 """Whose a folder of results is: the job that it says it holds, beside the one that is to go on there."""
 
+from __future__ import annotations
+
 import logging
 import platform
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import yaml
 
-from sweep.config import FrameList, Job, parse_yaml
+from sweep.config import FrameList, parse_yaml
 from sweep.results.claim import CLAIM_FILE
+from sweep.results.layout import JOB_FILE, MANIFEST_FILE
 from sweep.results.parquet import read_table, write_table
 from sweep.results.storage import Storage
 from workers.errors import DamagedError, ResultsError
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from sweep.config import Job
 
-JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
+_log = logging.getLogger(__name__)
 
 _SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 4, 60
 

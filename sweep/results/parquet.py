@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweep.results.storage import Storage
+from sweep.results.table import complete
 from workers.errors import DamagedError, ResultsError
 
 
@@ -31,18 +32,15 @@ def read_table(storage: Storage, path: str) -> pa.Table:
 
 
 def read_as(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
-    """Read one of the tables that are written anew every so often; what an earlier version did not write is null.
+    """Read one of the tables that are written anew every so often; see :func:`~sweep.results.table.complete`.
 
     Raises:
         ResultsError: there is no such file, or it cannot be reached.
         DamagedError: it is damaged.
     """
     table = read_table(storage, path)
-    for field in schema:
-        if field.name not in table.column_names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     try:
-        return table.select(schema.names).cast(schema)
+        return complete(table, schema).select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise DamagedError(damaged(storage, path, error)) from None
 

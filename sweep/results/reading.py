@@ -15,8 +15,8 @@ from sweep.results.damage import find_damaged
 from sweep.results.parquet import damaged
 from sweep.results.rows import RD_FOLDER, present_files, rd_files
 from sweep.results.storage import Storage
-from sweep.results.table import RD_TABLE
-from workers.codec import MODULES
+from sweep.results.table import RD_TABLE, fill_coolchic
+from workers.codec.family import modules as known_modules
 from workers.errors import ResultsError
 
 _log = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ def read_rd_table(
         columns: columns wanted; ``None`` for all.
 
     Returns:
-        One row per (frame, module, pair), in grid order within a frame. Names are categories; counts and bits
-        are nullable integers, null unless the row's ``status`` is ``ok``. Units are in the columns' names.
+        One row per (frame, coolchic, module, pair), in grid order within a frame. Names are categories; counts and
+        bits are nullable integers, null unless the row's ``status`` is ``ok``. Units are in the columns' names.
 
     Raises:
         ResultsError: there are no results, or they are damaged.
@@ -104,7 +104,7 @@ def _scan(
 ) -> Iterator[pa.Table]:
     """Rows of so many files at a time; what is wrong with the arguments, or with the folder, is told at once."""
     ids = names_of("frames", frames)
-    wanted = names_of("modules", modules, MODULES)
+    wanted = names_of("modules", modules, known_modules())
     names = names_of("columns", columns, RD_TABLE.names)
     storage = Storage(os.fspath(out))
     paths = rd_files(storage, ids)
@@ -114,7 +114,8 @@ def _scan(
         inner = [storage.inner(path) for path in some]
         dataset = ds.dataset(inner, schema=RD_TABLE, filesystem=storage.filesystem)
         # One buffer for each column: what a thousand small ones are allocated in is not given back.
-        return dataset.to_table(columns=names, filter=condition).unify_dictionaries().combine_chunks()
+        table = dataset.to_table(columns=names, filter=condition).unify_dictionaries().combine_chunks()
+        return fill_coolchic(table)
 
     def read(some: Sequence[str]) -> pa.Table:
         try:

@@ -1,17 +1,18 @@
 """The folder of a job's results: who may write there, what is finished, and the tables that sum it up."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweep.config import FrameItem, Job
 from sweep.results.claim import Claim
 from sweep.results.finished import GARBLED, Finished
 from sweep.results.layout import CHOICES_FILE, FRAMES_FILE, bitstream_path, fitted_path, quantized_path
@@ -31,6 +32,9 @@ from sweep.results.timeline import (
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.errors import ClaimError, DamagedError, OutageError
 from workers.files import describe
+
+if TYPE_CHECKING:
+    from sweep.config import FrameItem, Job
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from sweep.config import escape
 from sweep.results.parquet import open_table, to_parquet
 from sweep.results.storage import Storage
-from sweep.results.table import CHOICES, RD_TABLE, chosen_rows, measured_rows, rd_table
+from sweep.results.table import CHOICES, RD_TABLE, chosen_rows, rd_table, swept_rows
 from sweep.schedule import FrameEnded, FrameSwept
+from workers.candidates import by_network
 from workers.errors import ResultsError
 from workers.source import FrameInfo
 
@@ -78,7 +79,8 @@ def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any
 
 def write_swept(storage: Storage, swept: FrameSwept) -> None:
     """Write the rows of a frame whose bitstream is still to be made, with all that is known of it."""
-    known = {"info": swept.info._asdict(), "seconds": swept.seconds}
+    info = swept.info._replace(networks=())  # which are known from the encoder
+    known = {"info": info._asdict(), "seconds": swept.seconds}
     _write_rows(storage, rd_path(swept.frame, "swept"), rd_table(swept), known)
 
 
@@ -110,10 +112,11 @@ def read_swept(storage: Storage, frame: str) -> FrameSwept:
     with open_table(storage, rd_path(frame, "swept")) as source:
         table = pq.read_table(source)
         known = json.loads(table.schema.metadata[_RECORD])
-        rows = measured_rows(table)
-        chosen = (row for (row, _), won in zip(rows, table["chosen"].to_pylist(), strict=True) if won)
-        choices = {row.module: row.settle() for row in chosen}
+        rows = swept_rows(table)
+        chosen = (row.measurement for row, won in zip(rows, table["chosen"].to_pylist(), strict=True) if won)
+        choices = dict(by_network(measurement.choice() for measurement in chosen))
         known["info"]["warnings"] = tuple(known["info"].get("warnings", ()))
+        known["info"]["networks"] = ()
         return FrameSwept(frame, FrameInfo(**known["info"]), rows, choices, known["seconds"])
 
 
@@ -135,7 +138,8 @@ def read_choices(storage: Storage, frame: str) -> pa.Table:
         ResultsError: its rows are damaged.
     """
     with open_table(storage, rd_path(frame)) as source:
-        return chosen_rows(pq.read_table(source, columns=[*CHOICES.names, "chosen"]))
+        wanted = {*CHOICES.names, "chosen"}.intersection(pq.read_schema(source).names)
+        return chosen_rows(pq.read_table(source, columns=sorted(wanted)))
 
 
 def present_files(storage: Storage, paths: Sequence[str]) -> list[str]:

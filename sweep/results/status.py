@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.results.claim import EXPIRY_SECONDS, Owner, read_owner
-from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE
-from sweep.results.ownership import JOB_FILE, MANIFEST_FILE
+from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE, JOB_FILE, MANIFEST_FILE
 from sweep.results.parquet import read_table
 from sweep.results.rows import RD_FOLDER, current, rd_path
 from sweep.results.storage import Storage

@@ -5,11 +5,11 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from sweep.schedule import FrameEnded, FrameSwept, MeasuredRow
-from workers.codec import psnr_db
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts, QStepPair
+from sweep.schedule import FrameEnded, FrameSwept, SweptRow
+from workers.candidates import RESIDUE, Candidate, Counts, Measured, Measurement, QStepPair, network_id, split_id
+from workers.psnr import psnr_db
 from workers.reasons import describe_error
 from workers.source import FrameInfo
 
@@ -19,6 +19,7 @@ RD_TABLE = pa.schema(
     [
         ("frame", _NAME),
         ("lmbda", pa.float64()),
+        ("coolchic", _NAME),
         ("module", _NAME),
         ("q_step_weight", pa.float64()),
         ("q_step_bias", pa.float64()),
@@ -39,17 +40,16 @@ RD_TABLE = pa.schema(
         ("seconds", pa.float64()),
     ]
 )
-"""One row per (frame, module, pair); what was measured is null unless the status is ``ok``."""
+"""One row per (frame, coolchic, module, pair); what was measured is null unless the status is ``ok``."""
 
 _OF_ROW = {
-    "module": "row.module",
-    "q_step_weight": "row.q_step.weight",
-    "q_step_bias": "row.q_step.bias",
-    "status": "row.status",
-    "loss_lower_bound": "row.loss_lower_bound",
-    "arithmetic": "row.arithmetic",
+    "q_step_weight": "measurement.candidate.edit.weight",
+    "q_step_bias": "measurement.candidate.edit.bias",
+    "status": "measurement.status",
+    "loss_lower_bound": "measurement.loss_lower_bound",
+    "arithmetic": "measurement.arithmetic",
     "replica": "replica",
-    "seconds": "row.seconds",
+    "seconds": "measurement.seconds",
 }
 _OF_MEASURED = {
     "expgol_cnt_weight": "expgol_cnt.weight",
@@ -64,7 +64,7 @@ _OF_MEASURED = {
 }
 
 CHOICES = pa.schema(
-    [RD_TABLE.field(name).with_type(pa.string()) for name in ("frame", "module")]
+    [RD_TABLE.field(name).with_type(pa.string()) for name in ("frame", "coolchic", "module")]
     + [
         RD_TABLE.field(name)
         for name in (
@@ -78,7 +78,7 @@ CHOICES = pa.schema(
         )
     ]
 )
-"""One row per (frame, module) that was settled."""
+"""One row per (frame, coolchic, module) that a choice was made for."""
 
 FRAMES = pa.schema(
     [
@@ -107,6 +107,27 @@ FRAMES = pa.schema(
 """One row per frame of the job; what was measured is null unless the status is ``done``."""
 
 
+def complete(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table that an earlier version wrote, with the columns of this one.
+
+    Version 0.1.0 knew encoders of one cool-chic, ``residue``. Whatever else is missing is null.
+    """
+    for index, field in enumerate(schema):
+        if field.name not in table.column_names:
+            value = pa.scalar(RESIDUE if field.name == "coolchic" else None, pa.string())
+            column = pa.repeat(value, table.num_rows) if value.is_valid else pa.nulls(table.num_rows, field.type)
+            table = table.add_column(min(index, table.num_columns), field, column.cast(field.type))
+    return table
+
+
+def fill_coolchic(table: pa.Table) -> pa.Table:
+    """The same for rows that were read by the schema :data:`RD_TABLE`, as null where they do not say it."""
+    if "coolchic" not in table.column_names or not table["coolchic"].null_count:
+        return table
+    names = pc.fill_null(table["coolchic"].cast(pa.string()), RESIDUE).dictionary_encode()
+    return table.set_column(table.column_names.index("coolchic"), RD_TABLE.field("coolchic"), names)
+
+
 def rd_table(ended: FrameSwept | FrameEnded) -> pa.Table:
     """Rows of one frame, in grid order."""
     n = len(ended.rows)
@@ -115,9 +136,12 @@ def rd_table(ended: FrameSwept | FrameEnded) -> pa.Table:
         "lmbda": [None if ended.info is None else ended.info.lmbda] * n,
     }
     columns |= _columns(_OF_ROW, ended.rows)
-    columns |= _columns(_OF_MEASURED, [row.measured for row, _ in ended.rows])
-    chosen = {(module, choice.q_step) for module, choice in ended.choices.items()}
-    columns["chosen"] = [(row.module, row.q_step) in chosen for row, _ in ended.rows]
+    columns |= _columns(_OF_MEASURED, [row.measurement.measured for row in ended.rows])
+    candidates = [row.measurement.candidate for row in ended.rows]
+    ids = [split_id(candidate.network) for candidate in candidates]
+    columns |= {"coolchic": [coolchic for coolchic, _ in ids], "module": [module for _, module in ids]}
+    chosen = {Candidate(choice.network, choice.q_step) for choice in ended.choices.values()}
+    columns["chosen"] = [candidate in chosen for candidate in candidates]
     return pa.table({name: columns[name] for name in RD_TABLE.names}, RD_TABLE)
 
 
@@ -158,9 +182,9 @@ def frame_record(
 
 def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
     """What a frame that is done costs: as its bitstream, or else as the last pair that was chosen."""
-    last_module = max(ended.choices)
-    key = (last_module, ended.choices[last_module].q_step)
-    measured = next(row for row, _ in ended.rows if (row.module, row.q_step) == key).measured
+    last = list(ended.choices.values())[-1]
+    candidate = Candidate(last.network, last.q_step)
+    measured = next(row.measurement for row in ended.rows if row.measurement.candidate == candidate).measured
     assert measured is not None
     assert ended.quantized is not None
     pixels = info.width * info.height
@@ -187,28 +211,29 @@ def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
     return cost
 
 
-def measured_rows(table: pa.Table) -> tuple[MeasuredRow, ...]:
+def swept_rows(table: pa.Table) -> tuple[SweptRow, ...]:
     """What :func:`rd_table` made a table of."""
     rows = []
-    for record in table.to_pylist():
+    for record in complete(table, RD_TABLE).to_pylist():
         measured = None
         if record["status"] == "ok":
             numbers = {name: record[name] for name in Measured._fields if name != "expgol_cnt"}
             counts = Counts(record["expgol_cnt_weight"], record["expgol_cnt_bias"])
             measured = Measured(expgol_cnt=counts, **numbers)
-        row = RDRow(
-            record["module"],
-            QStepPair(record["q_step_weight"], record["q_step_bias"]),
+        network = network_id(record["coolchic"], record["module"])
+        measurement = Measurement(
+            Candidate(network, QStepPair(record["q_step_weight"], record["q_step_bias"])),
             record["status"],
             measured,
             record["arithmetic"],
             record["seconds"],
             record["loss_lower_bound"],
         )
-        rows.append(MeasuredRow(row, record["replica"]))
+        rows.append(SweptRow(measurement, record["replica"]))
     return tuple(rows)
 
 
 def chosen_rows(rows: pa.Table) -> pa.Table:
     """Rows of ``choices.parquet``: those of a frame's rows that were chosen."""
+    rows = complete(rows, CHOICES)
     return rows.select(CHOICES.names).filter(rows["chosen"]).cast(CHOICES)

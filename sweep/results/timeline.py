@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -10,19 +10,21 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweep.driver import Observers
 from sweep.results.parquet import damaged, read_table
 from sweep.results.storage import Storage
-from sweep.schedule import Call, CallDone, CallFailed, Measure
-from workers.codec import MODULES
+from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure, RunSearch
+from workers.candidates import split_id
+from workers.codec.family import modules
 from workers.errors import DamagedError
+from workers.fit import FitProgress
 
 _log = logging.getLogger(__name__)
 
 TIMELINE_FILE, REPLICAS_FILE = "timeline.parquet", "replicas.parquet"
 
-STAGES = ("open", "fit", *MODULES, "near_ties", "quantize", "encode", "lost")
-"""What replicas are at: a module's pairs, near-ties measured again, calls that came to nothing, and the rest."""
+STAGES = ("open", "fit", *modules(), "near_ties", "quantize", "encode", "lost")
+"""What the time of replicas is spent on: candidates of each module, near-ties measured again, calls that were lost,
+and other work. Modules of plugins, and searches that run on a replica, are added when they occur."""
 
 N_SPANS = 512
 """Spans of time that a run is cut into, at most: they get twice as long when there would be more."""
@@ -37,8 +39,8 @@ TIMELINE = pa.schema(
     ]
 )
 """One row per span of a run: when it began and how long it is (the last one may be shorter), and seconds of all
-replicas together in it: those that they were there, and those that they were at each stage. A job that went on has
-several runs."""
+replicas together in it: those for which they existed, and those that they spent on each stage. A job that was
+resumed has several runs."""
 
 REPLICAS = pa.schema(
     [
@@ -58,13 +60,20 @@ _TABLES = ((TIMELINE_FILE, TIMELINE), (REPLICAS_FILE, REPLICAS))
 
 def stage_of(call: Call) -> str:
     """Stage that a call belongs to."""
-    if isinstance(call.work, Measure):
-        return "near_ties" if call.work.plain else call.work.module
-    return type(call.work).__name__.lower()
+    work = call.work
+    if isinstance(work, Measure):
+        return "near_ties" if work.request.plain else split_id(work.request.candidates[0].network)[1]
+    return "search" if isinstance(work, RunSearch) else type(work).__name__.lower()
 
 
-class Timeline(Observers):
-    """Follows one run of a job.
+def stages_of(columns: Iterable[str]) -> list[str]:
+    """Kinds of work that a timeline with these columns has one for."""
+    names = [name.removesuffix("_seconds") for name in columns if name.endswith("_seconds")]
+    return [name for name in names if name != "available"]
+
+
+class Timeline:
+    """Follows one run of a job, as an observer of its driver.
 
     Args:
         run: its number, from 0: a job that went on has several.
@@ -75,7 +84,6 @@ class Timeline(Observers):
     def __init__(
         self, run: int, n_replicas: Callable[[], int], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__([])
         self._run = run
         self._n_replicas = n_replicas
         self._clock = clock
@@ -100,6 +108,18 @@ class Timeline(Observers):
     def lost(self, call: Call, reason: str) -> None:  # noqa: ARG002
         """What a replica was at has come to nothing."""
         self._end(call, "lost")
+
+    def fitting(self, frame: str, progress: FitProgress) -> None:
+        """The call that fits is timed, not its steps."""
+
+    def fitted(self, frame: str, checkpoint: bytes) -> None:
+        """Nothing is at work for it."""
+
+    def swept(self, frame: FrameSwept) -> None:
+        """Nothing is at work for it."""
+
+    def ended(self, frame: FrameEnded) -> None:
+        """Nothing is at work for it."""
 
     def _end(self, call: Call, stage: str) -> None:
         now = self._note()
@@ -127,20 +147,23 @@ class Timeline(Observers):
         for call, begin in self._under_way.values():
             spans.add(stage_of(call), begin, self._noted)
             replicas[call.replica].add(begin, self._noted)
+        others = {name for _, seconds in spans for name in seconds} - {"available", *STAGES}
+        stages = (*STAGES, *sorted(others))
+        schema = pa.schema([*TIMELINE, *((f"{stage}_seconds", pa.float64()) for stage in sorted(others))])
         of_spans = [
             {
                 "run": self._run,
                 "time": self._began + timedelta(seconds=begin),
                 "seconds": min(spans.seconds, self._noted - spans.begin - begin),
             }
-            | {f"{name}_seconds": seconds.get(name, 0.0) for name in ("available", *STAGES)}
+            | {f"{name}_seconds": seconds.get(name, 0.0) for name in ("available", *stages)}
             for begin, seconds in spans
         ]
         of_replicas = [
             {"run": self._run, "replica": name, "seconds": of_replica.end - of_replica.begin} | vars(of_replica)
             for name, of_replica in replicas.items()
         ]
-        return pa.Table.from_pylist(of_spans, TIMELINE), pa.Table.from_pylist(of_replicas, REPLICAS)
+        return pa.Table.from_pylist(of_spans, schema), pa.Table.from_pylist(of_replicas, REPLICAS)
 
 
 @dataclass

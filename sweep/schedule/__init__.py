@@ -1,11 +1,12 @@
 """What may run now, and what an answer means: events in, instructions out. No Ray, no clock, no files."""
 
-from sweep.schedule.course import Task
+from sweep.schedule.frame_progress import SearchOf, Task
 from sweep.schedule.messages import (
-    TRAINING,
+    STREAMING,
     Call,
     CallDone,
     CallFailed,
+    CallProgressed,
     Encode,
     Event,
     Fit,
@@ -13,22 +14,24 @@ from sweep.schedule.messages import (
     FrameSwept,
     Instruction,
     Measure,
-    MeasuredRow,
     Open,
     Quantize,
     ReplicaId,
     ReplicaLost,
     ReplicaReady,
     Retire,
+    RunSearch,
+    SweptRow,
     Work,
 )
 from sweep.schedule.schedule import Schedule
 
 __all__ = [
-    "TRAINING",
+    "STREAMING",
     "Call",
     "CallDone",
     "CallFailed",
+    "CallProgressed",
     "Encode",
     "Event",
     "Fit",
@@ -36,14 +39,16 @@ __all__ = [
     "FrameSwept",
     "Instruction",
     "Measure",
-    "MeasuredRow",
     "Open",
     "Quantize",
     "ReplicaId",
     "ReplicaLost",
     "ReplicaReady",
     "Retire",
+    "RunSearch",
     "Schedule",
+    "SearchOf",
+    "SweptRow",
     "Task",
     "Work",
 ]

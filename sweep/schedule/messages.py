@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from workers.measure import RDRow
-from workers.quantize import QStepPair, Settled
-from workers.replica import EncodedAnswer, QuantizedAnswer
+from workers.answers import EncodedAnswer, QuantizedAnswer
+from workers.candidates import Choice, Measurement
+from workers.search import Request, Search
 from workers.source import FrameInfo
 
 ReplicaId = str
@@ -15,7 +15,7 @@ ReplicaId = str
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a frame encoder; the answer is its checkpoint, ``bytes``, which stays with whoever made the call."""
+    """Fit a frame encoder; the answer is its checkpoint, ``bytes``, which stays with the caller."""
 
 
 @dataclass(frozen=True)
@@ -25,45 +25,39 @@ class Open:
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure some pairs of a module; the answer is their rows.
+    """Measure some candidates; the answer is a list of :class:`~workers.candidates.Measurement`, in their order."""
 
-    Attributes:
-        module: to quantize with each pair.
-        pairs: the candidates.
-        choices: modules that have been settled, with their choices.
-        plain: whether with the plain arithmetic, to decide near-ties.
-        best: ``None`` to measure every pair in full; else the best loss that is known so far, infinity at first:
-            pairs that cannot win are pruned.
-    """
+    request: Request
 
-    module: str
-    pairs: tuple[QStepPair, ...]
-    choices: tuple[tuple[str, Settled], ...]
-    plain: bool = False
-    best: float | None = None
+
+@dataclass(frozen=True)
+class RunSearch:
+    """Run a search to its end; the answer is the search, finished. On the way it is given as far as it is."""
+
+    search: Search
 
 
 @dataclass(frozen=True)
 class Quantize:
-    """Quantize the networks for good; the answer is a :class:`~workers.replica.QuantizedAnswer`."""
+    """Quantize the networks for good; the answer is a :class:`~workers.answers.QuantizedAnswer`."""
 
-    choices: tuple[tuple[str, Settled], ...]
+    choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True)
 class Encode:
     """Quantize the networks, train the latents on, and write the bitstream.
 
-    The answer is an :class:`~workers.replica.EncodedAnswer`.
+    The answer is an :class:`~workers.answers.EncodedAnswer`.
     """
 
-    choices: tuple[tuple[str, Settled], ...]
+    choices: tuple[Choice, ...]
 
 
-Work = Fit | Open | Measure | Quantize | Encode
+Work = Fit | Open | Measure | RunSearch | Quantize | Encode
 
-TRAINING = (Fit, Encode)
-"""Work that tells how far it is before it answers."""
+STREAMING = (Fit, RunSearch, Encode)
+"""Work that reports its progress before it answers."""
 
 # --- events
 
@@ -103,7 +97,14 @@ class CallFailed(NamedTuple):
     final: bool
 
 
-Event = ReplicaReady | ReplicaLost | CallDone | CallFailed
+class CallProgressed(NamedTuple):
+    """A call has come so far; if it is lost, it is resumed from here."""
+
+    call: int
+    search: Search
+
+
+Event = ReplicaReady | ReplicaLost | CallDone | CallFailed | CallProgressed
 
 # --- instructions
 
@@ -133,10 +134,10 @@ class Retire(NamedTuple):
     reason: str
 
 
-class MeasuredRow(NamedTuple):
-    """A row, and the replica that measured it."""
+class SweptRow(NamedTuple):
+    """A row of the table: a measurement, and the replica that made it."""
 
-    row: RDRow
+    measurement: Measurement
     replica: ReplicaId
 
 
@@ -147,19 +148,19 @@ class FrameSwept(NamedTuple):
         frame: which one.
         info: size and format.
         rows: everything that was measured, in grid order.
-        choices: of every module.
+        choices: of every network.
         seconds: time that replicas spent on it.
     """
 
     frame: str
     info: FrameInfo
-    rows: tuple[MeasuredRow, ...]
-    choices: dict[str, Settled]
+    rows: tuple[SweptRow, ...]
+    choices: dict[str, Choice]
     seconds: float
 
 
 class FrameEnded(NamedTuple):
-    """A frame is finished, for better or worse.
+    """A frame is finished: done, or failed.
 
     Attributes:
         frame: which one.
@@ -167,7 +168,7 @@ class FrameEnded(NamedTuple):
         error: why it failed, else ``None``.
         info: size and format; ``None`` if it was never opened.
         rows: everything that was measured, in grid order.
-        choices: modules that were settled.
+        choices: those that were made.
         quantized: the frame encoder with its networks quantized, if it is done.
         seconds: time that replicas spent on it.
         encoded: its bitstream, if it is done and there is to be one.
@@ -177,8 +178,8 @@ class FrameEnded(NamedTuple):
     status: Literal["done", "failed"]
     error: Exception | None
     info: FrameInfo | None
-    rows: tuple[MeasuredRow, ...]
-    choices: dict[str, Settled]
+    rows: tuple[SweptRow, ...]
+    choices: dict[str, Choice]
     quantized: QuantizedAnswer | None
     seconds: float
     encoded: EncodedAnswer | None = None

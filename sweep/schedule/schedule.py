@@ -1,7 +1,8 @@
 """What may run now: the state machine of a job.
 
-Events in, instructions out; no Ray, no clock, no input or output. Every frame goes its course (see
-:mod:`.course`); the pairs of one module, and different frames, run side by side on the replicas.
+Events in, instructions out; no Ray, no clock, no input or output. What a frame needs next is known by its
+:class:`~sweep.schedule.frame_progress.FrameProgress`; candidates of one frame, and different frames, are measured
+side by side on the replicas.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,12 +10,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from sweep.config import Grid, Mode
-from sweep.schedule.course import Course, Task
+from sweep.schedule.frame_progress import FrameProgress, SearchOf, Task
 from sweep.schedule.messages import (
     Call,
     CallDone,
     CallFailed,
+    CallProgressed,
     Event,
     FrameEnded,
     FrameSwept,
@@ -46,10 +47,9 @@ class Schedule:
 
     Args:
         tasks: the frames, each id once, in the order in which they are begun; asked for as replicas get free.
-        grid: per module its pairs, in grid order.
-        pairs_per_call: pairs in a call at most; ``auto`` for whole modules while there is a frame for every
-            replica, and whole weight steps, shared out over several replicas, when there are fewer.
-        mode: see there.
+        search_of: makes the search of a frame that has been opened.
+        pairs_per_call: candidates in a call at most; ``auto`` for all that are ready while there is a frame for
+            every replica, and parts of them, shared out over several replicas, when there are fewer.
         tries: of a piece of work that is lost, with its replica or to an error that another one may not meet,
             before its frame is given up.
         bitstream: whether frames end as bitstreams.
@@ -58,21 +58,19 @@ class Schedule:
     def __init__(
         self,
         tasks: Iterable[Task],
-        grid: Grid,
+        search_of: SearchOf,
         *,
         pairs_per_call: int | Literal["auto"] = "auto",
-        mode: Mode = "full",
         tries: int = 3,
         bitstream: bool = False,
     ) -> None:
         self._tasks = iter(tasks)
         self._next = next(self._tasks, None)
-        self._grid = {module: grid[module] for module in sorted(grid)}
+        self._search_of = search_of
         self._pairs_per_call = None if pairs_per_call == "auto" else pairs_per_call
-        self._mode = mode
         self._tries = tries
         self._bitstream = bitstream
-        self._frames: dict[str, Course] = {}
+        self._frames: dict[str, FrameProgress] = {}
         self._calls: dict[int, Call] = {}
         self._replicas: dict[ReplicaId, _Replica] = {}
         self._idle: dict[ReplicaId, None] = {}  # in the order in which they became so
@@ -94,6 +92,10 @@ class Schedule:
             call = self._forget(event.replica)
             if call is not None:
                 done += self._lost(call, f"replica {event.replica} was lost: {event.reason}")
+        elif isinstance(event, CallProgressed):
+            progressed = self._calls.get(event.call)
+            if progressed is not None and progressed.frame in self._frames:
+                self._frames[progressed.frame].progressed(event.search, progressed.replica)
         else:
             # A call that is not known was lost, or answered, before: its work has been done, or is under way.
             call = self._calls.pop(event.call, None)
@@ -157,14 +159,14 @@ class Schedule:
         if (frame := self._frame_of(call)) is not None:
             yield from self._note(frame, frame.lost(call.work, reason))
 
-    def _frame_of(self, call: Call) -> Course | None:
+    def _frame_of(self, call: Call) -> FrameProgress | None:
         """The frame of a call that is over; ``None`` if it failed elsewhere meanwhile."""
         frame = self._frames.get(call.frame)
         if frame is not None:
             frame.calls.discard(call.id)
         return frame
 
-    def _note(self, frame: Course, reached: FrameSwept | FrameEnded | None = None) -> Iterator[Instruction]:
+    def _note(self, frame: FrameProgress, reached: FrameSwept | FrameEnded | None = None) -> Iterator[Instruction]:
         """Note whether a frame has ended, or has work to hand out; pass on what it has reached."""
         self._open.pop(frame.id, None)
         if isinstance(reached, FrameEnded):
@@ -184,7 +186,7 @@ class Schedule:
             if frame is not None:
                 yield from self._hand_out(frame, name)
 
-    def _hand_out(self, frame: Course, name: ReplicaId) -> Iterator[Instruction]:
+    def _hand_out(self, frame: FrameProgress, name: ReplicaId) -> Iterator[Instruction]:
         work = frame.take(self._pairs_per_call, self._shares())
         call = Call(next(self._ids), name, frame.id, work, frame.pixels)
         self._calls[call.id] = call
@@ -197,7 +199,7 @@ class Schedule:
         yield from self._note(frame)
         yield call
 
-    def _pick_frame(self, name: ReplicaId) -> Course | None:
+    def _pick_frame(self, name: ReplicaId) -> FrameProgress | None:
         """The frame that this replica holds, else one that none holds, a new one, or that with fewest holders."""
         held = self._replicas[name].holds
         if held in self._open and self._may_take(name, self._frames[held]):
@@ -210,19 +212,19 @@ class Schedule:
             return self._begin(self._next)
         return best
 
-    def _begin(self, task: Task) -> Course:
+    def _begin(self, task: Task) -> FrameProgress:
         if task.frame in self._frames:
             raise ValueError(f"each frame of a job has an id of its own; {task.frame} is there twice")
-        frame = self._frames[task.frame] = Course(task, self._grid, self._mode, self._tries, self._bitstream)
+        frame = self._frames[task.frame] = FrameProgress(task, self._search_of, self._tries, self._bitstream)
         self._next = next(self._tasks, None)
         return frame
 
-    def _may_take(self, name: ReplicaId, frame: Course) -> bool:
+    def _may_take(self, name: ReplicaId, frame: FrameProgress) -> bool:
         """Where calls of a frame failed they are not made again, unless they failed everywhere."""
         return name not in frame.failed_on or frame.failed_on >= self._replicas.keys()
 
     def _shares(self) -> int:
-        """Parts to cut a module into: two for each replica that its frame has, or one where there are no more."""
+        """Requests that the candidates of a frame make: two for each of its replicas, or one if it has only one."""
         n_replicas = 1 if self._next is not None else len(self._replicas) // len(self._frames)
         return 2 * n_replicas if n_replicas > 1 else 1
 

@@ -14,8 +14,9 @@ from sweep.config import load_job
 from sweep.driver import Lines, Tally
 from sweep.job import run_job
 from sweep.results import Results
-from tests.cases import CASE_NAMES, CASES, Case, load_case
-from workers.codec import MODULES, parse_frame_encoder
+from tests.cases import CASE_NAMES, CASES, NETWORKS, Case, load_case
+from workers.candidates import split_id
+from workers.codec import parse_frame_encoder
 
 EXACT = (
     "module",
@@ -74,7 +75,7 @@ def assert_quantized(state: dict[str, torch.Tensor], case: Case) -> None:
 def test_the_sweep_in_this_process_gives_the_reference_table(case: Case) -> None:
     sweep = sweep_frame(case.frame_encoder, case.frame, case.manager)
     assert_conforms(sweep.table, case.table)
-    assert sweep.choices == {module: case.settled(module) for module in MODULES}
+    assert sweep.choices == case.choices()
 
 
 @pytest.mark.parametrize("name", CASE_NAMES)
@@ -83,10 +84,10 @@ def test_quantize_model_keeps_the_meaning_of_the_reference(name: str) -> None:
     quantized = quantize_model(case.frame_encoder, case.frame, case.manager)
     assert quantized is case.frame_encoder
     assert_quantized(quantized.state_dict(), case)
-    for module in MODULES:
-        settled = case.settled(module)
-        assert quantized.nn_q_step[module] == settled.q_step._asdict()
-        assert quantized.nn_expgol_cnt[module] == settled.expgol_cnt._asdict()
+    for network in NETWORKS:
+        _, module = split_id(network)
+        assert quantized.nn_q_step[module] == case.choice(network).q_step._asdict()
+        assert quantized.nn_expgol_cnt[module] == case.choice(network).expgol_cnt._asdict()
     assert case.manager.total_training_time_sec > 0
 
 
@@ -94,7 +95,7 @@ def test_the_winner_mode_in_this_process_gives_the_reference_choices(case: Case)
     sweep = sweep_frame(case.frame_encoder, case.frame, case.manager, mode="winner")
     assert (sweep.table.status == "pruned").sum() > 100
     assert_agrees_with_pruned(sweep.table, case.table)
-    assert sweep.choices == {module: case.settled(module) for module in MODULES}
+    assert sweep.choices == case.choices()
 
 
 @pytest.mark.ray
@@ -144,5 +145,5 @@ def test_a_ray_job_over_all_cases_gives_the_reference_tables(
         encoder, manager = parse_frame_encoder((out / "quantized" / f"{frame_id}.safetensors").read_bytes(), "")
         assert_quantized(encoder.state_dict(), case)
         assert manager.lmbda == case.manager.lmbda
-        assert encoder.nn_q_step == {m: case.settled(m).q_step._asdict() for m in MODULES}
-        assert encoder.nn_expgol_cnt == {m: case.settled(m).expgol_cnt._asdict() for m in MODULES}
+        assert encoder.nn_q_step == {split_id(n)[1]: case.choice(n).q_step._asdict() for n in NETWORKS}
+        assert encoder.nn_expgol_cnt == {split_id(n)[1]: case.choice(n).expgol_cnt._asdict() for n in NETWORKS}

@@ -6,12 +6,13 @@ from typing import Any
 import yaml
 
 from sweep.config import Job, load_job, make_grid
-from sweep.schedule import FrameEnded, FrameSwept, MeasuredRow
+from sweep.schedule import FrameEnded, FrameSwept, SweptRow
+from tests.cases import ARM
+from tests.making import make_param
+from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.bitstream import SectionBytes
+from workers.candidates import Candidate, Counts, Measured, Measurement
 from workers.errors import FrameFileError
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts, QStepPair
-from workers.replica import EncodedAnswer, QuantizedAnswer
 from workers.source import FrameInfo
 
 STEPS: dict[str, dict[str, list[float]]] = {
@@ -21,25 +22,28 @@ STEPS: dict[str, dict[str, list[float]]] = {
 }
 GRID = make_grid(STEPS)
 N_PAIRS = 4 + 2 + 1
-INFO = FrameInfo(height=10, width=20, lmbda=0.01, frame_data_type="rgb", bitdepth=8)
+NETWORKS = make_param().networks
+INFO = FrameInfo(height=10, width=20, lmbda=0.01, frame_data_type="rgb", bitdepth=8, networks=NETWORKS)
 
 
-def _row(module: str, pair: QStepPair, number: int) -> RDRow:
-    if module == "arm" and number < 2:
-        return RDRow(module, pair, "overflow" if number == 0 else "non_finite")
+def _row(candidate: Candidate, number: int) -> Measurement:
+    if candidate.network == ARM and number < 2:
+        return Measurement(candidate, "overflow" if number == 0 else "non_finite")
     weight, bias, latent, mse = 100 + number, 10 + number, 1000.5 + number, 0.001 * (1 + number)
     nn_bit = 5 * number + weight + bias
     loss = mse + INFO.lmbda * (latent + nn_bit) / (INFO.height * INFO.width)
-    return RDRow(module, pair, "ok", Measured(Counts(1, 2), weight, bias, nn_bit, latent, mse, loss), seconds=0.5)
+    measured = Measured(Counts(1, 2), weight, bias, nn_bit, latent, mse, loss)
+    return Measurement(candidate, "ok", measured, seconds=0.5)
 
 
 def done(frame: str) -> FrameEnded:
     """A frame that is done; the first pair of its arm overflows, the second gives no finite loss."""
-    keys = [(module, pair) for module, pairs in GRID.items() for pair in pairs]
-    rows = tuple(MeasuredRow(_row(*key, number), f"r{number % 2}") for number, key in enumerate(keys))
+    candidates = [Candidate(spec.id, pair) for spec in NETWORKS for pair in GRID[spec.module]]
+    rows = tuple(SweptRow(_row(each, number), f"r{number % 2}") for number, each in enumerate(candidates))
     choices = {}
-    for module in GRID:
-        choices[module] = min((row for row, _ in rows if row.module == module), key=lambda row: row.loss).settle()
+    for spec in NETWORKS:
+        of_network = (row for row, _ in rows if row.candidate.network == spec.id)
+        choices[spec.id] = min(of_network, key=lambda row: row.loss).choice()
     quantized = QuantizedAnswer(f"quantized {frame}".encode(), (900.5, 106.0))
     return FrameEnded(frame, "done", None, INFO, rows, choices, quantized, seconds=4.5)
 
@@ -47,7 +51,8 @@ def done(frame: str) -> FrameEnded:
 def swept(frame: str) -> FrameSwept:
     """The same before its bitstream was made."""
     ended = done(frame)
-    return FrameSwept(frame, INFO, ended.rows, ended.choices, ended.seconds)
+    info = INFO._replace(networks=())  # which are known from the encoder
+    return FrameSwept(frame, info, ended.rows, ended.choices, ended.seconds)
 
 
 ENCODED = EncodedAnswer(
@@ -64,9 +69,9 @@ def failed(frame: str) -> FrameEnded:
 
 
 def failed_after_arm(frame: str) -> FrameEnded:
-    """A frame that failed when its arm was settled."""
+    """A frame that failed when its arm had been chosen."""
     whole = done(frame)
-    rows, choices = whole.rows[:4], {"arm": whole.choices["arm"]}
+    rows, choices = whole.rows[:4], {ARM: whole.choices[ARM]}
     return whole._replace(
         status="failed", error=RuntimeError("no more"), rows=rows, choices=choices, quantized=None
     )

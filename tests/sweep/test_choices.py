@@ -10,16 +10,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweep.config import FitConfig, Grid, Mode
+from sweep.config import FitConfig, Grid, search_factory
 from sweep.driver import Driver, LocalPool
 from sweep.driver.observer import Observers
 from sweep.schedule import FrameEnded
-from tests.cases import load_case
+from tests.cases import ARM, NETWORKS, SYNTHESIS, UPSAMPLING, load_case
 from tests.making import make_frame, make_frame_encoder
-from workers.codec import MODULES, Frame, FrameEncoder, FrameEncoderManager, Planes
-from workers.measure import RDRow
+from workers.candidates import Choice, Measurement, QStepPair
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager, Planes
 from workers.measure.kernel import library
-from workers.quantize import QStepPair, Settled
 from workers.reference import reference_sweep
 from workers.replica import Replica
 from workers.source import FrameSource
@@ -34,6 +33,7 @@ LAYERS = [
     "16-1-linear-relu,3-1-linear-none,3-3-residual-relu,3-3-residual-none",
 ]
 
+Mode = Literal["full", "winner"]
 Kind = Literal["noisy", "perfect", "no latents", "flat"]
 
 
@@ -53,12 +53,20 @@ class Ended(Observers):
 
 
 def choose(
-    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, grid: Grid, threads: int, **options: Any
-) -> dict[str, Settled]:
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    lmbda: float,
+    grid: Grid,
+    threads: int,
+    mode: Mode = "full",
+    **options: Any,
+) -> dict[str, Choice]:
     """The choices of the sweep."""
     ended, manager = Ended([]), FrameEncoderManager(lmbda)
     source = FrameSource("a", lambda: frame, lambda: (deepcopy(frame_encoder), manager))
-    Driver(LocalPool(Replica("cpu", threads)), [source], grid, FitConfig(), ended, **options).run()
+    Driver(
+        LocalPool(Replica("cpu", threads)), [source], search_factory(mode, grid), FitConfig(), ended, **options
+    ).run()
     assert ended.frame.status == "done", ended.frame.error
     return ended.frame.choices
 
@@ -96,15 +104,15 @@ def pairs(weight: st.SearchStrategy[list[float]], bias: st.SearchStrategy[list[f
 
 grids = st.fixed_dictionaries(
     {
-        "arm": pairs(steps(-8, 3), steps(-14, 3)),
-        "synthesis": pairs(steps(-12, 4), steps(-14, 4)),
-        "upsampling": pairs(steps(-12, 4), st.just([1.0])),
+        ARM: pairs(steps(-8, 3), steps(-14, 3)),
+        SYNTHESIS: pairs(steps(-12, 4), steps(-14, 4)),
+        UPSAMPLING: pairs(steps(-12, 4), st.just([1.0])),
     }
 )
 GRID: Grid = {
-    "arm": tuple(QStepPair(2.0**w, 2.0**b) for w in (-4, -1) for b in (-6, -3)),
-    "synthesis": tuple(QStepPair(2.0**w, 2.0**b) for w in (-8, -6) for b in (-12, -8, -5)),
-    "upsampling": tuple(QStepPair(2.0**w, 1.0) for w in (-12, -8, -3)),
+    ARM: tuple(QStepPair(2.0**w, 2.0**b) for w in (-4, -1) for b in (-6, -3)),
+    SYNTHESIS: tuple(QStepPair(2.0**w, 2.0**b) for w in (-8, -6) for b in (-12, -8, -5)),
+    UPSAMPLING: tuple(QStepPair(2.0**w, 1.0) for w in (-12, -8, -3)),
 }
 
 
@@ -189,16 +197,16 @@ def test_choices_stand_losses_that_are_off_by_the_bound_in_opposite_directions(
 ) -> None:
     """The two best pairs of this case differ by less than two errors, and change places if each is off by one."""
     case = load_case("coffee_64x96_yuv420")
-    rows = case.rows("synthesis").dropna(subset="loss").nsmallest(6, "loss").sort_index()
-    chosen = {module: case.settled(module).q_step for module in MODULES}
+    rows = case.rows(SYNTHESIS).dropna(subset="loss").nsmallest(6, "loss").sort_index()
+    chosen = {module: case.choice(module).q_step for module in NETWORKS}
     grid = {module: (pair,) for module, pair in chosen.items()}
-    grid["synthesis"] = tuple(starmap(QStepPair, zip(rows.q_step_weight, rows.q_step_bias, strict=True)))
+    grid[SYNTHESIS] = tuple(starmap(QStepPair, zip(rows.q_step_weight, rows.q_step_bias, strict=True)))
     bound = case.error_bound
     gap = rows.loss.nsmallest(2).diff().iloc[-1]
     assert 1e-4 * rows.loss.min() < gap < 1.9 * bound.of(rows.loss.min())
     measure = Replica.measure
 
-    def worse_or_better(*arguments: Any) -> list[RDRow]:
+    def worse_or_better(*arguments: Any) -> list[Measurement]:
         measured = measure(*arguments)
         best = min(row.loss for row in measured)
         return [_off_by(row, sign * (0.99 if row.loss == best else -0.99) * bound.of(row.loss)) for row in measured]
@@ -210,7 +218,7 @@ def test_choices_stand_losses_that_are_off_by_the_bound_in_opposite_directions(
     assert {module: choice.q_step for module, choice in found.items()} == chosen
 
 
-def _off_by(row: RDRow, error: float) -> RDRow:
+def _off_by(row: Measurement, error: float) -> Measurement:
     assert row.measured is not None
     return row._replace(measured=row.measured._replace(loss=row.loss + error))
 
@@ -222,7 +230,7 @@ def test_of_candidates_that_are_exactly_alike_the_first_in_grid_order_wins(
     """A network of zeros is the same with every step."""
     frame_encoder, frame = make_case("no latents", 0, LAYERS[1], img_size=(9, 14))
     with torch.no_grad():
-        for module in MODULES:
+        for module in NETWORKS:
             for parameter in frame_encoder.network(module).parameters():
                 parameter.zero_()
     monkeypatch.setenv(library.KERNEL_VARIABLE, name)

@@ -29,8 +29,8 @@ from sweep.results import Results
 from tests.cases import CASES
 from tests.sweep.ended import N_PAIRS, done, failed, make_job
 from workers.codec import read_frame, read_frame_encoder
-from workers.codec.loss import mean_squared_error
 from workers.errors import ResultsError
+from workers.objective.loss import mean_squared_error
 from workers.reasons import describe_error
 
 QSWEEP = Path(sys.executable).with_name("qsweep")
@@ -218,8 +218,9 @@ def test_every_command_shows_what_the_packages_warn_of(
         logging.getLogger("workers.some").warning("beware")
         raise ResultsError("and no more")
 
-    for name in ("read_status", "write_report", "plot", "evaluate"):
+    for name in ("read_status", "write_report", "plot"):
         monkeypatch.setattr(cli_module, name, warn)
+    monkeypatch.setattr("sweep.evaluate.evaluate", warn)
     result = qsweep(*command, tmp_path)
     assert (result.exit_code, result.stderr) == (2, "warning: beware\nqsweep: and no more\n")
 

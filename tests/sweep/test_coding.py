@@ -15,8 +15,9 @@ from sweep.config import fit_config
 from tests.cases import CASES
 from workers.bitstream import decode_frame
 from workers.codec import read_frame
-from workers.codec.loss import mean_squared_error, psnr_db
 from workers.fit import Phase, Recipe
+from workers.objective.loss import mean_squared_error
+from workers.psnr import psnr_db
 
 CASE = CASES / "astronaut_64x96_lop"
 YUV = CASES / "coffee_64x96_yuv420"

@@ -22,10 +22,11 @@ from tests.cases import CASES
 from tests.sweep.ended import ENCODED, STEPS, done
 from tests.workers.bitstream.test_golden import GOLDEN
 from workers.bitstream import SectionBytes, decode_frame
-from workers.codec import psnr_db, read_frame
-from workers.codec.loss import mean_squared_error
+from workers.codec import read_frame
 from workers.errors import InputError, ResultsError
 from workers.evaluation import Point, anchor_point, bd_rate
+from workers.objective.loss import mean_squared_error
+from workers.psnr import psnr_db
 
 PICTURE = CASES / "astronaut_64x96_lop" / "frame.png"
 YUV = next((CASES / "coffee_64x96_yuv420").glob("*.yuv"))

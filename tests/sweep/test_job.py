@@ -20,16 +20,15 @@ from sweep.job import _conclude, _Recorder, _sources, run_job, run_on
 from sweep.results import Results, claim
 from sweep.results.claim import CLAIM_FILE
 from sweep.schedule import Call, CallDone, Event, FrameSwept, Measure, Open, ReplicaReady
-from tests.sweep.ended import N_PAIRS, done, failed, make_job, swept
+from tests.sweep.ended import INFO, N_PAIRS, done, failed, make_job, swept
 from tests.waiting import LONG_SECONDS
 from workers import files as files_module
 from workers import outage
+from workers.answers import QuantizedAnswer
+from workers.candidates import Counts, Measured, Measurement
 from workers.errors import ClaimError, ConfigError, ResultsError
 from workers.files import PATIENCE_SECONDS
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts
-from workers.replica import QuantizedAnswer, Replica
-from workers.source import FrameInfo
+from workers.replica import Replica
 
 
 def files(job: Job) -> set[str]:
@@ -152,11 +151,12 @@ class Replicas:
         answer: object = QuantizedAnswer(b"quantized", (1.0,))
         if isinstance(call.work, Open):
             self.begun.append(call.frame)
-            answer = FrameInfo(10, 20, 0.01, "rgb", 8)
+            answer = INFO
         elif isinstance(call.work, Measure):
-            measured = [Measured(Counts(1, 2), 1, 2, 3, 4.0, 0.1, 1.0 + n) for n in range(len(call.work.pairs))]
-            pairs = zip(call.work.pairs, measured, strict=True)
-            answer = [RDRow(call.work.module, pair, "ok", found) for pair, found in pairs]
+            answer = [
+                Measurement(candidate, "ok", Measured(Counts(1, 2), 1, 2, 3, 4.0, 0.1, 1.0 + n))
+                for n, candidate in enumerate(call.work.request.candidates)
+            ]
         self._events.append(CallDone(call.id, answer, 0.0))
 
     def wait(self, timeout: float) -> list[Event | Progress]:  # noqa: ARG002

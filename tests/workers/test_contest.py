@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from workers.measure.contest import Candidate, Contest
+from workers.candidates import QStepPair
+from workers.measure.contest import Contender, Contest
 from workers.measure.cost import Parameters
 from workers.measure.parallel import Threads
-from workers.quantize import QStepPair
 
 
 class Numbers:
@@ -48,8 +48,8 @@ def limit(best: float) -> float:
     return best * (1 + NEAR_TIE)
 
 
-def candidates_of(bits: Sequence[int]) -> list[Candidate]:
-    made = [Candidate({"index": torch.tensor(index)}) for index in range(len(bits))]
+def candidates_of(bits: Sequence[int]) -> list[Contender]:
+    made = [Contender({"index": torch.tensor(index)}) for index in range(len(bits))]
     for candidate, rate_nn_bit in zip(made, bits, strict=True):
         candidate.add(QStepPair(1.0, 1.0), rate_nn_bit)
     return made
@@ -61,7 +61,7 @@ def decide(
     best: float = math.inf,
     n_groups: int = 2,
     poll: Sequence[int] = (0,),
-) -> tuple[list[Candidate], Numbers, float]:
+) -> tuple[list[Contender], Numbers, float]:
     candidates, numbers = candidates_of(bits), Numbers(parts, poll)
     groups = [candidates[i::n_groups] for i in range(n_groups)]
     expected = [row[0] if math.isfinite(row[0]) else 0.0 for row in parts]

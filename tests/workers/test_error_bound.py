@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
-from tests.cases import Case
+from tests.cases import ARM, NETWORKS, SYNTHESIS, UPSAMPLING, Case
 from tests.making import make_frame, make_frame_encoder
-from workers.codec import MODULES, Frame, FrameEncoder, Planes, read_frame, read_frame_encoder
+from workers.candidates import Choice, QStepPair
+from workers.codec import Frame, FrameEncoder, Planes, read_frame, read_frame_encoder
+from workers.codec.quantization import apply_choices
 from workers.measure import EngineOptions, ErrorBound, Measurer
 from workers.measure.kernel import library
-from workers.quantize import QStepPair, Settled, apply_choices
 from workers.reference import measure_plain
 from workers.replica import Replica
 from workers.source import FrameSource
@@ -93,7 +94,7 @@ def largest_error(
     frame_encoder: FrameEncoder,
     frame: Frame,
     lmbda: float,
-    choices: dict[str, Settled],
+    choices: dict[str, Choice],
     module: str,
     pairs: list[QStepPair],
 ) -> float:
@@ -114,14 +115,14 @@ def largest_error(
 
 
 @pytest.mark.usefixtures("kernel_name")
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", NETWORKS)
 def test_conformance_frames_are_measured_within_the_bound(case: Case, module: str) -> None:
     rows = case.rows(module)
     rows = rows[rows.status == "ok"].nsmallest(4, "loss")
     pairs = [QStepPair(*steps) for steps in zip(rows.q_step_weight, rows.q_step_bias, strict=True)]
 
     error = largest_error(
-        case.frame_encoder, case.frame, case.manager.lmbda, case.settled_before(module), module, pairs
+        case.frame_encoder, case.frame, case.manager.lmbda, case.choices_before(module), module, pairs
     )
 
     assert error < 1 / SAFETY
@@ -146,15 +147,15 @@ class Tf32(TorchFunctionMode):
         return (bits & ~0x1FFF).view(torch.float32)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("rounded", [True, False])
-def test_what_tf32_changes_is_within_the_bound_for_tf32(case: Case, module: str, rounded: bool) -> None:
-    rows = case.rows(module)
+def test_what_tf32_changes_is_within_the_bound_for_tf32(case: Case, network: str, rounded: bool) -> None:
+    rows = case.rows(network)
     rows = rows[rows.status == "ok"].nsmallest(4, "loss")
     pairs = [QStepPair(*steps) for steps in zip(rows.q_step_weight, rows.q_step_bias, strict=True)]
-    choices = case.settled_before(module)
+    choices = case.choices_before(network)
     apply_choices(case.frame_encoder, choices)
-    given = case.frame_encoder, case.frame, case.manager.lmbda, choices, module, pairs
+    given = case.frame_encoder, case.frame, case.manager.lmbda, choices, network, pairs
     exact = [row.loss for row in measure_plain(*given)]
     with Tf32(rounded=rounded):
         short = [row.loss for row in measure_plain(*given)]
@@ -187,9 +188,9 @@ def test_replicas_say_in_which_precision_they_measure(smallest_case: Case) -> No
 
 
 PAIRS = {
-    "arm": [QStepPair(2.0**-8, 2.0**-16), QStepPair(2.0**-4, 2.0**-8), QStepPair(1.0, 1.0)],
-    "synthesis": [QStepPair(2.0**-10, 2.0**-15), QStepPair(2.0**-6, 2.0**-9), QStepPair(2.0**-2, 2.0**-3)],
-    "upsampling": [QStepPair(2.0**-12, 1.0), QStepPair(2.0**-4, 1.0)],
+    ARM: [QStepPair(2.0**-8, 2.0**-16), QStepPair(2.0**-4, 2.0**-8), QStepPair(1.0, 1.0)],
+    SYNTHESIS: [QStepPair(2.0**-10, 2.0**-15), QStepPair(2.0**-6, 2.0**-9), QStepPair(2.0**-2, 2.0**-3)],
+    UPSAMPLING: [QStepPair(2.0**-12, 1.0), QStepPair(2.0**-4, 1.0)],
 }
 
 

@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cases import Case
+from tests.cases import NETWORKS, Case
+from workers.candidates import Choice, Counts, QStepPair
 from workers.codec import (
     ARCHITECTURES,
     Frame,
@@ -23,7 +24,6 @@ from workers.codec import (
     Planes,
     SynthesisLayer,
     dump_frame_encoder,
-    loss_function,
     parse_frame_encoder,
     read_frame,
 )
@@ -45,7 +45,7 @@ from workers.fit import (
 )
 from workers.fit.training import train, validate
 from workers.fit.training_forward import TrainingForward
-from workers.quantize import Counts, QStepPair, Settled
+from workers.objective.loss import loss_function
 from workers.replica import Replica
 from workers.source import FrameSource
 
@@ -228,7 +228,7 @@ def test_the_warm_up_is_the_first_phase_held_at_its_start() -> None:
         (SOFT, {"quantizer": "hard"}, "quantizer: one of"),
         (SOFT, {"validate_every": 0}, "validate_every"),
         (SOFT, {"patience": 0}, "patience"),
-        (SOFT, {"trained": ("latents",)}, "trained: at least one of"),
+        (SOFT, {"trained": ("everything",)}, "trained: at least one of"),
         (SOFT, {"trained": ()}, "trained: at least one of"),
         (Warmup(), {"candidates": (2, 5)}, "candidates: .* fewer"),
         (Warmup(), {"candidates": ()}, "candidates: at least one stage"),
@@ -439,8 +439,7 @@ def test_a_replica_reports_in_time_from_what_it_trains(monkeypatch: pytest.Monke
     *progress, checkpoint = replica.fit(source, "vlop", Recipe((replace(SOFT, iterations=3),)), 0)
     assert [p.iteration for p in progress] == [0, 1, 2, 3, 3]
     encoder = partial(parse_frame_encoder, checkpoint, "fitted")
-    settled = Settled(QStepPair(2.0**-6, 2.0**-6), Counts(0, 0), 0)
-    choices = dict.fromkeys(("arm", "synthesis", "upsampling"), settled)
+    choices = [Choice(network, QStepPair(2.0**-6, 2.0**-6), Counts(0, 0), 0, 0) for network in NETWORKS]
     phase = replace(RETUNING, iterations=2, validate_every=2)
     *progress, encoded = replica.encode(replace(source, read_encoder=encoder), choices, phase)
     assert [p.iteration for p in progress] == [0, 1, 2, 2, 2, 2], "and while the file is written, and read"
@@ -497,17 +496,15 @@ def test_the_gradient_s_norm_is_bounded(crop: Frame) -> None:
     assert torch.cat([g.flatten() for g in gradients]).norm().item() == pytest.approx(0.1, rel=1e-3)
 
 
-@pytest.mark.parametrize("trained", [("latent_grids",), ("arm", "synthesis"), ("upsampling",)])
+@pytest.mark.parametrize("trained", [("latents",), ("networks",), ("latents", "networks")])
 def test_only_what_a_phase_names_is_trained(crop: Frame, trained: tuple[str, ...]) -> None:
     frame_encoder = initial(crop)
     run(train(frame_encoder, crop, LMBDA, replace(SOFT, iterations=20), torch.Generator().manual_seed(0)))
     before = state(frame_encoder)
     steps = train(frame_encoder, crop, LMBDA, replace(SOFT, validate_every=1, trained=trained), torch.Generator())
     next(steps)
-    changed = {
-        name.partition(".")[0] for name, v in frame_encoder.state_dict().items() if (v != before[name]).any()
-    }
-    assert changed == set(trained)
+    changed = {name for name, v in frame_encoder.state_dict().items() if (v != before[name]).any()}
+    assert {"latents" if name.startswith("latent_grids.") else "networks" for name in changed} == set(trained)
 
 
 @pytest.mark.parametrize(
@@ -617,4 +614,4 @@ def test_retuning_trains_the_latents_alone_and_keeps_what_is_better(smallest_cas
 
 def test_a_recipe_retunes_nothing_but_latents() -> None:
     with pytest.raises(ValueError, match="retuning: trains the latents alone"):
-        Recipe((RETUNING,), retuning=replace(RETUNING, trained=("arm",)))
+        Recipe((RETUNING,), retuning=replace(RETUNING, trained=("networks",)))

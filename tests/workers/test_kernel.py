@@ -13,14 +13,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.cases import Case, load_case
+from tests.cases import ARM, SYNTHESIS, UPSAMPLING, Case, load_case
 from tests.making import make_frame, make_frame_encoder
+from workers.candidates import QStepPair
 from workers.codec.latent import context_offsets, contexts
 from workers.errors import ConfigError, ReplicaError
 from workers.measure import EngineOptions, Measurer, kernel
 from workers.measure.kernel import library, sources
 from workers.plain import plain_arithmetic
-from workers.quantize import QStepPair
 
 pytestmark = pytest.mark.skipif(kernel.load() is None, reason="the kernel was not built: there is no C compiler")
 
@@ -49,7 +49,7 @@ def test_every_build_gives_what_torch_gives(img_size: tuple[int, int]) -> None:
         n_grids=7,
     )
     frame = make_frame(frame_encoder)
-    pairs = {"arm": (2.0**-6, 2.0**-8), "synthesis": (2.0**-8, 2.0**-9), "upsampling": (2.0**-6, 1.0)}
+    pairs = {ARM: (2.0**-6, 2.0**-8), SYNTHESIS: (2.0**-8, 2.0**-9), UPSAMPLING: (2.0**-6, 1.0)}
 
     for module, pair in pairs.items():
         (ours,), (theirs,) = (
@@ -75,7 +75,7 @@ def test_the_fastest_build_that_this_machine_can_run_is_taken() -> None:
 def test_squared_errors_are_those_of_the_codec_to_the_last_bit(name: str) -> None:
     case: Case = load_case(name)
     frame_encoder = case.frame_encoder
-    (row,) = Measurer(frame_encoder, case.frame, 1e-3).measure({}, "arm", [QStepPair(0.125, 0.125)])
+    (row,) = Measurer(frame_encoder, case.frame, 1e-3).measure({}, ARM, [QStepPair(0.125, 0.125)])
     with plain_arithmetic():
         decoded = frame_encoder().decoded_image.tensors[0]
     difference = (decoded - case.frame.data.tensors[0]).mul(255).round().to(torch.int64)
@@ -173,11 +173,11 @@ def test_a_machine_without_the_kernel_measures_in_torch(
     library.load.cache_clear()
     try:
         assert kernel.load() is None
-        pairs = [smallest_case.settled(module).q_step for module in ("arm", "synthesis")]
-        for module, pair in zip(("arm", "synthesis"), pairs, strict=True):
-            wanted = smallest_case.table[(smallest_case.table.module == module) & smallest_case.table.chosen]
+        pairs = [smallest_case.choice(module).q_step for module in (ARM, SYNTHESIS)]
+        for module, pair in zip((ARM, SYNTHESIS), pairs, strict=True):
+            wanted = smallest_case.rows(module)[lambda rows: rows.chosen]
             measurer = Measurer(smallest_case.frame_encoder, smallest_case.frame, smallest_case.manager.lmbda)
-            (row,) = measurer.measure(smallest_case.settled_before(module), module, [pair])
+            (row,) = measurer.measure(smallest_case.choices_before(module), module, [pair])
             assert row.loss == pytest.approx(wanted.loss.item(), rel=1e-6)
     finally:
         library.load.cache_clear()

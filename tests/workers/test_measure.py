@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.cases import Case, load_case, to_table
-from tests.making import make_frame, make_frame_encoder
-from workers.codec import MODULES
+from tests.cases import ARM, NETWORKS, SYNTHESIS, UPSAMPLING, Case, load_case, to_table
+from tests.making import make_choice, make_frame, make_frame_encoder
+from workers.candidates import Choice, Choices, Counts, Measurement, QStepPair, split_id
+from workers.codec.quantization import apply_choices
 from workers.errors import MismatchError, ReplicaError
-from workers.measure import EngineOptions, Measurer, RDRow
+from workers.measure import EngineOptions, Measurer
 from workers.measure.arm_rate import ArmRate
 from workers.plain import Precision, in_precision, plain_arithmetic
-from workers.quantize import Choices, Counts, QStepPair, Settled, apply_choices, network_rate
 from workers.reference import measure_plain
 
 KEYS = ["module", "q_step_weight", "q_step_bias", "status"]
@@ -30,9 +30,9 @@ EXACT = ["expgol_cnt_weight", "expgol_cnt_bias", "rate_weight_bit", "rate_bias_b
 def measured(case: Case) -> pd.DataFrame:
     """All rows of a case, each module with the reference's choices for those before it."""
     measurer = Measurer(case.frame_encoder, case.frame, case.manager.lmbda)
-    rows: list[RDRow] = []
-    for module in MODULES:
-        rows += measurer.measure(case.settled_before(module), module, case.pairs(module))
+    rows: list[Measurement] = []
+    for module in NETWORKS:
+        rows += measurer.measure(case.choices_before(module), module, case.pairs(module))
     return to_table(rows)
 
 
@@ -51,11 +51,11 @@ def test_what_was_measured_is_what_the_reference_measured(
     pd.testing.assert_series_equal(measured[column], case.table[column], rtol=tolerance, atol=0)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", NETWORKS)
 def test_the_pair_with_the_smallest_loss_is_the_reference_s_choice(
     case: Case, measured: pd.DataFrame, module: str
 ) -> None:
-    best = measured[measured.module == module].loss.idxmin()
+    best = measured[measured.module == split_id(module)[1]].loss.idxmin()
 
     assert case.table.loc[best].chosen
 
@@ -63,13 +63,13 @@ def test_the_pair_with_the_smallest_loss_is_the_reference_s_choice(
 # What must not change a row
 
 
-def of_row(row: RDRow) -> tuple[object, ...]:
+def of_row(row: Measurement) -> tuple[object, ...]:
     """What a row says exactly, whichever way it was measured."""
     measured = row.measured
-    return row[:3] + (measured[:4] if measured else ())
+    return row[:2] + (measured[:4] if measured else ())
 
 
-def assert_same(rows: Sequence[RDRow], expected: Sequence[RDRow], tolerance: float = 1e-6) -> None:
+def assert_same(rows: Sequence[Measurement], expected: Sequence[Measurement], tolerance: float = 1e-6) -> None:
     """Assert that rows are the same but for the last digits of what depends on the order of sums."""
     assert [of_row(row) for row in rows] == [of_row(row) for row in expected]
     for row, other in zip(rows, expected, strict=True):
@@ -89,7 +89,7 @@ def sample(request: pytest.FixtureRequest) -> tuple[Case, dict[str, list[QStepPa
     case = load_case(request.param)
     chance = random.Random(0)
     pairs = {}
-    for module in MODULES:
+    for module in NETWORKS:
         of_module = case.pairs(module)
         pairs[module] = [
             of_module[i] for i in sorted(chance.sample(range(len(of_module)), min(25, len(of_module))))
@@ -97,8 +97,8 @@ def sample(request: pytest.FixtureRequest) -> tuple[Case, dict[str, list[QStepPa
     return case, pairs
 
 
-def measure_all(measurer: Measurer, case: Case, pairs: dict[str, list[QStepPair]]) -> list[RDRow]:
-    return [row for m in MODULES for row in measurer.measure(case.settled_before(m), m, pairs[m])]
+def measure_all(measurer: Measurer, case: Case, pairs: dict[str, list[QStepPair]]) -> list[Measurement]:
+    return [row for m in NETWORKS for row in measurer.measure(case.choices_before(m), m, pairs[m])]
 
 
 def measurer_of(case: Case, threads: int = 2, **options: Any) -> Measurer:
@@ -108,60 +108,56 @@ def measurer_of(case: Case, threads: int = 2, **options: Any) -> Measurer:
 
 
 @pytest.fixture(scope="module")
-def together(sample: tuple[Case, dict[str, list[QStepPair]]]) -> list[RDRow]:
+def together(sample: tuple[Case, dict[str, list[QStepPair]]]) -> list[Measurement]:
     """Rows of the sampled pairs, all pairs of a module in one call."""
     return measure_all(measurer_of(sample[0]), *sample)
 
 
 def test_pairs_asked_one_by_one_in_any_order_give_the_rows_that_they_give_together(
-    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow]
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[Measurement]
 ) -> None:
     case, pairs = sample
     measurer = measurer_of(case)
-    wishes = [(module, pair) for module in MODULES for pair in pairs[module]]
+    wishes = [(module, pair) for module in NETWORKS for pair in pairs[module]]
     random.Random(1).shuffle(wishes)
 
     rows = {}
     for module, pair in wishes:
-        (rows[module, pair],) = measurer.measure(case.settled_before(module), module, [pair])
+        (rows[module, pair],) = measurer.measure(case.choices_before(module), module, [pair])
 
-    assert_same([rows[row.module, row.q_step] for row in together], together)
+    assert_same([rows[row.candidate.network, row.candidate.edit] for row in together], together)
 
 
 def test_pairs_packed_in_any_order_and_repeated_give_the_same_rows_in_the_order_asked(
-    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow]
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[Measurement]
 ) -> None:
     case, pairs = sample
-    expected = {(row.module, row.q_step): row for row in together}
-    for module in MODULES:
+    expected = {(row.candidate.network, row.candidate.edit): row for row in together}
+    for module in NETWORKS:
         packed = pairs[module] + pairs[module][:3]
         random.Random(2).shuffle(packed)
 
-        rows = measurer_of(case).measure(case.settled_before(module), module, packed)
+        rows = measurer_of(case).measure(case.choices_before(module), module, packed)
 
         assert_same(rows, [expected[module, pair] for pair in packed])
 
 
-def other_choice(case: Case, module: str) -> Settled:
+def other_choice(case: Case, module: str) -> Choice:
     """A choice that is coarser than the reference's by a step."""
-    pair = QStepPair(2 * case.settled(module).q_step.weight, 2 * case.settled(module).q_step.bias)
-    parameters = case.frame_encoder.get_network_parameters(module)
-    weight, bias = (network_rate(parameters, kind, step) for kind, step in pair._asdict().items())
-    assert weight is not None
-    assert bias is not None
-    return Settled(pair, Counts(weight.expgol_cnt, bias.expgol_cnt), weight.rate_bit + bias.rate_bit)
+    pair = QStepPair(2 * case.choice(module).q_step.weight, 2 * case.choice(module).q_step.bias)
+    return make_choice(case.frame_encoder, module, pair)
 
 
 def test_rows_do_not_depend_on_the_choices_asked_about_before(
     sample: tuple[Case, dict[str, list[QStepPair]]],
 ) -> None:
     case, pairs = sample
-    ours = {module: case.settled(module) for module in MODULES}
-    others = {module: other_choice(case, module) for module in MODULES}
+    ours = case.choices()
+    others = {module: other_choice(case, module) for module in NETWORKS}
     # Every module's rows under every mixture of choices for the two other modules, or none.
     wishes: list[tuple[Choices, str]] = []
-    for module in MODULES:
-        first, second = (name for name in MODULES if name != module)
+    for module in NETWORKS:
+        first, second = (name for name in NETWORKS if name != module)
         for one in (None, ours, others):
             for two in (None, ours, others):
                 chosen = ((first, one), (second, two))
@@ -179,7 +175,7 @@ def test_rows_do_not_depend_on_the_choices_asked_about_before(
 
 @pytest.mark.parametrize("tile", [1000, 10**9])
 def test_rows_do_not_depend_on_the_size_of_tiles(
-    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow], tile: int
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[Measurement], tile: int
 ) -> None:
     assert_same(measure_all(measurer_of(sample[0], tile=tile), *sample), together, tolerance=1e-5)
 
@@ -187,33 +183,33 @@ def test_rows_do_not_depend_on_the_size_of_tiles(
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_rows_do_not_depend_on_the_number_of_threads(
-    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[RDRow], n_threads: int
+    sample: tuple[Case, dict[str, list[QStepPair]]], together: list[Measurement], n_threads: int
 ) -> None:
     assert_same(measure_all(measurer_of(sample[0], threads=n_threads), *sample), together)
 
 
 def test_the_bits_of_each_grid_are_those_of_the_plain_arithmetic(case: Case) -> None:
-    choices = {module: case.settled(module) for module in MODULES}
+    choices = case.choices()
     frame_encoder = deepcopy(case.frame_encoder)
     apply_choices(frame_encoder, choices)
     with torch.inference_mode(), plain_arithmetic():
         expected = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
     found = measurer_of(case).rate_of_grids(choices)
     assert found == pytest.approx(expected, rel=1e-5)
-    assert sum(found) == pytest.approx(case.rows("arm")[lambda rows: rows.chosen].rate_latent_bit.item(), rel=1e-5)
+    assert sum(found) == pytest.approx(case.rows(ARM)[lambda rows: rows.chosen].rate_latent_bit.item(), rel=1e-5)
 
 
 def test_the_frame_encoder_is_not_modified(smallest_case: Case) -> None:
     before = deepcopy(smallest_case.frame_encoder.state_dict())
 
-    measure_all(measurer_of(smallest_case), smallest_case, {m: smallest_case.pairs(m)[-3:] for m in MODULES})
+    measure_all(measurer_of(smallest_case), smallest_case, {m: smallest_case.pairs(m)[-3:] for m in NETWORKS})
 
     after = smallest_case.frame_encoder.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_a_frame_encoder_that_is_changed_afterwards_does_not_change_the_rows(smallest_case: Case) -> None:
-    pairs = {module: smallest_case.pairs(module)[-3:] for module in MODULES}
+    pairs = {module: smallest_case.pairs(module)[-3:] for module in NETWORKS}
     measurer = measurer_of(smallest_case)
     expected = measure_all(measurer_of(smallest_case), smallest_case, pairs)
 
@@ -225,7 +221,7 @@ def test_a_frame_encoder_that_is_changed_afterwards_does_not_change_the_rows(sma
 
 
 def test_a_frame_encoder_left_in_training_mode_is_evaluated_all_the_same(smallest_case: Case) -> None:
-    pairs = {module: smallest_case.pairs(module)[::5] for module in MODULES}
+    pairs = {module: smallest_case.pairs(module)[::5] for module in NETWORKS}
     expected = measure_all(measurer_of(smallest_case), smallest_case, pairs)
 
     smallest_case.frame_encoder.train()
@@ -236,9 +232,9 @@ def test_a_frame_encoder_left_in_training_mode_is_evaluated_all_the_same(smalles
 # Frames and architectures that no published one has, against a full forward pass per pair
 
 PAIRS = {
-    "arm": [(2.0**-8, 2.0**-16), (2.0**-4, 2.0**-8), (2.0**-4, 2.0**-2), (1.0, 1.0)],
-    "synthesis": [(2.0**-10, 2.0**-20), (2.0**-6, 2.0**-9), (2.0**-6, 2.0**-5), (2.0**-2, 2.0**-8)],
-    "upsampling": [(2.0**-12, 1.0), (2.0**-4, 1.0)],
+    ARM: [(2.0**-8, 2.0**-16), (2.0**-4, 2.0**-8), (2.0**-4, 2.0**-2), (1.0, 1.0)],
+    SYNTHESIS: [(2.0**-10, 2.0**-20), (2.0**-6, 2.0**-9), (2.0**-6, 2.0**-5), (2.0**-2, 2.0**-8)],
+    UPSAMPLING: [(2.0**-12, 1.0), (2.0**-4, 1.0)],
 }
 
 
@@ -251,13 +247,13 @@ def assert_plain(*, tile: int = 4096, whole_samples: bool = True, **shape: objec
         Measurer(frame_encoder, frame, lmbda, threads=2, options=EngineOptions(tile=tile, compiled=compiled))
         for compiled in (True, False)
     ]
-    choices: dict[str, Settled] = {}
+    choices: dict[str, Choice] = {}
     for module, steps in PAIRS.items():
         pairs = [QStepPair(*pair) for pair in steps]
         plain = list(measure_plain(frame_encoder, frame, lmbda, choices, module, pairs))
         for measurer in measurers:
             assert_same(measurer.measure(choices, module, pairs), plain, tolerance=3e-5)
-        choices[module] = plain[1].settle()
+        choices[module] = plain[1].choice()
         apply_choices(frame_encoder, {module: choices[module]})
 
 
@@ -325,8 +321,8 @@ def statuses(frame_encoder_changes: dict[str, float], module: str, pairs: Sequen
 
     assert all((row.measured is None) == (row.status != "ok") for row in rows)
     assert all(math.isfinite(row.loss) == (row.status == "ok") for row in rows)
-    assert [row[:3] for row in measure_plain(frame_encoder, frame, 1e-3, {}, module, pairs)] == [
-        row[:3] for row in rows
+    assert [row[:2] for row in measure_plain(frame_encoder, frame, 1e-3, {}, module, pairs)] == [
+        row[:2] for row in rows
     ]
     return [row.status for row in rows]
 
@@ -334,45 +330,41 @@ def statuses(frame_encoder_changes: dict[str, float], module: str, pairs: Sequen
 def test_parameters_beyond_65535_steps_overflow_whichever_kind_they_are() -> None:
     pairs = [QStepPair(1.0, 1.0), QStepPair(2.0**-10, 1.0), QStepPair(1.0, 2.0**-10), QStepPair(0.5, 0.5)]
 
-    assert statuses({"arm": 100.0}, "arm", pairs) == ["ok", "overflow", "overflow", "ok"]
+    assert statuses({ARM: 100.0}, ARM, pairs) == ["ok", "overflow", "overflow", "ok"]
 
 
 def test_a_synthesis_that_leaves_the_finite_numbers_is_non_finite_unless_it_overflows() -> None:
     pairs = [QStepPair(0.5, 0.5), QStepPair(1.0, 1.0), QStepPair(2.0**16, 1.0), QStepPair(2.0**18, 2.0**18)]
 
-    found = statuses({"synthesis": 65535.0}, "synthesis", pairs)
+    found = statuses({SYNTHESIS: 65535.0}, SYNTHESIS, pairs)
 
     assert found == ["overflow", "non_finite", "non_finite", "ok"]
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", NETWORKS)
 def test_every_module_is_non_finite_while_another_one_gives_no_finite_frame(module: str) -> None:
-    assert statuses({"upsampling": 3e38}, module, [QStepPair(2.0**112, 2.0**112)]) == ["non_finite"]
+    assert statuses({UPSAMPLING: 3e38}, module, [QStepPair(2.0**112, 2.0**112)]) == ["non_finite"]
 
 
 def test_a_choice_is_what_its_row_measured() -> None:
     frame_encoder = make_frame_encoder()
     pair = QStepPair(2.0**-4, 2.0**-6)
-    before = {"arm": Settled(QStepPair(1.0, 1.0), Counts(0, 0), rate_nn_bit=1000)}
+    before = {ARM: Choice(ARM, QStepPair(1.0, 1.0), Counts(0, 0), 700, 300)}
 
-    (row,) = Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure(before, "synthesis", [pair])
+    (row,) = Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure(before, SYNTHESIS, [pair])
 
-    parameters = frame_encoder.get_network_parameters("synthesis")
-    weight, bias = (network_rate(parameters, kind, step) for kind, step in pair._asdict().items())
-    assert weight is not None
-    assert bias is not None
-    counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
-    assert row.settle() == Settled(pair, counts, weight.rate_bit + bias.rate_bit)
+    expected = make_choice(frame_encoder, SYNTHESIS, pair)
+    assert row.choice() == expected
     assert row.measured is not None
-    assert row.measured.rate_nn_bit == 1000 + weight.rate_bit + bias.rate_bit
+    assert row.measured.rate_nn_bit == 1000 + expected.rate_bit
 
 
 def test_a_choice_for_the_module_itself_is_not_in_force() -> None:
     frame_encoder = make_frame_encoder()
     frame = make_frame(frame_encoder)
     pairs = [QStepPair(2.0**-4, 2.0**-6)]
-    own = Settled(QStepPair(1.0, 1.0), Counts(0, 0), rate_nn_bit=1000)
-    for module in MODULES:
+    for module in NETWORKS:
+        own = Choice(module, QStepPair(1.0, 1.0), Counts(0, 0), 700, 300)
         without, with_own = (
             Measurer(frame_encoder, frame, 1e-3).measure(choices, module, pairs) for choices in ({}, {module: own})
         )
@@ -386,18 +378,18 @@ def test_a_candidate_that_was_not_measured_cannot_be_chosen() -> None:
     frame_encoder = make_frame_encoder()
     too_fine = QStepPair(2.0**-40, 1.0)
 
-    (row,) = Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure({}, "arm", [too_fine])
+    (row,) = Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure({}, ARM, [too_fine])
 
     with pytest.raises(ValueError, match=r"arm: a candidate with status 'overflow' cannot be chosen"):
-        row.settle()
+        row.choice()
 
 
 def test_a_pair_that_overflows_cannot_be_in_force() -> None:
     frame_encoder = make_frame_encoder()
-    too_fine = {"upsampling": Settled(QStepPair(2.0**-40, 1.0), Counts(0, 0), rate_nn_bit=0)}
+    too_fine = {UPSAMPLING: Choice(UPSAMPLING, QStepPair(2.0**-40, 1.0), Counts(0, 0), 0, 0)}
 
     with pytest.raises(ValueError, match=r"upsampling: the pair .* overflows"):
-        Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure(too_fine, "arm", [QStepPair(1.0, 1.0)])
+        Measurer(frame_encoder, make_frame(frame_encoder), 1e-3).measure(too_fine, ARM, [QStepPair(1.0, 1.0)])
 
 
 def test_a_frame_encoder_for_another_frame_is_refused(smallest_case: Case) -> None:
@@ -417,11 +409,11 @@ def test_a_contest_leaves_the_winner_and_its_near_ties_and_cuts_the_others_right
 ) -> None:
     measurer = measurer_of(case, n_threads, **options)
     bound = replace(case.error_bound, precision=options.get("precision", "float32"))
-    for module in MODULES:
-        expected = case.table[case.table.module == module]
+    for module in NETWORKS:
+        expected = case.rows(module)
         best = expected.loss.min()
 
-        rows = measurer.measure(case.settled_before(module), module, case.pairs(module), math.inf)
+        rows = measurer.measure(case.choices_before(module), module, case.pairs(module), math.inf)
 
         for row, (_, wanted) in zip(rows, expected.iterrows(), strict=True):
             if row.status == "pruned":
@@ -436,9 +428,9 @@ def test_a_contest_leaves_the_winner_and_its_near_ties_and_cuts_the_others_right
 
 
 def test_a_better_loss_that_is_known_already_prunes_everything(smallest_case: Case) -> None:
-    pairs = smallest_case.pairs("arm")
+    pairs = smallest_case.pairs(ARM)
 
-    rows = measurer_of(smallest_case).measure({}, "arm", pairs, 1e-9)
+    rows = measurer_of(smallest_case).measure({}, ARM, pairs, 1e-9)
 
     assert {row.status for row in rows} == {"pruned"}
 
@@ -466,11 +458,11 @@ class ShortOfMemory:
 def test_where_memory_is_short_the_tile_is_halved_until_it_suffices(
     smallest_case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = smallest_case.pairs("arm")[::10]
-    expected = measurer_of(smallest_case).measure({}, "arm", pairs)
+    pairs = smallest_case.pairs(ARM)[::10]
+    expected = measurer_of(smallest_case).measure({}, ARM, pairs)
     memory = ShortOfMemory(monkeypatch, 1100)
 
-    rows = measurer_of(smallest_case).measure({}, "arm", pairs)
+    rows = measurer_of(smallest_case).measure({}, ARM, pairs)
 
     assert_same(rows, expected)
     assert [tile for i, tile in enumerate(memory.tiles) if tile not in memory.tiles[:i]] == [6144, 4096, 2048, 1024]
@@ -483,12 +475,12 @@ def test_where_memory_is_too_short_for_the_smallest_tiles_the_error_says_so(
 
     message = r"memory of cpu does not suffice for tiles of 256 pixels: .*20 MiB; at length$"
     with pytest.raises(ReplicaError, match=message):
-        measurer_of(smallest_case).measure({}, "arm", smallest_case.pairs("arm"))
+        measurer_of(smallest_case).measure({}, ARM, smallest_case.pairs(ARM))
 
 
 def test_a_small_workspace_makes_small_tiles_and_the_same_rows(smallest_case: Case) -> None:
-    pairs = smallest_case.pairs("arm")[::10]
-    expected = measurer_of(smallest_case).measure({}, "arm", pairs)
+    pairs = smallest_case.pairs(ARM)[::10]
+    expected = measurer_of(smallest_case).measure({}, ARM, pairs)
 
     options = EngineOptions(workspace_bytes=1 << 20)
 
@@ -496,7 +488,7 @@ def test_a_small_workspace_makes_small_tiles_and_the_same_rows(smallest_case: Ca
     assert options.tile_for(param, torch.device("cpu"), 2) < 1000
     assert EngineOptions().tile_for(param, torch.device("cpu"), 2) == 8192
     assert EngineOptions().tile_for(param, torch.device("cuda"), 1) > 100_000
-    assert_same(measurer_of(smallest_case, workspace_bytes=1 << 20).measure({}, "arm", pairs), expected)
+    assert_same(measurer_of(smallest_case, workspace_bytes=1 << 20).measure({}, ARM, pairs), expected)
 
 
 # Precision
@@ -526,6 +518,6 @@ def test_candidates_are_measured_in_the_precision_that_was_asked_for(
         return evaluator(cost, candidates)
 
     monkeypatch.setattr(ArmRate, "evaluator", watched)
-    measurer_of(smallest_case, precision=precision).measure({}, "arm", smallest_case.pairs("arm")[:1])
+    measurer_of(smallest_case, precision=precision).measure({}, ARM, smallest_case.pairs(ARM)[:1])
 
     assert seen == {"ieee" if precision == "float32" else "tf32"}

@@ -13,8 +13,8 @@ from tests.making import make_frame, make_frame_encoder
 from tests.workers.bitstream.encoding import quantized, quantized_case
 from workers.bitstream import decoded_frame, encode_frame
 from workers.codec import Frame, Planes, dump_frame
-from workers.codec.loss import mean_squared_error
 from workers.errors import InputError, MismatchError
+from workers.objective.loss import mean_squared_error
 from workers.pictures import draw_pictures
 
 

@@ -3,11 +3,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.cases import Case, load_case, to_table
+from tests.cases import ARM, NETWORKS, SYNTHESIS, UPSAMPLING, Case, load_case, to_table
 from tests.making import make_frame, make_frame_encoder
-from workers.codec import MODULES, FrameEncoder, FrameEncoderManager
+from workers.candidates import QStepPair, split_id
+from workers.codec import FrameEncoder, FrameEncoderManager
 from workers.errors import InfeasibleModuleError, MismatchError
-from workers.quantize import QStepPair
 from workers.reference import ReferenceSweep, measure_plain, reference_sweep
 
 LMBDA = 1e-3
@@ -16,9 +16,9 @@ LMBDA = 1e-3
 def grid_around_the_choices(case: Case) -> dict[str, list[QStepPair]]:
     """Per module the reference's choice, and of the pairs before and after it a few, in grid order."""
     grid = {}
-    for module in MODULES:
+    for module in NETWORKS:
         pairs = case.pairs(module)
-        chosen = pairs.index(case.settled(module).q_step)
+        chosen = pairs.index(case.choice(module).q_step)
         grid[module] = [pairs[0], *pairs[max(1, chosen - 3) : chosen + 4], *pairs[chosen + 4 :: 40]]
     return grid
 
@@ -32,7 +32,7 @@ def swept(request: pytest.FixtureRequest) -> tuple[Case, ReferenceSweep]:
 
 def test_the_rows_are_those_of_the_reference(swept: tuple[Case, ReferenceSweep]) -> None:
     case, sweep = swept
-    found = to_table(sweep.rows)
+    found = to_table(sweep.measurements)
     expected = found[["module", "q_step_weight", "q_step_bias"]].merge(case.table, how="left")
 
     exact = [name for name in expected.columns if name not in ("rate_latent_bit", "mse", "loss", "chosen")]
@@ -46,7 +46,7 @@ def test_the_rows_are_those_of_the_reference(swept: tuple[Case, ReferenceSweep])
 def test_the_choices_are_those_of_the_reference(swept: tuple[Case, ReferenceSweep]) -> None:
     case, sweep = swept
 
-    assert sweep.choices == {module: case.settled(module) for module in MODULES}
+    assert sweep.choices == case.choices()
 
 
 def test_the_networks_come_back_quantized_as_by_the_reference(swept: tuple[Case, ReferenceSweep]) -> None:
@@ -57,14 +57,14 @@ def test_the_networks_come_back_quantized_as_by_the_reference(swept: tuple[Case,
     networks = {name for name in state if not name.startswith("latent_grids")}
     assert quantized.keys() == networks
     assert all(torch.equal(state[name], value) for name, value in quantized.items())
-    for module in MODULES:
-        assert case.frame_encoder.nn_q_step[module] == case.settled(module).q_step._asdict()
-        assert case.frame_encoder.nn_expgol_cnt[module] == case.settled(module).expgol_cnt._asdict()
+    for module in NETWORKS:
+        assert case.frame_encoder.nn_q_step[split_id(module)[1]] == case.choice(module).q_step._asdict()
+        assert case.frame_encoder.nn_expgol_cnt[split_id(module)[1]] == case.choice(module).expgol_cnt._asdict()
 
 
-def few_pairs(**changes: list[QStepPair]) -> dict[str, list[QStepPair]]:
+def few_pairs(changes: dict[str, list[QStepPair]] | None = None) -> dict[str, list[QStepPair]]:
     pairs = [QStepPair(2.0**-4, 2.0**-6), QStepPair(2.0**-3, 2.0**-6)]
-    return {"arm": pairs, "synthesis": pairs, "upsampling": pairs} | changes
+    return {ARM: pairs, SYNTHESIS: pairs, UPSAMPLING: pairs} | (changes or {})
 
 
 def sweep(frame_encoder: FrameEncoder, grid: dict[str, list[QStepPair]]) -> ReferenceSweep:
@@ -77,32 +77,32 @@ def test_the_first_pair_in_grid_order_wins_a_tie() -> None:
         torch.nn.init.zeros_(parameter)
     tied = [QStepPair(weight, 1.0) for weight in (0.5, 1.0, 0.25)]
 
-    outcome = sweep(frame_encoder, few_pairs(upsampling=tied))
+    outcome = sweep(frame_encoder, few_pairs({UPSAMPLING: tied}))
 
-    losses = [row.loss for row in outcome.rows[-3:]]
+    losses = [row.loss for row in outcome.measurements[-3:]]
     assert losses[0] == losses[1] == losses[2]
-    assert outcome.choices["upsampling"].q_step == tied[0]
+    assert outcome.choices[UPSAMPLING].q_step == tied[0]
 
 
 def test_the_rates_of_settled_modules_are_part_of_the_following_ones() -> None:
     outcome = sweep(make_frame_encoder(), few_pairs())
 
     settled_bit = 0
-    for module in MODULES:
-        for row in outcome.rows:
-            if row.module == module:
+    for module in NETWORKS:
+        for row in outcome.measurements:
+            if row.candidate.network == module:
                 assert row.measured is not None
                 own_bit = row.measured.rate_weight_bit + row.measured.rate_bias_bit
                 assert row.measured.rate_nn_bit == settled_bit + own_bit
-        settled_bit += outcome.choices[module].rate_nn_bit
+        settled_bit += outcome.choices[module].rate_bit
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", NETWORKS)
 def test_a_module_whose_pairs_all_overflow_is_named(module: str) -> None:
     too_fine = [QStepPair(2.0**-40, 1.0), QStepPair(2.0**-39, 1.0)]
 
     with pytest.raises(InfeasibleModuleError, match=rf"^{module}: none of its 2 pairs has a finite loss"):
-        sweep(make_frame_encoder(), few_pairs(**{module: too_fine}))
+        sweep(make_frame_encoder(), few_pairs({module: too_fine}))
 
 
 def test_a_loss_that_is_not_finite_never_wins() -> None:
@@ -113,11 +113,11 @@ def test_a_loss_that_is_not_finite_never_wins() -> None:
             parameter.copy_(260 * parameter.sign())
     overflow, non_finite, ok = QStepPair(2.0**-10, 1.0), QStepPair(512.0, 1.0), QStepPair(64.0, 1.0)
 
-    outcome = sweep(frame_encoder, few_pairs(synthesis=[overflow, non_finite, ok, overflow]))
+    outcome = sweep(frame_encoder, few_pairs({SYNTHESIS: [overflow, non_finite, ok, overflow]}))
 
-    statuses = [row.status for row in outcome.rows if row.module == "synthesis"]
+    statuses = [row.status for row in outcome.measurements if row.candidate.network == SYNTHESIS]
     assert statuses == ["overflow", "non_finite", "ok", "overflow"]
-    assert outcome.choices["synthesis"].q_step == ok
+    assert outcome.choices[SYNTHESIS].q_step == ok
 
 
 def test_the_time_of_the_frame_grows_by_that_of_the_sweep() -> None:
@@ -126,7 +126,7 @@ def test_the_time_of_the_frame_grows_by_that_of_the_sweep() -> None:
 
     outcome = reference_sweep(frame_encoder, make_frame(frame_encoder), manager, few_pairs())
 
-    assert manager.total_training_time_sec >= 1000 + sum(row.seconds for row in outcome.rows) > 1000
+    assert manager.total_training_time_sec >= 1000 + sum(row.seconds for row in outcome.measurements) > 1000
 
 
 def test_a_frame_encoder_in_training_mode_is_swept_in_evaluation() -> None:
@@ -136,7 +136,7 @@ def test_a_frame_encoder_in_training_mode_is_swept_in_evaluation() -> None:
 
     outcome = reference_sweep(frame_encoder.train(), frame, FrameEncoderManager(LMBDA), few_pairs())
 
-    assert [row[:4] for row in outcome.rows] == [row[:4] for row in expected.rows]
+    assert [row[:3] for row in outcome.measurements] == [row[:3] for row in expected.measurements]
 
 
 def test_a_frame_encoder_for_another_frame_is_refused() -> None:
@@ -149,15 +149,15 @@ def test_a_frame_encoder_for_another_frame_is_refused() -> None:
 @pytest.mark.parametrize("n_rows", [1, 2, 3])
 def test_parameters_are_restored_however_many_rows_are_taken(n_rows: int) -> None:
     frame_encoder = make_frame_encoder()
-    before = frame_encoder.get_network_parameters("synthesis")
+    before = frame_encoder.get_network_parameters(SYNTHESIS)
     pairs = [QStepPair(1.0, 1.0), QStepPair(2.0**-40, 1.0), QStepPair(0.5, 0.5)]
-    rows = measure_plain(frame_encoder, make_frame(frame_encoder), LMBDA, {}, "synthesis", pairs)
+    rows = measure_plain(frame_encoder, make_frame(frame_encoder), LMBDA, {}, SYNTHESIS, pairs)
 
     for _ in range(n_rows):
         next(rows)
     rows.close()
 
-    after = frame_encoder.get_network_parameters("synthesis")
+    after = frame_encoder.get_network_parameters(SYNTHESIS)
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
@@ -166,21 +166,21 @@ def test_every_pair_quantizes_the_full_precision_and_not_what_the_pair_before_le
     frame = make_frame(frame_encoder)
     coarse, fine = QStepPair(1.0, 1.0), QStepPair(2.0**-6, 2.0**-6)
 
-    (alone,) = measure_plain(frame_encoder, frame, LMBDA, {}, "synthesis", [fine])
-    _, after_coarse = measure_plain(frame_encoder, frame, LMBDA, {}, "synthesis", [coarse, fine])
+    (alone,) = measure_plain(frame_encoder, frame, LMBDA, {}, SYNTHESIS, [fine])
+    _, after_coarse = measure_plain(frame_encoder, frame, LMBDA, {}, SYNTHESIS, [coarse, fine])
 
-    assert after_coarse[:4] == alone[:4]
+    assert after_coarse[:3] == alone[:3]
 
 
 def test_rows_are_the_same_bits_whatever_the_number_of_threads_which_is_left_as_it_was() -> None:
     case = load_case("chelsea_99x149_hop")
-    pair = case.settled("synthesis").q_step
+    pair = case.choice(SYNTHESIS).q_step
     before = torch.get_num_threads()
     found = {}
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            (row,) = measure_plain(case.frame_encoder, case.frame, case.manager.lmbda, {}, "synthesis", [pair])
+            (row,) = measure_plain(case.frame_encoder, case.frame, case.manager.lmbda, {}, SYNTHESIS, [pair])
             assert torch.get_num_threads() == threads
             found[threads] = row.measured
     finally:

@@ -8,14 +8,13 @@ import torch
 
 from workers.bitstream.container import MAX_COUNT, Bitstream, SectionBytes, pack, unpack
 from workers.bitstream.latent_coder import MAX_LATENT, decode_latents, encode_latents
+from workers.bitstream.limits import MAX_PIXELS
 from workers.bitstream.networks import Integers, QuantizedNetworks
 from workers.bitstream.reconstruction import Samples, reconstruct
 from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.codec.latent import flatten
+from workers.codec.network import last_networks
 from workers.errors import BitstreamError, InputError
-
-MAX_PIXELS = 1 << 25
-"""Luma samples of the largest frame that is decoded unless more are asked for; 7680×4320 are less."""
 
 _PRODUCTS_A_PIXEL = 4096  # that may be asked for in the largest frame; hop needs about 1,300
 
@@ -114,11 +113,13 @@ def format_of(content: bytes) -> tuple[str, int]:
 def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
     height, width = param.img_size
     shapes = param.tensor_shapes()
-    products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(("arm.", "synthesis.")))
+    # The last network before an output is evaluated at every latent, or pixel.
+    prefixes = tuple(f"{spec.prefix}." for spec in last_networks(param.networks))
+    products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefixes))
     if products * height * width > _PRODUCTS_A_PIXEL * max_pixels:
         raise BitstreamError(
             f"a frame of {width}×{height} has at most {_PRODUCTS_A_PIXEL * max_pixels // (height * width)} "
-            f"parameters in arm and synthesis; found {products}"
+            f"parameters in its networks; found {products}"
         )
 
 

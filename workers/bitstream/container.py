@@ -1,5 +1,6 @@
 """The container: a header with all that a decoder needs to know, and the sections, in one file with checksums."""
 
+import math
 import struct
 import zlib
 from typing import NamedTuple
@@ -7,10 +8,11 @@ from typing import NamedTuple
 from workers.bitstream.exp_golomb import BitReader, BitWriter
 from workers.bitstream.latent_coder import CodedLatents
 from workers.bitstream.networks import EXPONENTS, Quantization, QuantizedNetworks, tensors
-from workers.codec import KINDS, MODULES, FrameEncoderParameter, SynthesisLayer
+from workers.candidates import KINDS, Kind
+from workers.codec import FrameEncoderParameter, SynthesisLayer
 from workers.codec.parameter import FrameDataType
+from workers.codec.quantization import MAX_ABS_QUANTIZED
 from workers.errors import BitstreamError, CheckpointError
-from workers.quantize import MAX_ABS_QUANTIZED
 
 MAGIC = b"qsw"
 VERSION = 1
@@ -58,11 +60,11 @@ def pack(bitstream: Bitstream) -> tuple[bytes, SectionBytes]:
     networks, latents = bitstream.networks, bitstream.latents
     param = networks.param
     parameters = BitWriter()
-    for module in MODULES:
+    for spec in param.networks:
         for kind in KINDS:
-            for name, _ in tensors(param, module, kind):
+            for name, _ in tensors(param, spec, kind):
                 integers = networks.integers[name].reshape(-1).tolist()
-                parameters.write_integers(integers, networks.quantization[module, kind].expgol_cnt)
+                parameters.write_integers(integers, networks.quantization[spec.prefix, kind].expgol_cnt)
     section = parameters.to_bytes()
     height, width = param.img_size
     header = _FRAME.pack(
@@ -79,9 +81,9 @@ def pack(bitstream: Bitstream) -> tuple[bytes, SectionBytes]:
     )
     for layer in param.layers_synthesis:
         header += _LAYER.pack(layer.out_channels, layer.kernel_size << 2 | layer.residual << 1 | layer.relu)
-    for module in MODULES:
+    for spec in param.networks:
         for kind in KINDS:
-            header += _QUANTIZATION.pack(*networks.quantization[module, kind])
+            header += _QUANTIZATION.pack(*networks.quantization[spec.prefix, kind])
     header += _SECTION.pack(len(section)) + _SECTION.pack(len(latents.plain))
     body = header + section + latents.plain + latents.symbols
     content = _PREFIX.pack(MAGIC, VERSION, zlib.crc32(body)) + body
@@ -134,23 +136,23 @@ def unpack(content: bytes) -> Bitstream:
         )
     except (CheckpointError, ValueError) as error:
         raise BitstreamError(f"the architecture is none that is known: {error}") from None
-    quantization = {}
-    for module in MODULES:
+    quantization: dict[tuple[str, Kind], Quantization] = {}
+    for spec in param.networks:
         for kind in KINDS:
             exponent, count = reader.read(_QUANTIZATION)
             if exponent not in EXPONENTS or count > MAX_COUNT:
                 raise BitstreamError(f"an exp-Golomb count is at most {MAX_COUNT}; found {count}")
-            quantization[module, kind] = Quantization(exponent, count)
+            quantization[spec.prefix, kind] = Quantization(exponent, count)
     (n_parameters,), (n_plain,) = reader.read(_SECTION), reader.read(_SECTION)
     parameters = BitReader(reader.take(n_parameters), "parameters")
     plain = reader.take(n_plain)
     integers = {}
-    for (module, kind), (_, count) in quantization.items():
-        for name, shape in tensors(param, module, kind):
-            n = 1
-            for side in shape:
-                n *= side
-            integers[name] = parameters.read_integers(n, count, MAX_ABS_QUANTIZED).reshape(shape)
+    for spec in param.networks:
+        for kind in KINDS:
+            count = quantization[spec.prefix, kind].expgol_cnt
+            for name, shape in tensors(param, spec, kind):
+                values = parameters.read_integers(math.prod(shape), count, MAX_ABS_QUANTIZED)
+                integers[name] = values.reshape(shape)
     parameters.finish()
     networks = QuantizedNetworks(param, quantization, integers)
     return Bitstream(networks, CodedLatents(reader.rest(), plain), samples_crc)

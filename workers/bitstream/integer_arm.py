@@ -14,6 +14,7 @@ from workers.bitstream.fixed_point import (
 )
 from workers.bitstream.laplace import FIRST_SCALE, LAST_SCALE, MEAN_BITS, SCALE_BITS
 from workers.bitstream.networks import Integers, QuantizedNetworks
+from workers.codec.coolchic_3_4 import ARM
 
 
 class Distributions(NamedTuple):
@@ -37,11 +38,11 @@ class IntegerArm:
         n_hidden = networks.param.n_hidden_layers_arm
         self._layers = []
         for j in range(n_hidden + 1):
-            weight, bias = f"arm.mlp.{2 * j}.weight", f"arm.mlp.{2 * j}.bias"
+            weight, bias = f"{ARM}.mlp.{2 * j}.weight", f"{ARM}.mlp.{2 * j}.bias"
             matrix, bits = fixed_weights(
-                networks.integers[weight], networks.exponent(weight), identity=j < n_hidden
+                networks.integers[weight], networks.exponents[weight], identity=j < n_hidden
             )
-            biases = fixed_biases(networks.integers[bias], networks.exponent(bias), bits)
+            biases = fixed_biases(networks.integers[bias], networks.exponents[bias], bits)
             self._layers.append((np.ascontiguousarray(matrix.T), biases, 2.0**-bits))
 
     def __call__(self, context: Doubles) -> Distributions:

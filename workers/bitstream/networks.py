@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from workers.codec import KINDS, MODULES, FrameEncoder, FrameEncoderParameter
+from workers.candidates import KINDS, Kind
+from workers.codec import FrameEncoder, FrameEncoderParameter, NetworkSpec
+from workers.codec.quantization import MAX_ABS_QUANTIZED
 from workers.errors import InputError
-from workers.quantize import MAX_ABS_QUANTIZED, kind_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -19,7 +21,7 @@ EXPONENTS = range(-128, 128)
 
 
 class Quantization(NamedTuple):
-    """How the parameters of one kind, of one module, are sent.
+    """How the parameters of one kind, of one network, are sent.
 
     Attributes:
         exponent: of the quantization step, a power of two.
@@ -36,12 +38,12 @@ class QuantizedNetworks:
 
     Attributes:
         param: the architecture.
-        quantization: per module and kind.
+        quantization: per network, by its prefix, and kind.
         integers: per tensor of the state dict, but for the latents, its multiples of the step.
     """
 
     param: FrameEncoderParameter
-    quantization: Mapping[tuple[str, str], Quantization]
+    quantization: Mapping[tuple[str, Kind], Quantization]
     integers: Mapping[str, Integers]
 
     @classmethod
@@ -52,32 +54,39 @@ class QuantizedNetworks:
             InputError: they have not, or with steps that a bitstream cannot hold.
         """
         quantization, integers = {}, {}
-        for module in MODULES:
-            if module not in frame_encoder.nn_q_step:
-                raise InputError(f"a bitstream holds quantized networks; the {module} has not been quantized")
-            steps, counts = frame_encoder.nn_q_step[module], frame_encoder.nn_expgol_cnt[module]
+        for spec in frame_encoder.networks:
+            prefix = spec.prefix
+            if prefix not in frame_encoder.nn_q_step:
+                raise InputError(f"a bitstream holds quantized networks; the {prefix} has not been quantized")
+            steps, counts = frame_encoder.nn_q_step[prefix], frame_encoder.nn_expgol_cnt[prefix]
+            parameters = frame_encoder.get_network_parameters(spec.id)
             for kind in KINDS:
                 mantissa, exponent = math.frexp(steps[kind])
                 if mantissa != 0.5 or exponent - 1 not in EXPONENTS:
-                    raise InputError(f"steps in a bitstream are powers of two; the {module}'s is {steps[kind]}")
-                quantization[module, kind] = Quantization(exponent - 1, counts[kind])
-            for name, value in frame_encoder.get_network_parameters(module).items():
-                multiples = value.double().cpu().numpy() / steps[kind_of(name)]
-                whole = np.rint(multiples)
-                if not (np.abs(whole) <= MAX_ABS_QUANTIZED).all() or (whole != multiples).any():
-                    raise InputError(
-                        f"parameters in a bitstream are multiples of their step; those of {module}.{name} are not"
-                    )
-                integers[f"{module}.{name}"] = whole.astype(np.int64)
+                    raise InputError(f"steps in a bitstream are powers of two; the {prefix}'s is {steps[kind]}")
+                quantization[prefix, kind] = Quantization(exponent - 1, counts[kind])
+                for name in spec.names(kind):
+                    multiples = parameters[name].double().cpu().numpy() / steps[kind]
+                    whole = np.rint(multiples)
+                    if not (np.abs(whole) <= MAX_ABS_QUANTIZED).all() or (whole != multiples).any():
+                        found = f"those of {prefix}.{name} are not"
+                        raise InputError(f"parameters in a bitstream are multiples of their step; {found}")
+                    integers[f"{prefix}.{name}"] = whole.astype(np.int64)
         return cls(frame_encoder.param, quantization, integers)
 
-    def exponent(self, name: str) -> int:
-        """Exponent of the step of a tensor."""
-        return self.quantization[name.partition(".")[0], kind_of(name)].exponent
+    @cached_property
+    def exponents(self) -> Mapping[str, int]:
+        """Exponent of the step of every tensor."""
+        return {
+            f"{spec.prefix}.{name}": self.quantization[spec.prefix, kind].exponent
+            for spec in self.param.networks
+            for kind in KINDS
+            for name in spec.names(kind)
+        }
 
 
-def tensors(param: FrameEncoderParameter, module: str, kind: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the tensors of one kind, of one module, in the order in which they are sent."""
-    for name, shape in param.tensor_shapes().items():
-        if name.partition(".")[0] == module and kind_of(name) == kind:
-            yield name, shape
+def tensors(param: FrameEncoderParameter, spec: NetworkSpec, kind: Kind) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the tensors of one kind, of one network, in the order in which they are sent."""
+    shapes = param.tensor_shapes()
+    for name in spec.names(kind):
+        yield f"{spec.prefix}.{name}", shapes[f"{spec.prefix}.{name}"]

@@ -16,6 +16,7 @@ from workers.bitstream.fixed_point import FRACTION_BITS, MAX_ACTIVATION, fixed_b
 from workers.bitstream.integer_arm import to_activations
 from workers.bitstream.networks import Integers, QuantizedNetworks
 from workers.codec import SynthesisLayer
+from workers.codec.coolchic_3_4 import SYNTHESIS, UPSAMPLING
 
 _BAND_BYTES = 64 << 20
 """Of one activation of a band of rows that goes through the synthesis at a time."""
@@ -65,7 +66,7 @@ class _Upsampling:
         self._param = networks.param
         self._device = device
         self._up, self._filter = (
-            [_kernel(networks, f"upsampling.{name}.{j}", k_size) for j in range(self._param.n_grids - 1)]
+            [_kernel(networks, f"{UPSAMPLING}.{name}.{j}", k_size) for j in range(self._param.n_grids - 1)]
             for name, k_size in (
                 ("conv_transpose2ds", self._param.ups_k_size),
                 ("conv2ds", self._param.ups_preconcat_k_size),
@@ -93,7 +94,7 @@ def _kernel(networks: QuantizedNetworks, name: str, k_size: int) -> tuple[list[f
     name += ".parametrizations.weight.original"
     half = networks.integers[name]
     whole = np.concatenate([half, half[::-1][k_size % 2 :]])
-    weights, bits = fixed_weights(whole[None], networks.exponent(name))
+    weights, bits = fixed_weights(whole[None], networks.exponents[name])
     return weights[0].tolist(), bits
 
 
@@ -145,9 +146,9 @@ class _Synthesis:
         self._layers: list[tuple[SynthesisLayer, Tensor, Tensor, int]] = []
         layers = networks.param.layers_synthesis
         for j, layer in enumerate(layers):
-            weight, bias = f"synthesis.layers.{2 * j}.weight", f"synthesis.layers.{2 * j}.bias"
-            matrix, bits = fixed_weights(networks.integers[weight], networks.exponent(weight))
-            biases = fixed_biases(networks.integers[bias], networks.exponent(bias), bits)
+            weight, bias = f"{SYNTHESIS}.layers.{2 * j}.weight", f"{SYNTHESIS}.layers.{2 * j}.bias"
+            matrix, bits = fixed_weights(networks.integers[weight], networks.exponents[weight])
+            biases = fixed_biases(networks.integers[bias], networks.exponents[bias], bits)
             taps = torch.from_numpy(matrix).permute(2, 3, 0, 1).contiguous().to(device)  # [k, k, out, in]
             self._layers.append((layer, taps, torch.from_numpy(biases).to(device), bits))
         self._halo = sum(layer.kernel_size // 2 for layer in layers)

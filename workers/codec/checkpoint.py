@@ -8,9 +8,10 @@ import safetensors
 import safetensors.torch
 import torch
 
+from workers.candidates import KINDS
 from workers.codec.frame import Frame
-from workers.codec.frame_encoder import KINDS, FrameEncoder, FrameEncoderManager
-from workers.codec.parameter import MODULES, FrameEncoderParameter
+from workers.codec.frame_encoder import FrameEncoder, FrameEncoderManager
+from workers.codec.parameter import FrameEncoderParameter
 from workers.errors import CheckpointError, MismatchError
 from workers.files import describe, read_bytes
 from workers.reasons import reason_of
@@ -85,17 +86,17 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
     frame_encoder = FrameEncoder(param)
     frame_encoder.load_state_dict(tensors)
     frame_encoder.eval()
-    for module in MODULES:
-        if any(key.startswith((f"q_step.{module}.", f"expgol_cnt.{module}.")) for key in metadata):
-            steps, counts = _quantization(metadata, module)
-            frame_encoder.nn_q_step[module] = dict(zip(KINDS, steps, strict=True))
-            frame_encoder.nn_expgol_cnt[module] = dict(zip(KINDS, counts, strict=True))
+    for name in (spec.prefix for spec in frame_encoder.networks):
+        if any(key.startswith((f"q_step.{name}.", f"expgol_cnt.{name}.")) for key in metadata):
+            steps, counts = _quantization(metadata, name)
+            frame_encoder.nn_q_step[name] = dict(zip(KINDS, steps, strict=True))
+            frame_encoder.nn_expgol_cnt[name] = dict(zip(KINDS, counts, strict=True))
     return frame_encoder, FrameEncoderManager(_number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata))
 
 
-def _quantization(metadata: dict[str, str], module: str) -> tuple[list[float], list[int]]:
-    """Steps and counts of a module that has been quantized."""
-    keys = [f"{name}.{module}.{kind}" for name in ("q_step", "expgol_cnt") for kind in KINDS]
+def _quantization(metadata: dict[str, str], network: str) -> tuple[list[float], list[int]]:
+    """Steps and counts of a network that has been quantized."""
+    keys = [f"{name}.{network}.{kind}" for name in ("q_step", "expgol_cnt") for kind in KINDS]
     try:
         values = [metadata[key] for key in keys]
         steps, counts = [float(value) for value in values[:2]], [int(value) for value in values[2:]]
@@ -104,7 +105,7 @@ def _quantization(metadata: dict[str, str], module: str) -> tuple[list[float], l
     except (KeyError, ValueError):
         found = {key: metadata.get(key) for key in keys}
         raise CheckpointError(
-            f"metadata of {module}: once quantized, two positive steps and two counts; found {found}"
+            f"metadata of {network}: once quantized, two positive steps and two counts; found {found}"
         ) from None
     return steps, counts
 
@@ -134,8 +135,8 @@ def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float, fitted_mse: fl
     The metadata hold ``fitted_mse``, if it is given: the mean squared error of the frame encoder as it is, by which
     an encoder of another picture can be told later.
 
-    For every module that has been quantized the metadata also hold ``q_step.<module>.<weight|bias>`` and
-    ``expgol_cnt.<module>.<weight|bias>``.
+    For every network that has been quantized the metadata also hold ``q_step.<prefix>.<weight|bias>`` and
+    ``expgol_cnt.<prefix>.<weight|bias>``.
     """
     metadata = frame_encoder.param.to_metadata() | {"lmbda": repr(lmbda)}
     if fitted_mse is not None:
@@ -144,8 +145,8 @@ def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float, fitted_mse: fl
         ("q_step", frame_encoder.nn_q_step),
         ("expgol_cnt", frame_encoder.nn_expgol_cnt),
     ):
-        for module, of_kind in values.items():
-            metadata |= {f"{name}.{module}.{kind}": repr(value) for kind, value in of_kind.items()}
+        for network, of_kind in values.items():
+            metadata |= {f"{name}.{network}.{kind}": repr(value) for kind, value in of_kind.items()}
     tensors = {key: value.detach().cpu().contiguous() for key, value in frame_encoder.state_dict().items()}
     return safetensors.torch.save(tensors, metadata)
 

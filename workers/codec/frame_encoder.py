@@ -1,20 +1,19 @@
 """The frame encoder: latent grids and the three networks that decode them, assembled."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from workers.codec.arm import Arm, rate_bit
+from workers.codec.family import Family
 from workers.codec.frame import Planes
 from workers.codec.latent import contexts, flatten, quantize_latents
-from workers.codec.parameter import MODULES, FrameEncoderParameter
+from workers.codec.network import NetworkSpec
+from workers.codec.parameter import FrameEncoderParameter
 from workers.codec.synthesis import Synthesis
 from workers.codec.upsampling import Upsampling
-
-KINDS = ("weight", "bias")
-"""The two kinds of parameters, each with a quantization step and an exp-Golomb count of its own."""
 
 
 class FrameEncoderOutput(NamedTuple):
@@ -51,8 +50,8 @@ class FrameEncoder(nn.Module):
 
     Attributes:
         param: the architecture.
-        nn_q_step: per module that has been quantized, its steps ``{"weight": …, "bias": …}``.
-        nn_expgol_cnt: per module that has been quantized, its exp-Golomb counts, likewise.
+        nn_q_step: per network that has been quantized, by its prefix, its steps ``{"weight": …, "bias": …}``.
+        nn_expgol_cnt: per network that has been quantized, likewise, its exp-Golomb counts.
     """
 
     def __init__(self, param: FrameEncoderParameter) -> None:
@@ -65,25 +64,36 @@ class FrameEncoder(nn.Module):
         self.nn_q_step: dict[str, dict[str, float]] = {}
         self.nn_expgol_cnt: dict[str, dict[str, int]] = {}
 
-    def network(self, module: str) -> nn.Module:
-        """One of the networks that are sent: ``arm``, ``synthesis`` or ``upsampling``.
+    @property
+    def family(self) -> Family:
+        """The family that it belongs to."""
+        return self.param.family
+
+    @property
+    def networks(self) -> tuple[NetworkSpec, ...]:
+        """The networks that are sent, in the order in which they are swept."""
+        return self.param.networks
+
+    def network(self, network: str) -> nn.Module:
+        """One of the networks that are sent, by its id.
 
         Raises:
             KeyError: there is no such network.
         """
-        if module not in MODULES:
-            raise KeyError(f"a module is one of {MODULES}; found {module!r}")
-        return cast(nn.Module, getattr(self, module))
+        for spec in self.networks:
+            if spec.id == network:
+                return self.get_submodule(spec.prefix)
+        raise KeyError(f"a network is one of {[spec.id for spec in self.networks]}; found {network!r}")
 
-    def get_network_parameters(self, module: str) -> dict[str, Tensor]:
+    def get_network_parameters(self, network: str) -> dict[str, Tensor]:
         """A copy of one network's parameters, by name within the network."""
-        return {name: value.detach().clone() for name, value in self.network(module).named_parameters()}
+        return {name: value.detach().clone() for name, value in self.network(network).named_parameters()}
 
-    def set_network_parameters(self, module: str, parameters: dict[str, Tensor]) -> None:
+    def set_network_parameters(self, network: str, parameters: dict[str, Tensor]) -> None:
         """Replace the values of one network's parameters, names as in :meth:`get_network_parameters`."""
-        own = dict(self.network(module).named_parameters())
+        own = dict(self.network(network).named_parameters())
         if own.keys() != parameters.keys():
-            raise KeyError(f"{module}: expected parameters {sorted(own)}; found {sorted(parameters)}")
+            raise KeyError(f"{network}: expected parameters {sorted(own)}; found {sorted(parameters)}")
         with torch.no_grad():
             for name, value in parameters.items():
                 own[name].copy_(value)

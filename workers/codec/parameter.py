@@ -5,13 +5,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
+from workers.candidates import RESIDUE
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
+from workers.codec.family import Family
+from workers.codec.network import NetworkSpec
 from workers.errors import CheckpointError
-
-FORMAT = "coolchic-3.4"
-MODULES = ("arm", "synthesis", "upsampling")
-"""The networks that are sent with a frame, in the sorted order in which they are quantized."""
 
 FrameDataType = Literal["rgb", "yuv444", "yuv420"]
 
@@ -125,6 +126,16 @@ class FrameEncoderParameter:
         height, width = self.img_size
         return tuple((math.ceil(height / 2**i), math.ceil(width / 2**i)) for i in range(self.n_grids))
 
+    @property
+    def family(self) -> Family:
+        """The family that the frame encoder belongs to."""
+        return COOLCHIC_3_4
+
+    @cached_property
+    def networks(self) -> tuple[NetworkSpec, ...]:
+        """The networks that are sent, in the order in which they are swept."""
+        return self.family.specs(RESIDUE, self.tensor_shapes())
+
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of the state dict."""
         shapes: dict[str, tuple[int, ...]] = {
@@ -152,7 +163,7 @@ class FrameEncoderParameter:
     def to_metadata(self) -> dict[str, str]:
         """Metadata of a checkpoint, all values strings."""
         return {
-            "format": FORMAT,
+            "format": self.family.name,
             "img_size": json.dumps(list(self.img_size)),
             "dim_arm": str(self.dim_arm),
             "n_hidden_layers_arm": str(self.n_hidden_layers_arm),
@@ -184,8 +195,8 @@ class FrameEncoderParameter:
                 raise CheckpointError(f"metadata key {key!r} is an integer; found {text[:80]!r}")
             return int(text)
 
-        if value("format") != FORMAT:
-            raise CheckpointError(f"metadata key 'format' is {FORMAT!r}; found {value('format')[:80]!r}")
+        if value("format") != COOLCHIC_3_4.name:
+            raise CheckpointError(f"metadata key 'format' is {COOLCHIC_3_4.name!r}; found {value('format')[:80]!r}")
         size = re.fullmatch(r"\s*[\[(]\s*(\d{1,9})\s*,\s*(\d{1,9})\s*[\])]\s*", value("img_size"))
         if size is None:
             raise CheckpointError(f"metadata key 'img_size' is '[height, width]'; found {value('img_size')[:80]!r}")

@@ -1,23 +1,5 @@
 """Fitting: a frame encoder is trained until its latents and networks are the compressed frame."""
 
-from workers.fit.fitting import FitProgress, fit, retune
-from workers.fit.quantizer import soft_round, soft_round_twice, straight_through
-from workers.fit.recipe import RECIPES, RETUNING, TRAINABLE, Phase, Recipe, TrainingQuantizer, Warmup
-from workers.fit.training import validate
+import lazy_loader
 
-__all__ = [
-    "RECIPES",
-    "RETUNING",
-    "TRAINABLE",
-    "FitProgress",
-    "Phase",
-    "Recipe",
-    "TrainingQuantizer",
-    "Warmup",
-    "fit",
-    "retune",
-    "soft_round",
-    "soft_round_twice",
-    "straight_through",
-    "validate",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,32 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from workers.codec import Architecture, Frame, FrameEncoder, FrameEncoderManager, FrameEncoderParameter, psnr_db
+from workers.codec import Architecture, Frame, FrameEncoder, FrameEncoderManager, FrameEncoderParameter
 from workers.errors import InputError
+from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
 from workers.fit.training import train
+from workers.psnr import psnr_db
 
 _logger = logging.getLogger(__name__)
-
-
-class FitProgress(NamedTuple):
-    """How far a fit has come, and what its last validation found.
-
-    Attributes:
-        phase: ``warm-up``, ``phase 1``, ``phase 2``, …; ``phase 3`` is a training of its own, after the sweep.
-        iteration: iterations done, of the whole training.
-        n_iterations: iterations of the whole training, all candidates of the warm-up included.
-        loss: ``mse + lmbda · rate_latent_bit / (H · W)``, not always the best so far.
-        psnr_db: peak signal-to-noise ratio, in dB; infinite for a perfect frame.
-        rate_latent_bpp: bits of all latents per luma sample.
-    """
-
-    phase: str
-    iteration: int
-    n_iterations: int
-    loss: float
-    psnr_db: float
-    rate_latent_bpp: float
 
 
 def retune(

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from workers.codec import MODULES
-
 Schedule = tuple[float, float]
 """A value at the start of a phase, and the one it approaches at its end."""
 
@@ -14,7 +12,7 @@ TrainingQuantizer = Literal["softround", "ste"]
 """What replaces rounding in training: soft rounding twice with noise between, or hard rounding with the
 derivative of soft rounding (straight-through estimation)."""
 
-TRAINABLE = ("latent_grids", *MODULES)
+TRAINABLE = ("latents", "networks")
 """The parts of a frame encoder that a phase may train."""
 
 FINAL_LR = 1e-5
@@ -145,7 +143,7 @@ RETUNING = Phase(
     validate_every=10,
     patience=50,
     stops=True,
-    trained=("latent_grids",),
+    trained=("latents",),
 )
 """The standard recipe's third phase (§5 of the format), with quantized networks."""
 
@@ -169,9 +167,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _require(bool(self.phases), "phases: at least one", self.phases)
-        _require(
-            self.retuning.trained == ("latent_grids",), "retuning: trains the latents alone", self.retuning.trained
-        )
+        _require(self.retuning.trained == ("latents",), "retuning: trains the latents alone", self.retuning.trained)
 
     @property
     def iterations(self) -> int:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from workers.codec import Frame, FrameEncoder, loss_function
+from workers.codec import Frame, FrameEncoder
 from workers.codec.latent import flatten
 from workers.errors import InputError
 from workers.fit.quantizer import soft_round_twice, straight_through
 from workers.fit.recipe import Phase
 from workers.fit.training_forward import TrainingForward
+from workers.objective.loss import loss_function
 
 BETAS = (0.9, 0.99)
 """Decay rates of Adam's moments. With a second one of 0.999, its default, steps are still set by the gradients of a
@@ -124,7 +125,8 @@ class _Trainer:
         self._generator = generator
         self._forward = TrainingForward(frame_encoder)
         for name, parameter in frame_encoder.named_parameters():
-            parameter.requires_grad_(name.partition(".")[0] in phase.trained)
+            part = "latents" if name.startswith("latent_grids.") else "networks"
+            parameter.requires_grad_(part in phase.trained)
         self._trained = [parameter for parameter in frame_encoder.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.Adam(self._trained, lr=phase.lr[0], betas=BETAS, fused=True)
         self._n_not_finite = 0

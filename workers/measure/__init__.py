@@ -1,8 +1,5 @@
-"""Measurement of candidates: one rate–distortion row per pair of quantization steps."""
+"""Measurement of candidates: rate, distortion and loss of each."""
 
-from workers.measure.engine import Measurer
-from workers.measure.error_bound import ErrorBound
-from workers.measure.options import EngineOptions
-from workers.measure.row import Arithmetic, Measured, RDRow, Status
+import lazy_loader
 
-__all__ = ["Arithmetic", "EngineOptions", "ErrorBound", "Measured", "Measurer", "RDRow", "Status"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

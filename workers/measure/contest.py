@@ -9,9 +9,9 @@ from typing import Any, Generic, NamedTuple
 
 from torch import Tensor
 
+from workers.candidates import QStepPair
 from workers.measure.cost import Cost, Parameters, Tile
 from workers.measure.parallel import Threads, one_thread
-from workers.quantize import QStepPair
 
 _ROUNDS = 32
 """Of a contest; after each of them the candidates that cannot win any more are cut."""
@@ -21,11 +21,11 @@ _LEAST_TASKS = 8
 
 
 @dataclass(eq=False)
-class Candidate:
-    """A candidate, and what is known of it.
+class Contender:
+    """Pairs that give the same parameters, and so are one candidate; and what is known of it.
 
     Attributes:
-        parameters: of the module.
+        parameters: of the network.
         pairs: of quantization steps that give these parameters.
         rate_nn_bit: bits of the networks, with the cheapest of the pairs.
         total: sum over the tiles that were evaluated.
@@ -49,7 +49,7 @@ class Candidate:
 class _Group(NamedTuple):
     """Candidates that share their weights, and what gives their parts of a tile."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Contender]
     evaluate: Callable[[Any], Tensor]
 
 
@@ -68,7 +68,7 @@ class Contest(Generic[Tile]):
     def __init__(
         self,
         cost: Cost[Tile],
-        groups: Iterable[Sequence[Candidate]],
+        groups: Iterable[Sequence[Contender]],
         loss: Callable[[float, float], float],
         limit: Callable[[float], float],
         threads: Threads,
@@ -155,14 +155,14 @@ class Contest(Generic[Tile]):
             candidate.complete = True
             self._best = min(self._best, self._bound(candidate))
 
-    def _bound(self, candidate: Candidate) -> float:
+    def _bound(self, candidate: Contender) -> float:
         """The loss cannot be less: no tile adds less than nothing."""
         return self._loss(candidate.total, candidate.rate_nn_bit)
 
-    def _in_contest(self) -> list[Candidate]:
+    def _in_contest(self) -> list[Contender]:
         return [candidate for group in self._groups for candidate in group.candidates]
 
-    def _group(self, candidates: Sequence[Candidate]) -> _Group:
+    def _group(self, candidates: Sequence[Contender]) -> _Group:
         return _Group(candidates, self._cost.evaluator([candidate.parameters for candidate in candidates]))
 
     def _evaluate(self, groups: Sequence[_Group], tiles: Sequence[Tile]) -> None:

@@ -1,10 +1,7 @@
-"""The engine: rate–distortion rows of candidate pairs, recomputing only what a candidate can change.
+"""The engine: measures candidates, and recomputes only what a candidate can change.
 
-Of the forward pass (§2 of the format) a candidate of
-
-- ``arm`` changes the bits of the latents alone;
-- ``synthesis`` changes the decoded frame alone, from a dense input that is the same for all of them;
-- ``upsampling`` changes the decoded frame alone.
+What that is follows from the networks' specs (:mod:`workers.measure.plan`): some networks change the bits of the
+latents alone, others the decoded frame alone; candidates of the last network before a sum share their input.
 
 Network rates need no forward pass. Candidates that share their weight step are evaluated as a block: the first
 matrix product is theirs together, in tiles that stay in the cache. Pairs that give the same parameters are one
@@ -15,29 +12,28 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import torch
 
+from workers.candidates import Candidate, Choices, Counts, Measured, Measurement, QStepPair
 from workers.codec import Frame, FrameEncoder, check_match
+from workers.codec.network import Effect
 from workers.errors import ReplicaError
-from workers.measure.contest import Candidate, Contest
-from workers.measure.cost import Cost
+from workers.measure.contest import Contender, Contest
 from workers.measure.error_bound import ErrorBound
 from workers.measure.options import LEAST_TILE, EngineOptions
-from workers.measure.row import Measured, RDRow
-from workers.measure.stages import Stages
+from workers.measure.plan import Output
+from workers.measure.stages import InForce, Stages
 from workers.measure.target import Target
 from workers.plain import in_precision
-from workers.quantize import Choices, Counts, QStepPair, kind_of
 from workers.reasons import reason_of
 
 
 class Measurer:
     """Measures candidates for one frame.
 
-    It keeps what it computed for the settled choices it was last asked about, and little else: a call gives the
-    same rows whatever was asked before.
+    It keeps what it computed for the choices it was last asked about, and little else: a call gives the same
+    measurements whatever was asked before.
 
     Args:
         frame_encoder: with its networks in full precision; it is not modified.
@@ -74,19 +70,19 @@ class Measurer:
         )
 
     def measure(
-        self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None = None
-    ) -> list[RDRow]:
-        """Rows of some candidates of a module.
+        self, choices: Choices, network: str, pairs: Sequence[QStepPair], best: float | None = None
+    ) -> list[Measurement]:
+        """Measure some candidates of a network.
 
         Args:
-            choices: modules that have been settled, and so are quantized; the others are in full precision.
-            module: the module to quantize with each pair.
+            choices: of the networks that are quantized; the others are in full precision.
+            network: id of the network to quantize with each pair.
             pairs: the candidates.
-            best: ``None`` to measure every pair in full; else the best loss of the module that is known already,
+            best: ``None`` to measure every pair in full; else the best loss of the network that is known already,
                 infinity if none is: then pairs that cannot win, beside it or beside each other, are pruned.
 
         Returns:
-            One row per pair, in the order given.
+            One measurement per pair, in the order given.
 
         Raises:
             ReplicaError: the device's memory does not suffice for the smallest tiles.
@@ -95,7 +91,7 @@ class Measurer:
         while True:
             try:
                 with torch.inference_mode(), in_precision(self._options.precision):
-                    return self._measure(choices, module, pairs, best)
+                    return self._measure(choices, network, pairs, best)
             except torch.OutOfMemoryError as error:
                 if stages.tile <= LEAST_TILE:
                     message = f"the memory of {self._device} does not suffice for tiles of {stages.tile} pixels"
@@ -104,106 +100,118 @@ class Measurer:
             torch.cuda.empty_cache()
 
     def rate_of_grids(self, choices: Choices) -> tuple[float, ...]:
-        """Bits of the latents of each grid, the finest one first, with the arm as it is settled."""
+        """Bits of the latents of each grid, the finest one first, with the networks as they were chosen."""
         stages = self._stages
-        with torch.inference_mode(), in_precision(self._options.precision):
-            parts = stages.rate_parts(_step(choices, "arm"))
         rates = [0.0] * stages.n_grids
-        for tile, part in zip(stages.arm_rate.tiles, parts, strict=True):
-            rates[tile.grid] += part
+        with torch.inference_mode(), in_precision(self._options.precision):
+            for output in stages.plan.outputs:
+                if output.effect is Effect.RATE:
+                    parts = stages.parts(output, _pairs(choices))
+                    for tile, part in zip(stages.arm_rate.tiles, parts, strict=True):
+                        rates[tile.grid] += part
         return tuple(rates)
 
     def _measure(
-        self, choices: Choices, module: str, pairs: Sequence[QStepPair], best: float | None
-    ) -> list[RDRow]:
-        account = self._account(choices, module)
-        groups = self._candidates(module, pairs, account.settled_bit)
-        if module == "upsampling":
-            self._run_upsampling(list(chain.from_iterable(groups)), choices, account, best)
+        self, choices: Choices, network: str, pairs: Sequence[QStepPair], best: float | None
+    ) -> list[Measurement]:
+        output = self._stages.plan.output_of(network)
+        in_force = _pairs(choices)
+        account = self._account(choices, network)
+        groups = self._contenders(network, pairs, account.chosen_bit)
+        if output.network.id == network:
+            self._run(output, groups, in_force, account, best)
         else:
-            self._run(module, groups, choices, account, best)
-        rows = {
-            pair: self._row(module, pair, candidate, account)
+            self._run_upstream(output, network, list(chain.from_iterable(groups)), in_force, account, best)
+        measured = {
+            pair: self._measurement(Candidate(network, pair), contender, account)
             for group in groups
-            for candidate in group
-            for pair in candidate.pairs
+            for contender in group
+            for pair in contender.pairs
         }
-        return [rows[pair] if pair in rows else RDRow(module, pair, "overflow") for pair in pairs]
+        return [
+            measured[pair] if pair in measured else Measurement(Candidate(network, pair), "overflow")
+            for pair in pairs
+        ]
 
-    def _account(self, choices: Choices, module: str) -> "_Account":
+    def _account(self, choices: Choices, network: str) -> "_Account":
         stages = self._stages
-        settled_bit = sum(choice.rate_nn_bit for name, choice in choices.items() if name != module)
+        chosen_bit = sum(choice.rate_bit for name, choice in choices.items() if name != network)
         rate = error = None
-        if module == "arm":
-            error = sum(stages.error_parts(_step(choices, "synthesis"), _step(choices, "upsampling")))
-        else:
-            rate = sum(stages.rate_parts(_step(choices, "arm")))
-        return _Account(stages.target, self._bit_price, settled_bit, rate, error)
+        for output in stages.plan.unchanged_by(network):
+            total = sum(stages.parts(output, _pairs(choices)))
+            if output.effect is Effect.RATE:
+                rate = total + (rate or 0.0)
+            else:
+                error = total
+        return _Account(stages.target, self._bit_price, chosen_bit, rate, error)
 
-    def _candidates(self, module: str, pairs: Iterable[QStepPair], settled_bit: int) -> list[list[Candidate]]:
-        """Candidates that are no overflow, those that share their weights together."""
-        groups: dict[float, dict[bytes, Candidate]] = {}
+    def _contenders(self, network: str, pairs: Iterable[QStepPair], chosen_bit: int) -> list[list[Contender]]:
+        """Candidates that do not overflow, those that share their weights together."""
+        groups: dict[float, dict[bytes, Contender]] = {}
         for pair in dict.fromkeys(pairs):
-            rates = self._stages.network_rate(module, pair)
+            rates = self._stages.network_rate(network, pair)
             if rates is None:
                 continue
-            parameters = self._stages.parameters(module, pair)
-            biases = (value for name, value in sorted(parameters.items()) if kind_of(name) == "bias")
-            # The upsampling's biases are never used.
-            key = b"" if module == "upsampling" else b"".join(bias.cpu().numpy().tobytes() for bias in biases)
-            candidate = groups.setdefault(pair.weight, {}).setdefault(key, Candidate(parameters))
-            candidate.add(pair, settled_bit + sum(rate.rate_bit for rate in rates))
+            parameters = self._stages.parameters(network, pair)
+            key = self._stages.biases(network, parameters)
+            contender = groups.setdefault(pair.weight, {}).setdefault(key, Contender(parameters))
+            contender.add(pair, chosen_bit + sum(rate.rate_bit for rate in rates))
         return [list(group.values()) for group in groups.values()]
 
     def _run(
         self,
-        module: str,
-        groups: Sequence[Sequence[Candidate]],
-        choices: Choices,
+        output: Output,
+        groups: Sequence[Sequence[Contender]],
+        in_force: InForce,
         account: "_Account",
         best: float | None,
     ) -> None:
-        """Candidates of the arm or the synthesis, all together."""
-        stages, upsampling = self._stages, _step(choices, "upsampling")
-        cost: Cost[Any] = stages.arm_rate if module == "arm" else stages.synthesis_error(upsampling)
+        """Candidates of the last network of an output, all together."""
+        stages = self._stages
         if best is None:
-            Contest(cost, groups, account.loss, self._bound.limit, stages.threads).complete()
+            Contest(
+                stages.cost(output, in_force), groups, account.loss, self._bound.limit, stages.threads
+            ).complete()
             return
-        if module == "arm":
-            cost, expected = stages.ordered_arm_rate()
-        else:
-            expected = stages.error_parts(None, upsampling)
+        cost, expected = stages.contest(output, in_force)
         Contest(cost, groups, account.loss, self._bound.limit, stages.threads).decide(best, expected)
 
-    def _run_upsampling(
-        self, candidates: Sequence[Candidate], choices: Choices, account: "_Account", best: float | None
+    def _run_upstream(
+        self,
+        output: Output,
+        network: str,
+        contenders: Sequence[Contender],
+        in_force: InForce,
+        account: "_Account",
+        best: float | None,
     ) -> None:
-        """Candidates of the upsampling, one after the other: each has a dense input of its own."""
-        stages, synthesis = self._stages, _step(choices, "synthesis")
-        expected = None if best is None else stages.error_parts(synthesis, None)
-        for candidate in candidates:
-            candidate.parameters = stages.parameters("synthesis", synthesis)
-            cost = stages.synthesis_error(candidate.pairs[0])
-            contest = Contest(cost, [[candidate]], account.loss, self._bound.limit, stages.threads)
+        """Candidates of a network before the last one, one after the other: each gives an input of its own."""
+        stages, last = self._stages, output.network.id
+        others = {name: pair for name, pair in in_force.items() if name != network}
+        expected = None if best is None else stages.parts(output, others)
+        for contender in contenders:
+            contender.parameters = stages.parameters(last, in_force.get(last))
+            cost = stages.cost(output, {**others, network: contender.pairs[0]})
+            contest = Contest(cost, [[contender]], account.loss, self._bound.limit, stages.threads)
             if best is None or expected is None:
                 contest.complete()
             else:
                 best = contest.decide(best, expected)
 
-    def _row(self, module: str, pair: QStepPair, candidate: Candidate, account: "_Account") -> RDRow:
-        rates = self._stages.network_rate(module, pair)
-        assert rates is not None  # no candidate overflows
+    def _measurement(self, candidate: Candidate, contender: Contender, account: "_Account") -> Measurement:
+        rates = self._stages.network_rate(*candidate)
+        assert rates is not None  # no contender overflows
         weight, bias = rates
-        rate_nn_bit = account.settled_bit + weight.rate_bit + bias.rate_bit
-        loss = account.loss(candidate.total, rate_nn_bit)
-        if not candidate.complete:
-            return RDRow(module, pair, "pruned", seconds=candidate.seconds, loss_lower_bound=loss)
+        rate_nn_bit = account.chosen_bit + weight.rate_bit + bias.rate_bit
+        loss = account.loss(contender.total, rate_nn_bit)
+        if not contender.complete:
+            return Measurement(candidate, "pruned", seconds=contender.seconds, loss_lower_bound=loss)
         if not math.isfinite(loss):
-            return RDRow(module, pair, "non_finite", seconds=candidate.seconds)
+            return Measurement(candidate, "non_finite", seconds=contender.seconds)
         counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
-        rate, mse = account.numbers(candidate.total)
+        rate, mse = account.numbers(contender.total)
         measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss)
-        return RDRow(module, pair, "ok", measured, seconds=candidate.seconds)
+        return Measurement(candidate, "ok", measured, seconds=contender.seconds)
 
 
 @dataclass(frozen=True)
@@ -213,14 +221,14 @@ class _Account:
     Attributes:
         target: the original frame.
         bit_price: loss of a bit.
-        settled_bit: of the networks that are settled.
+        chosen_bit: of the networks that choices have been made for.
         rate: bits of the latents, unless the sum gives them.
         squared_error: of the frame, unless the sum gives it.
     """
 
     target: Target
     bit_price: float
-    settled_bit: int
+    chosen_bit: int
     rate: float | None
     squared_error: float | None
 
@@ -236,5 +244,5 @@ class _Account:
         return mse + self.bit_price * (rate + rate_nn_bit)
 
 
-def _step(choices: Choices, module: str) -> QStepPair | None:
-    return choices[module].q_step if module in choices else None
+def _pairs(choices: Choices) -> dict[str, QStepPair]:
+    return {name: choice.q_step for name, choice in choices.items()}

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.config import FrameItem, Job, load_job, make_grid, named_grid, parse_yaml
+from sweep.config import FrameItem, Job, load_job, make_grid, named_grid, pairs_of, parse_yaml
+from tests.making import make_param
+from workers.candidates import split_id
 from workers.errors import ConfigError
 
 MINIMAL = "frames: [a.png]\nout: o\n"
@@ -113,7 +115,9 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
 def test_frames_and_out_are_all_that_is_needed(folder: Path) -> None:
     job = load(folder, MINIMAL)
     assert list(job.frames) == [FrameItem("a", str(folder / "a.png"), None, 1e-3)]
-    assert job.grid == named_grid("coolchic-3.4")
+    assert job.config.grid == "auto"
+    of_family = pairs_of(make_param().networks, job.grid)
+    assert {split_id(network)[1]: pairs for network, pairs in of_family.items()} == named_grid("coolchic-3.4")
     fit, ray = job.config.fit, job.config.ray
     assert (fit.arch, fit.recipe, fit.seed, fit.lmbda) == ("hop", "fast", 0, 1e-3)
     assert fit.resolve().phases[0].iterations == 10_000

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from sweep.config import as_grid, make_grid, named_grid
-from sweep.config.grid import powers_of_two
-from workers.quantize import QStepPair
+from workers.candidates import QStepPair
+from workers.codec.network import powers_of_two
 
 SMALL = {
     "arm": {"weight": [0.25, 0.5], "bias": [1.0]},

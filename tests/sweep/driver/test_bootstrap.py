@@ -55,10 +55,10 @@ def test_the_digest_is_of_python_and_c_alone_and_of_both_packages(tmp_path: Path
         (root / name).write_text("x")
         assert code_in(str(root)).digest == digest
     seen = {digest}
-    for name in ("sweep/a.py", "workers/a.py", "workers/k.c", "workers/k.h", "workers/a.py"):
+    for name in ("sweep/a.py", "sweep/a.pyi", "workers/a.py", "workers/k.c", "workers/k.h", "workers/a.py"):
         (root / name).write_text(f"x{len(seen)}")
         seen.add(code_in(str(root)).digest)
-    assert len(seen) == 6
+    assert len(seen) == 7
 
 
 def test_code_is_looked_for_where_the_driver_has_it_and_then_in_the_import_path(
@@ -155,7 +155,7 @@ def test_nor_is_it_by_those_of_a_script_with_modules_of_its_own(tmp_path: Path) 
     (scripts / "script.py").write_text(SCRIPT)
     grid = {module: [(steps["weight"][0], steps["bias"][0])] for module, steps in GRID.items()}
     (scripts / "helpers.py").write_text(
-        f"from workers.quantize import QStepPair\nFOLDER = {str(FOLDER)!r}\n"
+        f"from workers.candidates import QStepPair\nFOLDER = {str(FOLDER)!r}\n"
         f"GRID = {{name: [QStepPair(*pair) for pair in pairs] for name, pairs in {grid!r}.items()}}\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

@@ -5,9 +5,9 @@ import pytest
 from sweep.driver import deadline
 from sweep.driver.deadline import Deadlines, WatchedTime
 from sweep.schedule import Call, Encode, Fit, Measure, Open, Quantize, Work
-from workers.measure import RDRow
-from workers.measure.row import Status
-from workers.quantize import QStepPair
+from tests.cases import ARM, SYNTHESIS
+from tests.making import request
+from workers.candidates import Candidate, Measurement, QStepPair, Status
 
 PAIRS = tuple(QStepPair(1.0, 2.0**-n) for n in range(100))
 SMALL, LARGE = 64 * 96, 3840 * 2160
@@ -18,12 +18,12 @@ def call(work: Work, pixels: int = SMALL, *, frame: str = "a", replica: str = "r
     return Call(number, replica, frame, work, pixels)
 
 
-def measure(n_pairs: int = 10, *, plain: bool = False, module: str = "arm") -> Measure:
-    return Measure(module, PAIRS[:n_pairs], (), plain)
+def measure(n_pairs: int = 10, *, plain: bool = False, network: str = ARM) -> Measure:
+    return Measure(request(network, PAIRS[:n_pairs], plain=plain))
 
 
-def rows(*status: Status) -> list[RDRow]:
-    return [RDRow("arm", pair, each) for pair, each in zip(PAIRS, status, strict=False)]
+def rows(*status: Status) -> list[Measurement]:
+    return [Measurement(Candidate(ARM, pair), each) for pair, each in zip(PAIRS, status, strict=False)]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_pairs_that_took_no_time_say_nothing(deadlines: Deadlines) -> None:
 
 FIRST: dict[str, tuple[Call, Call]] = {
     "plain": (call(measure(plain=True)), call(measure())),
-    "another module": (call(measure(module="synthesis")), call(measure())),
+    "another network": (call(measure(network=SYNTHESIS)), call(measure())),
     "another work": (call(Quantize(())), call(Encode(()))),
     "a larger frame": (call(measure()), call(measure(), LARGE)),
     "a smaller frame": (call(measure(), LARGE), call(measure())),

@@ -14,11 +14,11 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from sweep.config import FitConfig, Grid, make_grid
+from sweep.config import FitConfig, Grid, make_grid, search_factory
 from sweep.config.fit_config import FitIterations
 from sweep.driver import Driver, LocalPool, Pool, Progress
 from sweep.schedule import (
-    TRAINING,
+    STREAMING,
     Call,
     CallDone,
     CallFailed,
@@ -33,13 +33,14 @@ from sweep.schedule import (
     ReplicaLost,
     ReplicaReady,
 )
-from tests.cases import CASES, Case
+from tests.cases import ARM, CASES, SYNTHESIS, UPSAMPLING, Case
 from tests.making import make_frame_encoder
 from workers.bitstream import decode_frame
+from workers.candidates import split_id
 from workers.codec import dump_frame_encoder, parse_frame_encoder, read_frame, read_frame_encoder
-from workers.codec.loss import mean_squared_error
 from workers.errors import CheckpointError, FrameFileError, InfeasibleModuleError, MismatchError, ResultsError
 from workers.fit import FitProgress
+from workers.objective.loss import mean_squared_error
 from workers.replica import Replica
 from workers.source import FrameSource
 
@@ -52,6 +53,7 @@ GRID = make_grid(
 )
 ONE_PAIR = make_grid({m: {"weight": [0.0078125], "bias": [0.0078125]} for m in GRID})
 N_PAIRS = 4 + 2 + 1
+SEARCH_OF = search_factory("full", GRID)
 FOLDER = CASES / "astronaut_64x96_lop"
 FRAME, ENCODER = FOLDER / "frame.png", FOLDER / "encoder.safetensors"
 
@@ -88,7 +90,7 @@ class Witness:
         assert self.open.pop(call.id) == call
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
-        assert any(call.frame == frame and isinstance(call.work, TRAINING) for call in self.open.values())
+        assert any(call.frame == frame and isinstance(call.work, STREAMING) for call in self.open.values())
         self.progress.append(progress)
 
     def fitted(self, frame: str, checkpoint: bytes) -> None:
@@ -124,7 +126,8 @@ def drive(
 ) -> Witness:
     witness = Witness()
     pool = pool or LocalPool(Replica("cpu"))
-    Driver(pool, sources, grid, fit or FitConfig(), witness, pairs_per_call=pairs_per_call).run()  # type: ignore[arg-type]
+    search_of = search_factory("full", grid)
+    Driver(pool, sources, search_of, fit or FitConfig(), witness, pairs_per_call=pairs_per_call).run()  # type: ignore[arg-type]
     return witness
 
 
@@ -143,24 +146,26 @@ def test_what_a_user_should_know_of_a_frame_is_logged_once_with_its_id(caplog: p
 def test_a_frame_goes_from_its_files_to_its_quantized_encoder(smallest_case: Case) -> None:
     witness = drive([source()], pairs_per_call=3)
     assert witness.open == {}, "every call was answered"
-    stages = [call.work.module if isinstance(call.work, Measure) else type(call.work) for call in witness.calls]
-    plain = [call for call in witness.calls if isinstance(call.work, Measure) and call.work.plain]
-    assert plain == []
-    assert stages == [Open, "arm", "arm", "synthesis", "upsampling", Quantize]
+    measured = [call.work.request for call in witness.calls if isinstance(call.work, Measure)]
+    assert not any(request.plain for request in measured)
+    assert [request.candidates[0].network for request in measured] == [ARM, ARM, SYNTHESIS, UPSAMPLING]
+    assert [type(call.work) for call in witness.calls] == [Open, *[Measure] * 4, Quantize]
 
     frame = witness.frames["a"]
     assert (frame.status, frame.error, len(frame.rows)) == ("done", None, N_PAIRS)
     assert {row.arithmetic for row, _ in frame.rows} == {"staged"}
     expected = smallest_case.table.set_index(["module", "q_step_weight", "q_step_bias"]).loss
-    of_arm = {row.q_step: row.loss for row, _ in frame.rows if row.module == "arm"}
+    of_arm = {row.candidate.edit: row.loss for row, _ in frame.rows if row.candidate.network == ARM}
     for pair, loss in of_arm.items():
         assert loss == pytest.approx(expected["arm", pair.weight, pair.bias], rel=1e-5)
-    assert frame.choices["arm"].q_step == min(of_arm, key=lambda pair: of_arm[pair])
+    assert frame.choices[ARM].q_step == min(of_arm, key=lambda pair: of_arm[pair])
     assert frame.quantized is not None
     quantized, manager = parse_frame_encoder(frame.quantized.checkpoint, "")
-    assert quantized.nn_q_step == {module: choice.q_step._asdict() for module, choice in frame.choices.items()}
+    assert quantized.nn_q_step == {
+        split_id(network)[1]: choice.q_step._asdict() for network, choice in frame.choices.items()
+    }
     assert manager.lmbda == smallest_case.manager.lmbda
-    last = next(row for row, _ in reversed(frame.rows) if row.q_step == frame.choices["upsampling"].q_step)
+    last = next(row for row, _ in reversed(frame.rows) if row.candidate.edit == frame.choices[UPSAMPLING].q_step)
     assert sum(frame.quantized.rate_grid_bit) == pytest.approx(last.measured.rate_latent_bit, rel=1e-6)
 
 
@@ -181,7 +186,7 @@ def test_an_entrys_lmbda_takes_the_place_of_the_encoders() -> None:
     witness = drive(frames, grid=ONE_PAIR)
     losses = {}
     for name, frame in witness.frames.items():
-        measured = frame.rows[0].row.measured
+        measured = frame.rows[0].measurement.measured
         assert measured is not None
         assert frame.info is not None
         bpp = (measured.rate_latent_bit + measured.rate_nn_bit) / (frame.info.height * frame.info.width)
@@ -291,7 +296,7 @@ def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reporte
     fit = FitConfig(
         arch="vlop", recipe="example", iterations=SHORT_FIT.iterations.model_copy(update={"phase_3": 20})
     )
-    Driver(LocalPool(Replica("cpu")), [UNFITTED], GRID, fit, witness, bitstream=True).run()
+    Driver(LocalPool(Replica("cpu")), [UNFITTED], SEARCH_OF, fit, witness, bitstream=True).run()
 
     assert [progress.phase for progress in witness.progress][-2:] == ["phase 3", "phase 3"]
     ended = witness.frames["a"]
@@ -299,7 +304,7 @@ def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reporte
     assert ended.encoded is not None
     decoded = decode_frame(ended.encoded.bitstream)
     assert mean_squared_error(decoded.data, read_frame(FRAME).data).item() == ended.encoded.mse
-    rate_nn_bit = sum(choice.rate_nn_bit for choice in ended.choices.values())
+    rate_nn_bit = sum(choice.rate_bit for choice in ended.choices.values())
     assert ended.quantized is not None
     estimate = (sum(ended.quantized.rate_grid_bit) + rate_nn_bit) / 8
     assert abs(len(ended.encoded.bitstream) - estimate) < 100 + 0.005 * estimate
@@ -308,10 +313,16 @@ def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reporte
 
 def test_what_was_swept_before_is_not_measured_again() -> None:
     first = Witness()
-    Driver(LocalPool(Replica("cpu")), [source()], GRID, FitConfig(), first, bitstream=True).run()
+    Driver(LocalPool(Replica("cpu")), [source()], SEARCH_OF, FitConfig(), first, bitstream=True).run()
     second = Witness()
     Driver(
-        LocalPool(Replica("cpu")), [source()], GRID, FitConfig(), second, bitstream=True, swept=first.sweeps.get
+        LocalPool(Replica("cpu")),
+        [source()],
+        SEARCH_OF,
+        FitConfig(),
+        second,
+        bitstream=True,
+        swept=first.sweeps.get,
     ).run()
     assert [type(call.work) for call in second.calls] == [Encode]
     files = [witness.frames["a"].encoded for witness in (first, second)]
@@ -382,7 +393,7 @@ def test_an_observer_that_cannot_write_ends_the_run() -> None:
             raise ResultsError(f"no room for {frame.frame}")
 
     with pytest.raises(ResultsError, match="no room for a"):
-        Driver(LocalPool(Replica("cpu")), [source()], ONE_PAIR, FitConfig(), Full()).run()
+        Driver(LocalPool(Replica("cpu")), [source()], search_factory("full", ONE_PAIR), FitConfig(), Full()).run()
 
 
 def test_an_observer_is_told_that_time_has_passed_even_if_nothing_happens() -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sweep.api import quantize_model
-from sweep.config import FitConfig, make_grid, named_grid
+from sweep.config import FitConfig, make_grid, named_grid, search_factory
 from sweep.driver import LocalPool, run_one
 from sweep.driver.encoder_check import doubt
 from tests.cases import CASES, Case
@@ -23,8 +23,8 @@ from workers.codec import (
     read_frame,
     read_frame_encoder,
 )
-from workers.codec.loss import mean_colour_error, mean_squared_error
 from workers.fit import Phase, Recipe
+from workers.objective.loss import mean_colour_error, mean_squared_error
 from workers.replica import Replica
 from workers.source import FrameInfo, FrameSource
 
@@ -44,9 +44,8 @@ def sweep(frame: str | Path, encoder: str | Path, lmbda: float | None = None, *,
             frame_name=str(frame),
             encoder_name=None if own else str(encoder),
         ),
-        GRID,
+        search_factory("winner", GRID),
         FitConfig(),
-        "winner",
     )
 
 

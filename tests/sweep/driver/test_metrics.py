@@ -10,9 +10,11 @@ import ray
 from sweep.driver import Metrics, Tally
 from sweep.driver import metrics as metrics_module
 from sweep.schedule import Call, CallDone, CallFailed, Measure, Open
+from tests.cases import ARM
+from tests.making import request
 from tests.sweep.ended import done, failed
 from tests.waiting import wait_until
-from workers.quantize import QStepPair
+from workers.candidates import QStepPair
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -61,9 +63,9 @@ def _own_names(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pairs_frames_retries_seconds_and_the_queue_are_counted() -> None:
     tally = Tally(n_frames=5, n_pairs=10)
     metrics = Metrics(tally)
-    measure = Call(0, "r0", "a", Measure("arm", PAIRS, ()))
+    measure = Call(0, "r0", "a", Measure(request(ARM, PAIRS)))
     metrics.answered(measure, CallDone(0, [], 2.0))
-    metrics.answered(measure._replace(work=Measure("arm", PAIRS[:2], (), plain=True)), CallDone(0, [], 2.0))
+    metrics.answered(measure._replace(work=Measure(request(ARM, PAIRS[:2], plain=True))), CallDone(0, [], 2.0))
     metrics.answered(Call(1, "r0", "b", Open()), CallDone(1, None, 1.0))
     metrics.answered(measure, CallFailed(0, MemoryError(), final=False))
     metrics.answered(measure, CallFailed(0, MemoryError(), final=True))

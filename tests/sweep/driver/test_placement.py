@@ -70,8 +70,11 @@ def status_of(*types: str) -> bytes:
 def test_whether_an_autoscaler_may_add_nodes(
     monkeypatch: pytest.MonkeyPatch, status: bytes | None, grows: bool
 ) -> None:
+    monkeypatch.setattr(cluster, "_internal_kv_initialized", lambda: True)
     monkeypatch.setattr(cluster, "_internal_kv_get", lambda _: status)
     assert cluster.has_autoscaler(CPUS) == grows
+    monkeypatch.setattr(cluster, "_internal_kv_initialized", lambda: False)
+    assert cluster.has_autoscaler(CPUS), "not known any more"
 
 
 def test_a_shape_too_large_for_every_node_is_an_error_unless_other_nodes_may_come(

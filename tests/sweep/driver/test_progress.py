@@ -11,9 +11,11 @@ from sweep.driver import Lines, Tally, show
 from sweep.driver.display import Bar
 from sweep.logs import logging_to
 from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, Measure, Open
+from tests.cases import ARM
+from tests.making import request
 from tests.sweep.ended import done, failed
+from workers.candidates import QStepPair
 from workers.fit import FitProgress
-from workers.quantize import QStepPair
 
 PAIRS = tuple(QStepPair(1.0, 2.0**-n) for n in range(10))
 
@@ -26,7 +28,7 @@ class Clock:
 
 
 def measure(tally: Tally, frame: str, n_pairs: int, *, seconds: float = 1.0, plain: bool = False) -> None:
-    call = Call(0, "r0", frame, Measure("arm", PAIRS[:n_pairs], (), plain))
+    call = Call(0, "r0", frame, Measure(request(ARM, PAIRS[:n_pairs], plain=plain)))
     tally.called(call)
     tally.answered(call, CallDone(0, [], seconds))
 
@@ -54,7 +56,7 @@ def test_near_ties_that_are_measured_again_count_once() -> None:
 
 def test_calls_that_fail_and_calls_of_another_kind_count_nothing() -> None:
     tally = Tally(n_frames=1, n_pairs=10)
-    work = Measure("arm", PAIRS, ())
+    work = Measure(request(ARM, PAIRS))
     tally.answered(Call(0, "r0", "a", work), CallFailed(0, MemoryError(), final=False))
     tally.answered(Call(1, "r0", "a", Open()), CallDone(1, None, 1.0))
     assert (tally.pairs, tally.seconds_left()) == (0, None)
@@ -66,7 +68,7 @@ def test_a_frame_that_fails_leaves_nothing_to_do_even_if_a_call_is_answered_late
     measure(tally, "a", 3)
     tally.ended(failed("a"))
     if late:
-        tally.answered(Call(9, "r0", "a", Measure("arm", PAIRS[:3], ())), CallDone(9, [], 1.0))
+        tally.answered(Call(9, "r0", "a", Measure(request(ARM, PAIRS[:3]))), CallDone(9, [], 1.0))
     assert (tally.pairs, tally.done, tally.failed) == (10, 0, 1)
     assert tally.seconds_left() == 0
     assert str(tally) == "1/1 frames, 1 failed, 10/10 pairs"
@@ -145,7 +147,7 @@ def play(shown: Lines, *ended: FrameEnded) -> None:
     shown.called(Call(0, "r0", "[b]", Fit()))
     shown.fitting("[b]", fit_progress(30))
     shown.fitted("[b]", b"")
-    call = Call(1, "r0", "[b]", Measure("arm", PAIRS, ()))
+    call = Call(1, "r0", "[b]", Measure(request(ARM, PAIRS)))
     shown.called(call)
     shown.answered(call, CallDone(1, [], 1.0))
     for frame in ended:

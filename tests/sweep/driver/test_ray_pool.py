@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.exceptions import ObjectLostError
 
-from sweep.config import FitConfig, RayConfig, make_grid
+from sweep.config import FitConfig, RayConfig, make_grid, search_factory
 from sweep.config.fit_config import FitIterations
 from sweep.driver import Driver, LocalPool, Progress, RayPool, connect, ray_pool
 from sweep.driver.actor import unpack
@@ -33,11 +33,13 @@ from sweep.schedule import (
     ReplicaLost,
     Work,
 )
-from tests.cases import CASES
+from tests.cases import ARM, CASES
+from tests.making import request
+from workers.answers import QuantizedAnswer
 from workers.codec import Frame, read_frame, read_frame_encoder
 from workers.errors import FrameFileError, ReplicaError
 from workers.fit import FitProgress
-from workers.replica import QuantizedAnswer, Replica
+from workers.replica import Replica
 from workers.source import FrameSource
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -50,6 +52,7 @@ GRID = make_grid(
     }
 )
 N_PAIRS = 9 + 4 + 2
+SEARCH_OF = search_factory("full", GRID)
 FOLDER = CASES / "astronaut_64x96_lop"
 
 
@@ -103,7 +106,7 @@ def pool() -> Iterator[RayPool]:
 
 
 def run(pool: RayPool, sources: list[FrameSource], watcher: Watcher, fit: FitConfig | None = None) -> None:
-    Driver(pool, sources, GRID, fit or FitConfig(), watcher, pairs_per_call=1).run()
+    Driver(pool, sources, SEARCH_OF, fit or FitConfig(), watcher, pairs_per_call=1).run()
 
 
 def facts(frame: FrameEnded) -> list[object]:
@@ -114,7 +117,7 @@ def facts(frame: FrameEnded) -> list[object]:
 def test_one_pair_per_call_is_one_ray_call_each_over_both_replicas(pool: RayPool) -> None:
     watcher = Watcher()
     run(pool, [source("a")], watcher)
-    measured = [call for call in watcher.calls if isinstance(call.work, Measure) and not call.work.plain]
+    measured = [call for call in watcher.calls if isinstance(call.work, Measure) and not call.work.request.plain]
     assert len(measured) == N_PAIRS
     assert {call.replica for call in measured} == {"r0", "r1"}
     assert len(watcher.frames["a"].rows) == N_PAIRS
@@ -123,7 +126,7 @@ def test_one_pair_per_call_is_one_ray_call_each_over_both_replicas(pool: RayPool
 def test_a_killed_replica_is_replaced_and_no_row_is_missing_or_different(pool: RayPool) -> None:
     undisturbed = Watcher()
     local = LocalPool(Replica("cpu"))
-    Driver(local, map(source, "ab"), GRID, FitConfig(), undisturbed, pairs_per_call=1).run()
+    Driver(local, map(source, "ab"), SEARCH_OF, FitConfig(), undisturbed, pairs_per_call=1).run()
 
     def kill(n: int, call: Call) -> None:
         if n in (5, 19):
@@ -351,10 +354,10 @@ def test_a_slow_store_is_no_reason_to_give_a_replica_up(
 ) -> None:
     clock = Time(started, monkeypatch)
     away = replace(source("a", kept_closed(tmp_path / "back")), loading_seconds=360)
-    for work in (Open(), Measure("arm", GRID["arm"][:1], ())):
+    for work in (Open(), Measure(request(ARM, GRID["arm"][:1]))):
         ask(started, "r0", source("b"), work, 64 * 96)
         clock.until_an_answer()
-    ask(started, "r0", away, Measure("arm", GRID["arm"][:1], ()), 64 * 96)
+    ask(started, "r0", away, Measure(request(ARM, GRID["arm"][:1])), 64 * 96)
     assert clock.passes(600 + 350) == []
     (tmp_path / "back").touch()
     (done,) = clock.until_an_answer()
@@ -365,7 +368,7 @@ def test_a_replica_that_hangs_is_given_up_soon_and_the_next_has_more_time(
     started: RayPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Time(started, monkeypatch)
-    frame, work = source("a"), Measure("arm", GRID["arm"], ())
+    frame, work = source("a"), Measure(request(ARM, GRID["arm"]))
     for replica in ("r0", "r1"):
         for each in (Open(), work):
             ask(started, replica, frame, each, 64 * 96)

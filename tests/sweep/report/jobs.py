@@ -7,13 +7,13 @@ import yaml
 
 from sweep.config import Job, load_job
 from sweep.results import Results
-from sweep.schedule import Call, CallDone, FrameEnded, MeasuredRow, Open
+from sweep.schedule import Call, CallDone, FrameEnded, Open, SweptRow
 from tests.cases import CASES, Case, load_case
 from tests.sweep.ended import done, failed, make_job
-from workers.codec import MODULES, dump_frame_encoder
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts, QStepPair, apply_choices
-from workers.replica import QuantizedAnswer
+from workers.answers import QuantizedAnswer
+from workers.candidates import RESIDUE, Candidate, Counts, Measured, Measurement, QStepPair, network_id
+from workers.codec import dump_frame_encoder
+from workers.codec.quantization import apply_choices
 from workers.source import FrameInfo
 
 HOSTILE = "<img src=x onerror=alert(1)> & </script><b>"
@@ -32,8 +32,9 @@ def case_ended(frame: str, case: Case) -> FrameEnded:
             bits = (int(row[f"rate_{name}_bit"]) for name in ("weight", "bias", "nn"))
             measured = Measured(counts, *bits, row["rate_latent_bit"], row["mse"], row["loss"])
         pair = QStepPair(row["q_step_weight"], row["q_step_bias"])
-        rows.append(MeasuredRow(RDRow(row["module"], pair, row["status"], measured), "r0"))
-    choices = {module: case.settled(module) for module in MODULES}
+        candidate = Candidate(network_id(RESIDUE, row["module"]), pair)
+        rows.append(SweptRow(Measurement(candidate, row["status"], measured), "r0"))
+    choices = case.choices()
     height, width = case.frame.img_size
     info = FrameInfo(height, width, case.manager.lmbda, case.frame.frame_data_type, case.frame.bitdepth)
     apply_choices(case.frame_encoder, choices)

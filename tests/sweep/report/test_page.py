@@ -12,14 +12,13 @@ from sweep.report import page as page_module
 from sweep.report import write_report
 from sweep.report.terms import power
 from sweep.results import Results
-from sweep.schedule import MeasuredRow
+from sweep.schedule import SweptRow
 from tests.browser import Reader
+from tests.cases import ARM, NETWORKS
 from tests.sweep.ended import ENCODED, done, failed_after_arm, make_job
 from tests.sweep.report.jobs import CASES_SHOWN, HOSTILE, made_up_job, real_job, small_job
-from workers.codec import MODULES
+from workers.candidates import Candidate, Counts, Measured, Measurement, QStepPair, split_id
 from workers.errors import ResultsError
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts, QStepPair
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +136,8 @@ def test_every_pair_is_a_cell_with_the_loss_of_the_table(open_job: Reader, out: 
     frame = read_frames(out).query("status == 'done'").index[index]
     show(open_job, frame)
     table = read_rd_table(out, frames=[frame])
-    for module in MODULES:
+    for network in NETWORKS:
+        _, module = split_id(network)
         rows = table[table.module == module].set_index(["q_step_weight", "q_step_bias"])
         section = open_job.page.locator(f"section[data-module={module}]")
         cells = section.locator(".mark-rect path[aria-label]")
@@ -391,18 +391,18 @@ def test_files_and_edges_of_the_grid_are_told(reader: Reader, tmp_path: Path) ->
 
 def test_what_is_special_about_a_pair_is_told_by_shape_not_by_colour_alone(reader: Reader, tmp_path: Path) -> None:
     measured = Measured(Counts(1, 1), 10, 10, 20, 100.0, 0.01, 0.5)
-    chosen = RDRow("arm", QStepPair(0.5, 1.0), "ok", measured._replace(loss=0.49999), "plain")
+    chosen = Measurement(Candidate(ARM, QStepPair(0.5, 1.0)), "ok", measured._replace(loss=0.49999), "plain")
     rows = (
-        RDRow("arm", QStepPair(0.25, 1.0), "ok", measured, "plain"),
+        Measurement(Candidate(ARM, QStepPair(0.25, 1.0)), "ok", measured, "plain"),
         chosen,
-        RDRow("arm", QStepPair(1.0, 1.0), "overflow"),
-        RDRow("arm", QStepPair(2.0, 1.0), "non_finite"),
-        RDRow("arm", QStepPair(4.0, 1.0), "pruned", loss_lower_bound=0.75),
+        Measurement(Candidate(ARM, QStepPair(1.0, 1.0)), "overflow"),
+        Measurement(Candidate(ARM, QStepPair(2.0, 1.0)), "non_finite"),
+        Measurement(Candidate(ARM, QStepPair(4.0, 1.0)), "pruned", loss_lower_bound=0.75),
     )
     job = make_job(tmp_path, ["x"])
     results = Results(job)
-    ended = failed_after_arm("x")._replace(rows=tuple(MeasuredRow(row, "r0") for row in rows))
-    results.write_frame(ended._replace(choices={"arm": chosen.settle()}))
+    ended = failed_after_arm("x")._replace(rows=tuple(SweptRow(row, "r0") for row in rows))
+    results.write_frame(ended._replace(choices={ARM: chosen.choice()}))
     results.write_summary()
     write_report(job.config.out)
     reader.open(Path(job.config.out) / "report.html", "frame=x")

@@ -3,7 +3,6 @@
 import pytest
 
 from sweep import read_frames
-from sweep.report import pictures as pictures_module
 from sweep.report.pictures import FramePictures
 from sweep.results import Storage
 from tests.sweep.report.jobs import real_job
@@ -30,7 +29,7 @@ def test_a_server_of_originals_that_cannot_be_reached_is_asked_once(
             raise FileNotFoundError(2, "No such file or directory")
         return read_frame(path)
 
-    monkeypatch.setattr(pictures_module, "load_frame", load_frame)
+    monkeypatch.setattr("workers.codec.load_frame", load_frame)
     record = read_frames(out).query("status == 'done'").reset_index().iloc[0].to_dict()
     path = record["path"]
     pictures = FramePictures(Storage(out), [record["frame"]])

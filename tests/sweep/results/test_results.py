@@ -19,8 +19,8 @@ from sweep.results.rows import rd_path, write_rd_table, write_swept
 from sweep.results.table import frame_record
 from sweep.schedule import FrameEnded, FrameSwept
 from tests.sweep.ended import ENCODED, INFO, N_PAIRS, STEPS, done, failed, failed_after_arm, make_job, swept
+from workers.answers import QuantizedAnswer
 from workers.errors import ResultsError
-from workers.replica import QuantizedAnswer
 
 
 def out(job: Job) -> Path:

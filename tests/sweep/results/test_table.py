@@ -19,15 +19,16 @@ from sweep import iter_rd_table, read_rd_table
 from sweep.results import Results, Storage, rd_table, read_status, read_table, to_pandas
 from sweep.results.rows import prepare_rd_folder, read_record, write_rd_table
 from sweep.results.table import RD_TABLE, frame_record
-from sweep.schedule import MeasuredRow
+from sweep.schedule import SweptRow
+from tests.cases import ARM
 from tests.sweep.ended import GRID, INFO, N_PAIRS, done, failed_after_arm, make_job, swept
+from workers.candidates import Candidate, Measurement, QStepPair
 from workers.errors import ResultsError
-from workers.measure import RDRow
-from workers.quantize import QStepPair
 
 CONTRACT = [
     "frame",
     "lmbda",
+    "coolchic",
     "module",
     "q_step_weight",
     "q_step_bias",
@@ -43,7 +44,7 @@ CONTRACT = [
     "loss",
     "chosen",
 ]
-MEASURED = CONTRACT[6:15]
+MEASURED = CONTRACT[7:16]
 
 
 def write(out: Path, *frames: str) -> str:
@@ -84,7 +85,7 @@ def test_what_was_measured_is_null_unless_the_status_is_ok(tmp_path: Path) -> No
 
 
 def test_of_a_pruned_pair_the_bound_is_there_and_nothing_else_that_was_measured() -> None:
-    pruned = MeasuredRow(RDRow("arm", QStepPair(4.0, 1.0), "pruned", loss_lower_bound=0.75), "r0")
+    pruned = SweptRow(Measurement(Candidate(ARM, QStepPair(4.0, 1.0)), "pruned", loss_lower_bound=0.75), "r0")
     frame = failed_after_arm("a")
     table = to_pandas(rd_table(frame._replace(rows=(*frame.rows, pruned))))
     row = table.iloc[-1]

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.results import STAGES, Results, Storage, read_timeline, write_table
+from sweep.results import Results, Storage, read_timeline, stages_of, write_table
 from sweep.results.timeline import N_SPANS, REPLICAS_FILE, TIMELINE_FILE, Timeline
 from sweep.schedule import Call, CallDone, CallFailed, Encode, Fit, Measure, Open
+from tests.cases import ARM, SYNTHESIS
+from tests.making import request
 from tests.sweep.ended import make_job
+from workers.candidates import QStepPair
 from workers.errors import FrameFileError, ResultsError
-from workers.quantize import QStepPair
 
 PAIRS = (QStepPair(1.0, 1.0),)
 
@@ -35,7 +37,7 @@ def call(number: int, work: object, replica: str = "r0") -> Call:
 def test_seconds_go_to_the_stage_and_the_span_they_were_spent_in() -> None:
     clock = Clock()
     followed = timeline(clock)
-    measure = call(0, Measure("arm", PAIRS, ()))
+    measure = call(0, Measure(request(ARM, PAIRS)))
     followed.called(measure)
     clock.now += 1.5
     followed.answered(measure, CallDone(0, [], 1.5))
@@ -52,8 +54,8 @@ def test_seconds_go_to_the_stage_and_the_span_they_were_spent_in() -> None:
     [
         (Fit(), "fit"),
         (Open(), "open"),
-        (Measure("synthesis", PAIRS, ()), "synthesis"),
-        (Measure("arm", PAIRS, (), plain=True), "near_ties"),
+        (Measure(request(SYNTHESIS, PAIRS)), "synthesis"),
+        (Measure(request(ARM, PAIRS, plain=True)), "near_ties"),
         (Encode(()), "encode"),
     ],
 )
@@ -64,8 +66,9 @@ def test_every_kind_of_work_has_its_stage(work: object, stage: str) -> None:
     clock.now += 0.5
     followed.answered(call(0, work), CallDone(0, None, 0.5))
     followed.waited()
-    (span,) = followed.tables()[0].to_pylist()
-    assert {name for name in STAGES if span[f"{name}_seconds"]} == {stage}
+    spans, _ = followed.tables()
+    (span,) = spans.to_pylist()
+    assert {name for name in stages_of(spans.column_names) if span[f"{name}_seconds"]} == {stage}
 
 
 def test_what_came_to_nothing_is_told_from_what_failed_for_good() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweep.config import Mode, make_grid
+from sweep.config import make_grid, search_factory
 from sweep.schedule import (
     Call,
     CallDone,
@@ -27,30 +27,34 @@ from sweep.schedule import (
     ReplicaReady,
     Retire,
     Schedule,
+    SearchOf,
     Task,
 )
+from tests.cases import ARM, SYNTHESIS, UPSAMPLING
+from tests.making import make_param
+from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.bitstream import SectionBytes
+from workers.candidates import Candidate, Choice, Counts, Measured, Measurement, QStepPair, by_network
 from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
-from workers.measure import Measured, RDRow
-from workers.quantize import Counts, QStepPair, Settled
-from workers.replica import EncodedAnswer, QuantizedAnswer
+from workers.search import Request
 from workers.source import FrameInfo
 
 GRID = make_grid(
     {
-        "arm": {"weight": [0.25, 0.5, 1], "bias": [0.125, 0.25, 0.5, 1]},
-        "synthesis": {"weight": [0.5, 1], "bias": [0.25, 0.5, 1]},
-        "upsampling": {"weight": [0.25, 0.5, 1], "bias": [1]},
+        ARM: {"weight": [0.25, 0.5, 1], "bias": [0.125, 0.25, 0.5, 1]},
+        SYNTHESIS: {"weight": [0.5, 1], "bias": [0.25, 0.5, 1]},
+        UPSAMPLING: {"weight": [0.25, 0.5, 1], "bias": [1]},
     }
 )
 N_PAIRS = 12 + 6 + 3
+ONES = QStepPair(1, 1)
+FULL, WINNER = (search_factory(mode, GRID) for mode in ("full", "winner"))
+INFO = FrameInfo(4, 4, 1e-3, "rgb", 8, networks=make_param().networks)
 
 
-def loss_of(
-    frame: str, module: str, pair: QStepPair, choices: tuple[tuple[str, Settled], ...], plain: bool
-) -> float:
+def loss_of(frame: str, candidate: Candidate, base: tuple[Choice, ...], plain: bool) -> float:
     """A loss that depends on everything a call carries; in some frames it has near-ties and exact ties."""
-    seed = repr((frame, module, pair, [(name, settled.q_step) for name, settled in choices]))
+    seed = repr((frame, candidate, [(choice.network, choice.q_step) for choice in base]))
     loss = 1.0 + random.Random(seed).randrange(1, 8)
     if frame.startswith("tie"):  # the engine sees pairs apart that the plain arithmetic finds to be equal
         loss = 2.0 + (0 if plain else 1e-6 * random.Random(seed).random())
@@ -59,16 +63,28 @@ def loss_of(
     return loss
 
 
-def row_of(call: Call, work: Measure, pair: QStepPair) -> RDRow:
-    if pair.weight == 1 and pair.bias == 1 and work.module != "upsampling":
-        return RDRow(work.module, pair, "overflow")
-    if call.frame.startswith("infeasible") and work.module == "synthesis":
-        return RDRow(work.module, pair, "non_finite")
-    loss = loss_of(call.frame, work.module, pair, work.choices, work.plain)
-    if work.best is not None and loss > work.best:
-        return RDRow(work.module, pair, "pruned", loss_lower_bound=loss)
+def row_of(call: Call, request: Request, candidate: Candidate) -> Measurement:
+    if candidate.edit == ONES and candidate.network != UPSAMPLING:
+        return Measurement(candidate, "overflow")
+    if call.frame.startswith("infeasible") and candidate.network == SYNTHESIS:
+        return Measurement(candidate, "non_finite")
+    loss = loss_of(call.frame, candidate, request.base, request.plain)
+    if request.best is not None and loss > request.best:
+        return Measurement(candidate, "pruned", loss_lower_bound=loss)
     measured = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, loss)
-    return RDRow(work.module, pair, "ok", measured, "plain" if work.plain else "staged")
+    return Measurement(candidate, "ok", measured, "plain" if request.plain else "staged")
+
+
+def requests(calls: Iterable[Call], *, plain: bool = False) -> list[Request]:
+    """Of the calls that measure candidates; those that the plain arithmetic is asked for, or the others."""
+    found = [call.work.request for call in calls if isinstance(call.work, Measure)]
+    return [request for request in found if request.plain is plain]
+
+
+def network_of(request: Request) -> str:
+    """The one network of its candidates."""
+    (network,) = {candidate.network for candidate in request.candidates}
+    return network
 
 
 def answer(call: Call) -> Event:
@@ -79,14 +95,15 @@ def answer(call: Call) -> Event:
         if call.frame.startswith("bad"):
             return CallFailed(call.id, FrameFileError("empty"), final=True)
         if call.frame == "tf32":
-            return CallDone(call.id, FrameInfo(512, 512, 1e-3, "rgb", 8, precision="tf32"), 1.0)
-        return CallDone(call.id, FrameInfo(4, 4, 1e-3, "rgb", 8), 1.0)
+            return CallDone(call.id, INFO._replace(height=512, width=512, precision="tf32"), 1.0)
+        return CallDone(call.id, INFO, 1.0)
     if isinstance(work, Quantize):
         return CallDone(call.id, QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0)), 1.0)
     if isinstance(work, Encode):
         quantized = QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0))
         return CallDone(call.id, EncodedAnswer(quantized, b"file", SectionBytes(1, 2, 3), 0.5), 1.0)
-    return CallDone(call.id, [row_of(call, work, pair) for pair in work.pairs], 1.0)
+    assert isinstance(work, Measure)
+    return CallDone(call.id, [row_of(call, work.request, each) for each in work.request.candidates], 1.0)
 
 
 def run(
@@ -94,13 +111,13 @@ def run(
     *,
     replicas: int = 2,
     pairs_per_call: int | str = "auto",
-    mode: Mode = "full",
+    search_of: SearchOf = FULL,
     bitstream: bool = False,
     disturb: random.Random | None = None,
     disturbances: int = 0,
 ) -> tuple[dict[str, FrameEnded], list[Call]]:
     """Play a job to its end: calls are answered in a random order; some are lost, some answered twice."""
-    schedule = Schedule(tasks, GRID, pairs_per_call=pairs_per_call, mode=mode, tries=10**6, bitstream=bitstream)  # type: ignore[arg-type]
+    schedule = Schedule(tasks, search_of, pairs_per_call=pairs_per_call, tries=10**6, bitstream=bitstream)  # type: ignore[arg-type]
     calls: list[Call] = []
     open_calls: dict[int, Call] = {}
     ended: dict[str, FrameEnded] = {}
@@ -194,7 +211,7 @@ def test_any_order_of_completion_loss_and_repetition_gives_the_same(
 def test_a_bitstream_is_made_last_and_of_what_was_chosen() -> None:
     ended, calls = run([Task("plain")], bitstream=True)
     assert isinstance(calls[-1].work, Encode)
-    assert dict(calls[-1].work.choices) == ended["plain"].choices
+    assert by_network(calls[-1].work.choices) == ended["plain"].choices
     assert ended["plain"].encoded is not None
     assert not any(isinstance(call.work, Quantize) for call in calls)
 
@@ -212,7 +229,7 @@ def test_a_frame_that_was_swept_before_is_only_encoded() -> None:
 
 def test_every_row_of_a_finished_frame_is_there_once_in_grid_order() -> None:
     ended, _ = run(TASKS)
-    keys = [(row.module, row.q_step) for row, _ in ended["plain"].rows]
+    keys = [row.candidate for row, _ in ended["plain"].rows]
     assert keys == [(module, pair) for module, pairs in GRID.items() for pair in pairs]
     assert len(keys) == N_PAIRS
 
@@ -221,65 +238,61 @@ def test_every_row_of_a_finished_frame_is_there_once_in_grid_order() -> None:
 def test_the_winner_is_the_first_smallest_loss_given_the_modules_before(frame: str, arithmetic: str) -> None:
     """In tf32 by the plain arithmetic, although the engine has the losses 0.25 % apart in another order."""
     ended, _ = run([Task(frame)])
-    choices: tuple[tuple[str, Settled], ...] = ()
-    for module, pairs in GRID.items():
-        feasible = [p for p in pairs if not (p == (1, 1) and module != "upsampling")]
-        best = min(feasible, key=lambda pair: loss_of(frame, module, pair, choices, arithmetic == "plain"))
-        assert ended[frame].choices[module].q_step == best
-        choices = (*choices, (module, ended[frame].choices[module]))
+    base: tuple[Choice, ...] = ()
+    for network, pairs in GRID.items():
+        feasible = [Candidate(network, p) for p in pairs if not (p == ONES and network != UPSAMPLING)]
+        best = min(feasible, key=lambda each: loss_of(frame, each, base, plain=arithmetic == "plain"))
+        assert ended[frame].choices[network].q_step == best.edit
+        base = (*base, ended[frame].choices[network])
 
 
 def test_near_ties_are_decided_by_one_plain_call_and_the_first_in_grid_order_wins() -> None:
     ended, calls = run([Task("tie")], replicas=3, pairs_per_call=1)
-    plain = [call.work for call in calls if isinstance(call.work, Measure) and call.work.plain]
-    assert [work.module for work in plain] == ["arm", "synthesis", "upsampling"]
-    assert all(len(work.pairs) > 1 for work in plain)
-    for module, pairs in GRID.items():
-        assert ended["tie"].choices[module].q_step == pairs[0]
+    plain = requests(calls, plain=True)
+    assert [network_of(request) for request in plain] == [ARM, SYNTHESIS, UPSAMPLING]
+    assert all(len(request.candidates) > 1 for request in plain)
+    for network, pairs in GRID.items():
+        assert ended["tie"].choices[network].q_step == pairs[0]
     assert {row.arithmetic for row, _ in ended["tie"].rows if row.status == "ok"} == {"plain"}
 
 
 def test_no_plain_call_is_made_where_the_best_stands_alone() -> None:
     frame = next(name for name in (f"f{n}" for n in range(1000)) if _stands_alone(name))
     _, calls = run([Task(frame)])
-    assert not any(isinstance(call.work, Measure) and call.work.plain for call in calls)
+    assert requests(calls, plain=True) == []
 
 
 def _stands_alone(frame: str) -> bool:
     _, calls = run([Task(frame)])
-    return not any(isinstance(call.work, Measure) and call.work.plain for call in calls)
+    return not requests(calls, plain=True)
 
 
 def test_one_pair_per_call_is_one_call_per_module_and_pair() -> None:
     _, calls = run([Task("plain"), Task("other")], replicas=4, pairs_per_call=1)
     measured = [
-        (call.frame, call.work.module, pair)
+        (call.frame, candidate)
         for call in calls
-        if isinstance(call.work, Measure) and not call.work.plain
-        for pair in call.work.pairs
+        for request in requests([call])
+        for candidate in request.candidates
     ]
     assert len(measured) == len(set(measured)) == 2 * N_PAIRS
-    assert all(
-        len(call.work.pairs) == 1 for call in calls if isinstance(call.work, Measure) and not call.work.plain
-    )
+    assert all(len(request.candidates) == 1 for request in requests(calls))
 
 
 def test_auto_keeps_a_weight_step_together_and_gives_every_replica_a_share() -> None:
     _, calls = run([Task("plain")], replicas=2)
-    arm = [call for call in calls if isinstance(call.work, Measure) and call.work.module == "arm"]
-    arm = [call for call in arm if not call.work.plain]  # type: ignore[union-attr]
-    weights = [{pair.weight for pair in call.work.pairs} for call in arm]  # type: ignore[union-attr]
+    arm = [(call, request) for call in calls for request in requests([call]) if network_of(request) == ARM]
+    weights = [{candidate.edit.weight for candidate in request.candidates} for _, request in arm]
     assert sum(map(len, weights)) == 3, "no weight step is in two calls"
-    assert len({call.replica for call in arm}) == 2
+    assert len({call.replica for call, _ in arm}) == 2
 
 
 def test_a_call_carries_the_choices_of_the_modules_before() -> None:
     ended, calls = run(TASKS)
     for call in calls:
         if isinstance(call.work, Measure):
-            before = [module for module in GRID if module < call.work.module]
-            expected = tuple((module, ended[call.frame].choices[module]) for module in before)
-            assert call.work.choices == expected
+            before = [network for network in GRID if network < network_of(call.work.request)]
+            assert call.work.request.base == tuple(ended[call.frame].choices[network] for network in before)
 
 
 def test_a_bad_frame_fails_alone_with_its_reason() -> None:
@@ -299,11 +312,11 @@ def test_a_module_without_a_feasible_pair_fails_its_frame_and_keeps_what_was_mea
     assert "frame infeasible" in str(frame.error)
     assert "module synthesis" in str(frame.error)
     assert len(frame.rows) == 12 + 6
-    assert list(frame.choices) == ["arm"]
+    assert list(frame.choices) == [ARM]
 
 
 def test_a_frame_whose_calls_are_always_lost_is_given_up_and_the_others_go_on() -> None:
-    schedule = Schedule([Task("cursed"), Task("plain")], GRID, tries=3)
+    schedule = Schedule([Task("cursed"), Task("plain")], FULL, tries=3)
     ended: dict[str, FrameEnded] = {}
     waiting: list[Call] = []
     names: Iterator[str] = iter(f"r{n}" for n in range(1000))
@@ -338,7 +351,7 @@ def test_nothing_is_done_to_a_frame_before_its_fit() -> None:
 
 
 def test_no_replica_idles_while_another_frame_has_work() -> None:
-    schedule = Schedule([Task(f"f{n}") for n in range(6)], GRID, pairs_per_call="auto")
+    schedule = Schedule([Task(f"f{n}") for n in range(6)], FULL, pairs_per_call="auto")
     open_calls: dict[int, Call] = {}
     idle_rounds = 0
     for name in ("r0", "r1", "r2"):
@@ -365,7 +378,7 @@ def test_a_replica_stays_with_the_frame_it_holds_while_there_are_frames_enough()
 
 
 def test_ids_must_differ() -> None:
-    schedule = Schedule([Task("a"), Task("a")], GRID)
+    schedule = Schedule([Task("a"), Task("a")], FULL)
     schedule.handle(ReplicaReady("r0"))
     with pytest.raises(ValueError, match="id of its own"):
         schedule.handle(ReplicaReady("r1"))
@@ -375,31 +388,30 @@ def test_ids_must_differ() -> None:
 @pytest.mark.parametrize("frame", ["a", "b", "tie"])
 def test_who_wants_the_winner_alone_gets_the_same_choices(frame: str, pairs_per_call: int | str) -> None:
     full, _ = run([Task(frame)], pairs_per_call=pairs_per_call)
-    winner, calls = run([Task(frame)], pairs_per_call=pairs_per_call, mode="winner")
+    winner, calls = run([Task(frame)], pairs_per_call=pairs_per_call, search_of=WINNER)
 
     assert winner[frame].choices == full[frame].choices
-    assert [row.row[:2] for row in winner[frame].rows] == [row.row[:2] for row in full[frame].rows]
-    assert all(
-        call.work.best is not None for call in calls if isinstance(call.work, Measure) and not call.work.plain
-    )
+    measured = [[row.measurement.candidate for row in ended[frame].rows] for ended in (winner, full)]
+    assert measured[0] == measured[1]
+    assert all(request.best is not None for request in requests(calls))
 
 
 def test_a_call_carries_the_best_loss_of_its_module_so_far() -> None:
-    _, calls = run([Task("a")], replicas=1, pairs_per_call=1, mode="winner")
+    _, calls = run([Task("a")], replicas=1, pairs_per_call=1, search_of=WINNER)
 
-    for module in GRID:
+    for network in GRID:
         best = math.inf
         for call in calls:
-            work = call.work
-            if isinstance(work, Measure) and work.module == module and not work.plain:
-                assert work.best == best
-                best = min(best, row_of(call, work, work.pairs[0]).loss)
+            for request in requests([call]):
+                if network_of(request) == network:
+                    assert request.best == best
+                    best = min(best, row_of(call, request, request.candidates[0]).loss)
 
 
 def test_in_full_nothing_is_said_of_the_best() -> None:
     _, calls = run([Task("a")])
 
-    assert all(call.work.best is None for call in calls if isinstance(call.work, Measure))
+    assert all(call.work.request.best is None for call in calls if isinstance(call.work, Measure))
 
 
 # --- many frames, many replicas
@@ -409,7 +421,7 @@ class Player:
     """A schedule and the calls it has open, answered as a test likes."""
 
     def __init__(self, tasks: Iterable[Task], replicas: int = 0, **options: Any) -> None:
-        self.schedule = Schedule(tasks, GRID, **options)
+        self.schedule = Schedule(tasks, FULL, **options)
         self.open: dict[str, Call] = {}
         self.ended: list[FrameEnded] = []
         self.retired: list[Retire] = []
@@ -458,7 +470,7 @@ def test_frames_are_asked_for_as_replicas_get_free_and_no_more_are_in_flight_tha
 
 
 def test_while_the_schedule_is_held_frames_in_flight_are_finished_and_none_is_begun() -> None:
-    schedule = Schedule([Task("a", False), Task("b", False)], GRID)
+    schedule = Schedule([Task("a", False), Task("b", False)], FULL)
     (call,) = schedule.handle(ReplicaReady("r0"))
     assert schedule.hold(True) == []
     calls = 0
@@ -477,8 +489,8 @@ def test_while_the_schedule_is_held_frames_in_flight_are_finished_and_none_is_be
 
 def test_while_there_is_a_frame_for_every_replica_a_module_is_one_call() -> None:
     _, calls = run([Task(f"f{n}") for n in range(40)], replicas=4)
-    first = [call.work for call in calls[:100] if isinstance(call.work, Measure) and not call.work.plain]
-    assert {len(work.pairs) == len(GRID[work.module]) for work in first} == {True}
+    first = requests(calls[:100])
+    assert {len(request.candidates) == len(GRID[network_of(request)]) for request in first} == {True}
 
 
 def test_when_fewer_frames_than_replicas_remain_one_is_shared_out_over_all() -> None:

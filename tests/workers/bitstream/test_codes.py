@@ -12,8 +12,10 @@ from workers.bitstream import decode_frame, encode_frame
 from workers.bitstream.exp_golomb import BitReader, BitWriter
 from workers.bitstream.laplace import ESCAPE, FIRST_SCALE, REACH, laplace_table
 from workers.codec.arm import laplace_cdf
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
+from workers.codec.quantization import MAX_ABS_QUANTIZED
 from workers.errors import BitstreamError
-from workers.quantize import MAX_ABS_QUANTIZED, exp_golomb_bit
+from workers.objective.network_rate import exp_golomb_bit
 
 
 @given(values=st.lists(st.integers(-MAX_ABS_QUANTIZED, MAX_ABS_QUANTIZED), max_size=40), count=st.integers(0, 31))
@@ -21,7 +23,7 @@ def test_integers_come_back_and_take_the_bits_that_were_counted(values: list[int
     writer = BitWriter()
     writer.write_integers(values, count)
     content = writer.to_bytes()
-    (n_bits,) = exp_golomb_bit(torch.tensor(values, dtype=torch.float64), [count])
+    (n_bits,) = exp_golomb_bit(torch.tensor(values, dtype=torch.float64), [count], COOLCHIC_3_4.exp_golomb)
     assert len(content) == -(-n_bits // 8)
     reader = BitReader(content, "integers")
     assert reader.read_integers(len(values), count, MAX_ABS_QUANTIZED).tolist() == values

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.cases import SYNTHESIS
 from tests.making import make_frame_encoder, make_param
 from tests.workers.bitstream.encoding import STEPS, quantized
 from workers.bitstream import coding, decode_frame, encode_frame
@@ -20,9 +21,9 @@ from workers.bitstream.container import Bitstream, pack
 from workers.bitstream.latent_coder import MAX_LATENT, encode_latents
 from workers.bitstream.networks import Quantization, QuantizedNetworks, tensors
 from workers.bitstream.reconstruction import reconstruct
-from workers.codec import KINDS, MODULES, Frame
+from workers.candidates import KINDS, QStepPair
+from workers.codec import Frame
 from workers.errors import BitstreamError, InputError
-from workers.quantize import QStepPair
 
 MAX_PIXELS = 4096
 
@@ -162,7 +163,7 @@ def test_networks_that_were_not_quantized_are_refused() -> None:
 
 
 def test_steps_that_are_no_powers_of_two_are_refused() -> None:
-    steps = STEPS | {"synthesis": QStepPair(0.3, 0.25)}
+    steps = STEPS | {SYNTHESIS: QStepPair(0.3, 0.25)}
     with pytest.raises(InputError, match=r"powers of two; the synthesis's is 0\.3"):
         encode_frame(quantized(make_frame_encoder(), steps))
 
@@ -206,10 +207,10 @@ def test_networks_and_latents_of_any_extreme_come_back(seed: int) -> None:
     numbers = np.random.default_rng(seed)
     limit = rng.choice([0, 1, 65535])
     quantization, integers = {}, {}
-    for module, kind in itertools.product(MODULES, KINDS):
+    for spec, kind in itertools.product(param.networks, KINDS):
         exponent = rng.choice([-128, -60, -24, -12, 0, 5, 40, 127])
-        quantization[module, kind] = Quantization(exponent, rng.randint(0, 31))
-        for name, shape in tensors(param, module, kind):
+        quantization[spec.prefix, kind] = Quantization(exponent, rng.randint(0, 31))
+        for name, shape in tensors(param, spec, kind):
             integers[name] = numbers.integers(-limit, limit + 1, shape)
     networks = QuantizedNetworks(param, quantization, integers)
     reach = rng.choice([1, 100, MAX_LATENT])

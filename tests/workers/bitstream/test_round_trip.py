@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cases import CASE_NAMES, load_case
+from tests.cases import ARM, CASE_NAMES, SYNTHESIS, UPSAMPLING, load_case
 from tests.making import make_frame_encoder
 from tests.workers.bitstream.encoding import quantized, quantized_case, rate_latent_bit
 from workers.bitstream import decode_frame, encode_frame, reconstruction
 from workers.bitstream.laplace import laplace_table
+from workers.candidates import QStepPair
 from workers.codec import ARCHITECTURES, Frame, dump_frame, parse_frame, read_frame
 from workers.codec.latent import context_offsets
-from workers.codec.loss import mean_squared_error
-from workers.quantize import QStepPair
+from workers.objective.loss import mean_squared_error
 
 REAL = [ARCHITECTURES["lop"], ARCHITECTURES["mop"]]
 
@@ -164,7 +164,7 @@ def test_parameters_beyond_what_is_exact_are_rounded_alike() -> None:
     with torch.no_grad():
         for parameter in (*frame_encoder.arm.parameters(), *frame_encoder.synthesis.parameters()):
             parameter.mul_(20_000)
-    steps = {module: QStepPair(1.0, 2.0**5) for module in ("arm", "synthesis", "upsampling")}
+    steps = {module: QStepPair(1.0, 2.0**5) for module in (ARM, SYNTHESIS, UPSAMPLING)}
     encoded = encode_frame(quantized(frame_encoder, steps))
     assert same(decode_frame(encoded.content), encoded.frame)
 

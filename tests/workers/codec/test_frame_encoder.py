@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.cases import ARM, SYNTHESIS, UPSAMPLING
 from tests.making import make_frame_encoder
 from workers.codec import FrameEncoder
 
@@ -10,7 +11,7 @@ def decoding_to(samples: list[float], bitdepth: int) -> FrameEncoder:
     frame_encoder = make_frame_encoder("3-1-linear-none", n_grids=1, img_size=(1, 1), bitdepth=bitdepth)
     bias = torch.tensor(samples)
     frame_encoder.set_network_parameters(
-        "synthesis", {"layers.0.weight": torch.zeros(3, 1, 1, 1), "layers.0.bias": bias}
+        SYNTHESIS, {"layers.0.weight": torch.zeros(3, 1, 1, 1), "layers.0.bias": bias}
     )
     return frame_encoder
 
@@ -56,10 +57,10 @@ def test_yuv420_keeps_every_second_row_and_column_of_chroma(img_size: tuple[int,
 
 def test_network_parameters_are_copies_until_they_are_set() -> None:
     frame_encoder = make_frame_encoder()
-    before = frame_encoder.get_network_parameters("arm")
-    doubled = {name: value.mul_(2) for name, value in frame_encoder.get_network_parameters("arm").items()}
-    untouched = frame_encoder.get_network_parameters("arm")
-    frame_encoder.set_network_parameters("arm", doubled)
+    before = frame_encoder.get_network_parameters(ARM)
+    doubled = {name: value.mul_(2) for name, value in frame_encoder.get_network_parameters(ARM).items()}
+    untouched = frame_encoder.get_network_parameters(ARM)
+    frame_encoder.set_network_parameters(ARM, doubled)
 
     assert all(torch.equal(untouched[name], value) for name, value in before.items())
     assert all(torch.equal(frame_encoder.arm.get_parameter(name), value * 2) for name, value in before.items())
@@ -69,7 +70,7 @@ def test_parameters_of_another_network_are_refused() -> None:
     frame_encoder = make_frame_encoder()
 
     with pytest.raises(KeyError, match=r"upsampling: expected parameters"):
-        frame_encoder.set_network_parameters("upsampling", frame_encoder.get_network_parameters("arm"))
+        frame_encoder.set_network_parameters(UPSAMPLING, frame_encoder.get_network_parameters(ARM))
 
 
 def test_latent_grids_are_no_network() -> None:

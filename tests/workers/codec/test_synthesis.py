@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.cases import SYNTHESIS
 from tests.making import make_frame_encoder, make_param
 from workers.codec.synthesis import Synthesis
 
@@ -33,7 +34,7 @@ def test_the_synthesis_is_its_convolutions_with_replicated_borders(layers: str, 
     frame_encoder = make_frame_encoder(layers, n_grids=4)
     dense = torch.randn(1, 4, *size, generator=torch.Generator().manual_seed(0))
     x = dense[0].double().numpy()
-    parameters = {k: v.double().numpy() for k, v in frame_encoder.get_network_parameters("synthesis").items()}
+    parameters = {k: v.double().numpy() for k, v in frame_encoder.get_network_parameters(SYNTHESIS).items()}
     for j, layer in enumerate(layers.split(",")):
         _, _, kind, activation = layer.split("-")
         weight, bias = parameters[f"layers.{2 * j}.weight"], parameters[f"layers.{2 * j}.bias"]

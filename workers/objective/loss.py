@@ -1,6 +1,5 @@
 """Rate–distortion cost of a decoded frame."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -70,8 +69,3 @@ def loss_function(
     height, width = target_image.luma_size
     rate = rate_latent_bit.sum()
     return LossFunctionOutput(mse + lmbda * ((rate + rate_nn_bit) / (height * width)), mse, rate)
-
-
-def psnr_db(mse: float) -> float:
-    """Peak signal-to-noise ratio ``−10 log10 mse``, in dB; infinite for a perfect frame."""
-    return -10 * math.log10(mse) if mse > 0 else math.inf

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from workers.codec import Planes, loss_function, psnr_db
+from workers.codec import Planes
+from workers.objective.loss import loss_function
+from workers.psnr import psnr_db
 
 
 def flat(value: float, *shape: int) -> torch.Tensor:

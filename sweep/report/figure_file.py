@@ -25,7 +25,7 @@ from sweep.results import (
     read_timeline,
     result_files,
 )
-from workers.codec import MODULES
+from workers.codec.family import modules
 from workers.errors import ConfigError, ResultsError
 from workers.files import describe
 
@@ -112,8 +112,8 @@ def _check_subject(figure: str, frame: str | None, module: str | None) -> None:
         if value is not None and not wanted[name]:
             of = "the whole job" if figure in JOB_FIGURES else "a whole frame"
             raise ConfigError(f"{name}: the figure {figure} is of {of}; found {value!r}")
-    if module is not None and module not in MODULES:
-        raise ConfigError(f"module: accepted: {', '.join(MODULES)}; found {module!r}")
+    if module is not None and module not in modules():
+        raise ConfigError(f"module: accepted: {', '.join(modules())}; found {module!r}")
 
 
 def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple[str, Records]:

@@ -5,21 +5,23 @@ from functools import partial
 
 import pytest
 
-from sweep.schedule.choose import argmin, near_ties, winner
+from sweep.search.winner import argmin, near_ties, winner
+from tests.cases import ARM
+from workers.candidates import Candidate, Counts, Measured, Measurement, QStepPair, Status
 from workers.errors import InfeasibleModuleError
-from workers.measure import ErrorBound, Measured, RDRow, Status
-from workers.quantize import Counts, QStepPair
+from workers.measure import ErrorBound
 
 BOUND = ErrorBound.of_frame(64, 96, "rgb", 8, 1e-3)
 
 
-def row(loss: float, step: float = 1.0, *, plain: bool = False) -> RDRow:
+def row(loss: float, step: float = 1.0, *, plain: bool = False) -> Measurement:
     measured = Measured(Counts(0, 0), 1, 1, 2, 3.0, 0.1, loss)
-    return RDRow("arm", QStepPair(step, 1.0), "ok", measured, "plain" if plain else "staged")
+    candidate = Candidate(ARM, QStepPair(step, 1.0))
+    return Measurement(candidate, "ok", measured, "plain" if plain else "staged")
 
 
-def unmeasured(status: Status) -> RDRow:
-    return RDRow("arm", QStepPair(1.0, 1.0), status)
+def unmeasured(status: Status) -> Measurement:
+    return Measurement(Candidate(ARM, QStepPair(1.0, 1.0)), status)
 
 
 def test_the_smallest_loss_wins() -> None:

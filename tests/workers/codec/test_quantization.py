@@ -6,23 +6,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cases import ARM, SYNTHESIS, UPSAMPLING
 from tests.making import make_frame_encoder
 from tests.workers import expgolomb
-from workers.quantize import (
-    Counts,
-    NetworkRate,
-    QStepPair,
-    Settled,
-    apply_choices,
-    best_count,
-    exp_golomb_bit,
-    kind_of,
-    network_rate,
-    quantize,
-    quantize_parameters,
-)
+from workers.candidates import KINDS, RESIDUE, Choice, Counts, QStepPair
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
+from workers.codec.network import Effect, NetworkSpec
+from workers.codec.quantization import apply_choices, quantize, quantize_network
+from workers.objective.network_rate import NetworkRate, best_count, exp_golomb_bit, network_rate
 
 LARGEST = 65535
+
+RULE = COOLCHIC_3_4.exp_golomb
+
+SPEC = NetworkSpec(RESIDUE, "any", "any", Effect.RATE, (), ("mlp.0.weight",), ("mlp.0.bias", "mlp.2.bias"), {})
 
 
 @st.composite
@@ -47,14 +44,14 @@ def test_the_exp_golomb_rate_is_the_length_of_a_code_that_can_be_read_back(value
     bits = expgolomb.write(values, count)
 
     assert expgolomb.read(bits, count) == values
-    assert exp_golomb_bit(torch.tensor(values, dtype=torch.float32), [count]) == [len(bits)]
+    assert exp_golomb_bit(torch.tensor(values, dtype=torch.float32), [count], RULE) == [len(bits)]
 
 
 @given(st.lists(quantized_values(), min_size=1, max_size=20))
 def test_the_best_count_is_the_cheapest_and_the_smallest_of_the_cheapest(values: list[int]) -> None:
     bits, count = min((len(expgolomb.write(values, count)), count) for count in range(13))
 
-    assert best_count(torch.tensor(values, dtype=torch.float32)) == (count, bits)
+    assert best_count(torch.tensor(values, dtype=torch.float32), RULE) == (count, bits)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +64,7 @@ def test_the_best_count_is_the_cheapest_and_the_smallest_of_the_cheapest(values:
     ],
 )
 def test_the_best_count_of_known_values(values: list[int], count: int, bits: int) -> None:
-    assert best_count(torch.tensor(values, dtype=torch.float32)) == (count, bits)
+    assert best_count(torch.tensor(values, dtype=torch.float32), RULE) == (count, bits)
 
 
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -114,29 +111,28 @@ def test_infinite_parameters_overflow_and_nan_ones_are_left_to_the_loss() -> Non
     infinite, nan = {"a.weight": torch.tensor([1.0, math.inf])}, {"a.weight": torch.tensor([1.0, math.nan])}
 
     assert quantize(infinite["a.weight"], 1.0) is None
-    assert network_rate(infinite, "weight", 1.0) is None
+    assert network_rate(infinite, 1.0, RULE) is None
     quantized = quantize(nan["a.weight"], 1.0)
     assert quantized is not None
     assert quantized.isnan().tolist() == [False, True]
-    assert network_rate(nan, "weight", 1.0) == NetworkRate(expgol_cnt=0, rate_bit=5)  # 1 for the NaN, 4 for the 1
+    assert network_rate(nan, 1.0, RULE) == NetworkRate(expgol_cnt=0, rate_bit=5)  # 1 for the NaN, 4 for the 1
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("mlp.0.weight", "weight"),
-        ("mlp.0.bias", "bias"),
-        ("conv2ds.3.parametrizations.weight.original", "weight"),
-        ("conv_transpose2ds.0.bias", "bias"),
-    ],
-)
-def test_a_parameter_is_a_weight_or_a_bias_by_its_name(name: str, kind: str) -> None:
-    assert kind_of(name) == kind
+def test_a_family_tells_weights_from_biases_by_their_names() -> None:
+    specs = {spec.module: spec for spec in make_frame_encoder(n_grids=2).networks}
+
+    assert specs["arm"].weights == ("mlp.0.weight", "mlp.2.weight")
+    assert specs["arm"].biases == ("mlp.0.bias", "mlp.2.bias")
+    assert specs["upsampling"].weights == (
+        "conv_transpose2ds.0.parametrizations.weight.original",
+        "conv2ds.0.parametrizations.weight.original",
+    )
+    assert specs["upsampling"].biases == ("conv_transpose2ds.0.bias", "conv2ds.0.bias")
 
 
-def test_a_parameter_that_is_neither_weight_nor_bias_is_an_error() -> None:
+def test_a_tensor_that_is_neither_weight_nor_bias_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"found 'scale'"):
-        kind_of("scale")
+        COOLCHIC_3_4.specs(RESIDUE, ["arm.mlp.0.weight", "arm.scale"])
 
 
 PARAMETERS = {
@@ -145,9 +141,11 @@ PARAMETERS = {
     "mlp.2.bias": torch.tensor([3.2]),
 }
 
+WEIGHTS, BIASES = ({name: PARAMETERS[name] for name in SPEC.names(kind)} for kind in KINDS)
+
 
 def test_weights_and_biases_are_quantized_each_with_its_step() -> None:
-    quantized = quantize_parameters(PARAMETERS, QStepPair(weight=0.5, bias=2.0))
+    quantized = quantize_network(SPEC, PARAMETERS, QStepPair(weight=0.5, bias=2.0))
 
     assert quantized is not None
     assert {name: value.tolist() for name, value in quantized.items()} == {
@@ -159,7 +157,7 @@ def test_weights_and_biases_are_quantized_each_with_its_step() -> None:
 
 @pytest.mark.parametrize("pair", [QStepPair(2.0**-24, 1.0), QStepPair(1.0, 2.0**-24)])
 def test_one_parameter_that_overflows_is_enough(pair: QStepPair) -> None:
-    assert quantize_parameters(PARAMETERS, pair) is None
+    assert quantize_network(SPEC, PARAMETERS, pair) is None
 
 
 def test_the_network_rate_is_that_of_all_parameters_of_one_kind_together() -> None:
@@ -167,9 +165,9 @@ def test_the_network_rate_is_that_of_all_parameters_of_one_kind_together() -> No
         bits, count = min((len(expgolomb.write(values, count)), count) for count in range(13))
         return NetworkRate(count, bits)
 
-    assert network_rate(PARAMETERS, "weight", 0.125) == cheapest([2, -6, 0, 41])
-    assert network_rate(PARAMETERS, "bias", 0.125) == cheapest([2, -7, 26])
-    assert network_rate(PARAMETERS, "bias", 2.0**-24) is None
+    assert network_rate(WEIGHTS, 0.125, RULE) == cheapest([2, -6, 0, 41])
+    assert network_rate(BIASES, 0.125, RULE) == cheapest([2, -7, 26])
+    assert network_rate(BIASES, 2.0**-24, RULE) is None
 
 
 def test_the_biases_of_the_upsampling_cost_a_bit_each() -> None:
@@ -178,22 +176,23 @@ def test_the_biases_of_the_upsampling_cost_a_bit_each() -> None:
         for convolution in part:
             torch.nn.init.zeros_(convolution.bias)
 
-    rate = network_rate(frame_encoder.get_network_parameters("upsampling"), "bias", 1.0)
+    biases = frame_encoder.get_network_parameters(UPSAMPLING)
+    rate = network_rate({name: biases[name] for name in biases if name.endswith(".bias")}, 1.0, RULE)
 
     assert rate == NetworkRate(expgol_cnt=0, rate_bit=12)
 
 
 def test_settled_modules_are_quantized_in_place_and_the_others_left() -> None:
     frame_encoder = make_frame_encoder()
-    before = {module: frame_encoder.get_network_parameters(module) for module in ("arm", "synthesis", "upsampling")}
+    before = {module: frame_encoder.get_network_parameters(module) for module in (ARM, SYNTHESIS, UPSAMPLING)}
     pair, counts = QStepPair(2.0**-6, 2.0**-9), Counts(weight=3, bias=5)
 
-    apply_choices(frame_encoder, {"synthesis": Settled(pair, counts, rate_nn_bit=100)})
+    apply_choices(frame_encoder, {SYNTHESIS: Choice(SYNTHESIS, pair, counts, 60, 40)})
 
-    for name, value in frame_encoder.get_network_parameters("synthesis").items():
+    for name, value in frame_encoder.get_network_parameters(SYNTHESIS).items():
         step = pair.weight if name.endswith("weight") else pair.bias
-        assert torch.equal(value, torch.round(before["synthesis"][name] / step) * step)
-    for module in ("arm", "upsampling"):
+        assert torch.equal(value, torch.round(before[SYNTHESIS][name] / step) * step)
+    for module in (ARM, UPSAMPLING):
         after = frame_encoder.get_network_parameters(module)
         assert all(torch.equal(after[name], value) for name, value in before[module].items())
     assert frame_encoder.nn_q_step == {"synthesis": {"weight": 2.0**-6, "bias": 2.0**-9}}
@@ -201,7 +200,7 @@ def test_settled_modules_are_quantized_in_place_and_the_others_left() -> None:
 
 
 def test_a_choice_that_overflows_is_refused() -> None:
-    choice = Settled(QStepPair(2.0**-30, 1.0), Counts(0, 0), rate_nn_bit=0)
+    choice = Choice(ARM, QStepPair(2.0**-30, 1.0), Counts(0, 0), 0, 0)
 
-    with pytest.raises(ValueError, match=r"arm: the settled pair .* overflows"):
-        apply_choices(make_frame_encoder(), {"arm": choice})
+    with pytest.raises(ValueError, match=r"arm: the chosen pair .* overflows"):
+        apply_choices(make_frame_encoder(), {ARM: choice})

@@ -1,0 +1,37 @@
+from .fit_config import FitConfig, make_fit
+from .frames import FrameItem, FrameList, is_manifest, place_entry, read_manifest_at
+from .grid import Grid, as_grid, default_steps, make_grid, named_grid, pairs_of, usual_pairs
+from .job_config import FrameEntry, Job, JobConfig, RayConfig, load_job, read_config
+from .paths import escape, expand, resolve, unexpanded
+from .searches import SEARCHES, search_factory
+from .yaml_file import parse_yaml
+
+__all__ = [
+    "SEARCHES",
+    "FitConfig",
+    "FrameEntry",
+    "FrameItem",
+    "FrameList",
+    "Grid",
+    "Job",
+    "JobConfig",
+    "RayConfig",
+    "as_grid",
+    "default_steps",
+    "escape",
+    "expand",
+    "is_manifest",
+    "load_job",
+    "make_fit",
+    "make_grid",
+    "named_grid",
+    "pairs_of",
+    "parse_yaml",
+    "place_entry",
+    "read_config",
+    "read_manifest_at",
+    "resolve",
+    "search_factory",
+    "unexpanded",
+    "usual_pairs",
+]

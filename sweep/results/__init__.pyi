@@ -1,0 +1,51 @@
+from .analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
+from .layout import (
+    BITSTREAM_FOLDER,
+    CHOICES_FILE,
+    FRAMES_FILE,
+    JOB_FILE,
+    MANIFEST_FILE,
+    QUANTIZED_FOLDER,
+    result_files,
+)
+from .output import Output, describe_output, goes_to_stdout
+from .parquet import read_as, read_table, write_table
+from .reading import iter_rd_table, read_rd_table, to_pandas
+from .results import Results
+from .status import is_running, read_status
+from .storage import Storage
+from .table import CHOICES, FRAMES, rd_table
+from .timeline import read_timeline, stages_of
+
+__all__ = [
+    "BITSTREAM_FOLDER",
+    "CHOICES",
+    "CHOICES_FILE",
+    "FRAMES",
+    "FRAMES_FILE",
+    "JOB_FILE",
+    "MANIFEST_FILE",
+    "QUANTIZED_FOLDER",
+    "Output",
+    "Results",
+    "Storage",
+    "choose_at",
+    "compare_jobs",
+    "cost_of_steps",
+    "describe_output",
+    "goes_to_stdout",
+    "is_running",
+    "iter_rd_table",
+    "pareto_front",
+    "rd_table",
+    "read_as",
+    "read_frames",
+    "read_rd_table",
+    "read_status",
+    "read_table",
+    "read_timeline",
+    "result_files",
+    "stages_of",
+    "to_pandas",
+    "write_table",
+]

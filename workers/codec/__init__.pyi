@@ -1,0 +1,57 @@
+from .checkpoint import (
+    check_match,
+    check_same_format,
+    dump_frame_encoder,
+    parse_frame_encoder,
+    read_frame_encoder,
+)
+from .frame import Frame, Planes
+from .frame_encoder import (
+    FrameEncoder,
+    FrameEncoderManager,
+    FrameEncoderOutput,
+)
+from .frame_file import (
+    check_suffix,
+    check_yuv,
+    dump_frame,
+    load_frame,
+    parse_frame,
+    read_frame,
+    suffixes_of,
+)
+from .network import Effect, NetworkSpec
+from .parameter import (
+    ARCHITECTURES,
+    Architecture,
+    FrameEncoderParameter,
+    SynthesisLayer,
+)
+from .yuv_file import is_yuv
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Effect",
+    "Frame",
+    "FrameEncoder",
+    "FrameEncoderManager",
+    "FrameEncoderOutput",
+    "FrameEncoderParameter",
+    "NetworkSpec",
+    "Planes",
+    "SynthesisLayer",
+    "check_match",
+    "check_same_format",
+    "check_suffix",
+    "check_yuv",
+    "dump_frame",
+    "dump_frame_encoder",
+    "is_yuv",
+    "load_frame",
+    "parse_frame",
+    "parse_frame_encoder",
+    "read_frame",
+    "read_frame_encoder",
+    "suffixes_of",
+]
