@@ -85,7 +85,7 @@ def _run_claimed(job: Job, results: Results, display: Display) -> None:
             if results.n_unfinished:
                 _warn_of_missing(results)
                 with connect(job.config.ray, trains=bool(results.n_fits) or job.config.bitstream):
-                    pool = RayPool(job.config.ray, job.config.sweep.engine_options())
+                    pool = RayPool(job.config.ray, job.config.sweep.engine_options(), job.plugins)
                     try:
                         run_on(pool, job, results, display, lambda tally: [Metrics(tally)])
                     finally:

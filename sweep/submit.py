@@ -27,6 +27,7 @@ from sweep.config import (
     FrameEntry,
     JobConfig,
     is_manifest,
+    load_plugins,
     place_entry,
     read_config,
     read_manifest_at,
@@ -146,6 +147,11 @@ def stage(config: JobConfig, path: Path, folder: Path) -> JobConfig:
     (folder / _JOB_FILE).write_text(
         yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), "utf-8"
     )
+    for plugin in load_plugins(config.plugins, base):
+        for name, content in plugin.files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
     stale = [build.name for build in kernel.stale_builds()]
     if stale:
         _log.warning("not sent, since built from other C sources: %s; run scripts/setup", ", ".join(stale))

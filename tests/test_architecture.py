@@ -37,7 +37,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 """Per package, which others it may import from, beside itself and the files that stand beside the packages of
 ``workers``; and of ``workers``, all that is in it."""
 
-BESIDE = "answers candidates errors files local_files outage plain psnr reasons registry search source streams"
+BESIDE = (
+    "answers candidates errors files local_files outage plain plugins psnr reasons registry search source streams"
+)
 IMPORTED_BY_ALL = frozenset(f"workers.{name}" for name in BESIDE.split())
 """Files beside the packages of ``workers`` that these may import."""
 

@@ -18,7 +18,8 @@ from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
-from workers.measure import EngineOptions, Measurer
+from workers.measure import EngineOptions
+from workers.measure.backend import Measurer, choose_backend
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
 from workers.search import Request, Search
@@ -205,7 +206,8 @@ class Replica:
             lmbda = manager.lmbda if source.lmbda is None else source.lmbda
             while len(self._loaded) >= CACHED_FRAMES:
                 self._loaded.popitem(last=False)
-            measurer = Measurer(
+            backend = choose_backend(frame_encoder, self._device)
+            measurer = backend.open(
                 frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
             )
             loaded = _Loaded(source, frame, frame_encoder, lmbda, manager.fitted_mse, measurer)

@@ -3,6 +3,7 @@ from .frames import FrameItem, FrameList, is_manifest, place_entry, read_manifes
 from .grid import Grid, as_grid, default_steps, make_grid, named_grid, pairs_of, usual_pairs
 from .job_config import FrameEntry, Job, JobConfig, RayConfig, load_job, read_config
 from .paths import escape, expand, resolve, unexpanded
+from .plugins import load_plugins
 from .searches import SEARCHES, search_factory
 from .yaml_file import parse_yaml
 
@@ -22,6 +23,7 @@ __all__ = [
     "expand",
     "is_manifest",
     "load_job",
+    "load_plugins",
     "make_fit",
     "make_grid",
     "named_grid",

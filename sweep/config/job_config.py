@@ -20,6 +20,7 @@ from sweep.config.frames import FrameList, list_frames
 from sweep.config.grid import AUTO, Grid, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
 from sweep.config.paths import expand, resolve, unexpanded
+from sweep.config.plugins import load_plugins
 from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
 from workers.codec.family import FAMILIES
@@ -28,6 +29,7 @@ from workers.files import describe, is_uri
 from workers.fit import RECIPES
 from workers.measure import EngineOptions
 from workers.plain import Precision
+from workers.plugins import Plugin
 
 Auto = Literal["auto"]
 
@@ -160,6 +162,10 @@ class JobConfig(BaseModel):
     )
     fit: FitConfig = Field(default_factory=FitConfig, description="a mapping")
     sweep: SweepConfig = Field(default_factory=SweepConfig, description="a mapping")
+    plugins: list[str] = Field(
+        default_factory=list,
+        description="a list of names of Python modules, beside the configuration or on the import path",
+    )
     bitstream: bool = Field(False, description="true, to write a bitstream of every frame; or false")
     ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
 
@@ -178,11 +184,13 @@ class Job(NamedTuple):
         config: as validated, ``out`` resolved, home folders and variables put in.
         frames: of the job, globs and manifests expanded, paths absolute.
         grid: pairs of networks, where the configuration gives them.
+        plugins: modules that were imported for it, with their sources.
     """
 
     config: JobConfig
     frames: FrameList
     grid: Grid
+    plugins: tuple[Plugin, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """Everything that results depend on, as plain data; two jobs with the same identity give the same."""
@@ -197,7 +205,7 @@ class Job(NamedTuple):
             "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
             "fit": self.config.fit.model_dump(exclude={"iterations": {"phase_3"}}) if self.frames.n_fits else None,
             "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
-        }
+        } | ({"plugins": {plugin.name: plugin.digest for plugin in self.plugins}} if self.plugins else {})
 
 
 def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> Job:
@@ -223,7 +231,7 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
     config = config.model_copy(
         update={"out": resolve(base, config.out), "frames": [entry.expanded() for entry in config.frames]}
     )
-    return Job(config, frames, _grid(config, path))
+    return Job(config, frames, _grid(config, path), load_plugins(config.plugins, base))
 
 
 def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> JobConfig:
@@ -251,6 +259,10 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
     except ValidationError as error:
         lines = explain(error, content, JobConfig, {"frames": (FrameEntry, _ENTRY)})
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
+    try:
+        load_plugins(config.plugins, path.absolute().parent)  # what they register may be named by what follows
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if config.fit.recipe not in RECIPES:
         accepted = FitConfig.model_fields["recipe"].description
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")

@@ -17,6 +17,7 @@ from ray import cloudpickle
 
 from sweep.driver import bootstrap
 from workers.measure import EngineOptions, kernel
+from workers.plugins import Plugin, import_plugins
 from workers.replica import Replica
 
 _log = logging.getLogger(__name__)
@@ -67,9 +68,9 @@ class Sender:
         return lambda *arguments: remote.remote(*_pack((method, arguments)))
 
 
-def settings_of(threads: int, options: EngineOptions | None) -> bytes:
-    """Settings of a replica; see :class:`workers.replica.Replica`."""
-    return _dumps({"threads": threads, "options": options})
+def settings_of(threads: int, options: EngineOptions | None, plugins: Sequence[Plugin] = ()) -> bytes:
+    """Settings of a replica; see :class:`workers.replica.Replica`. Plugins are imported before it is made."""
+    return _dumps((tuple(plugins), {"threads": threads, "options": options}))
 
 
 def share(content: _Content) -> Callable[[], _Content]:
@@ -87,7 +88,9 @@ def unpack(answer: bytes) -> Any:
 
 def make_replica(settings: bytes) -> Replica:
     """A replica with these settings."""
-    return Replica(**pickle.loads(settings))
+    plugins, arguments = pickle.loads(settings)
+    import_plugins(plugins)
+    return Replica(**arguments)
 
 
 def describe(replica: Replica) -> bytes:

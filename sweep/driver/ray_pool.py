@@ -22,6 +22,7 @@ from sweep.driver.placement import Node, Shape
 from sweep.schedule import STREAMING, Call, CallDone, CallFailed, Event, ReplicaId, ReplicaLost, ReplicaReady
 from workers.errors import ClusterError, QsweepError, ReplicaError
 from workers.measure import EngineOptions
+from workers.plugins import Plugin
 from workers.reasons import describe_error
 from workers.source import FrameSource
 
@@ -67,17 +68,20 @@ class RayPool:
     Args:
         config: how many replicas, what each needs, and how long one may be without an answer.
         options: how they measure.
+        plugins: modules that they import.
 
     Raises:
         ClusterError: no replica can ever find room on the cluster; none was started.
     """
 
-    def __init__(self, config: RayConfig, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self, config: RayConfig, options: EngineOptions | None = None, plugins: Sequence[Plugin] = ()
+    ) -> None:
         self._config = config
         nodes = cluster_nodes()
         self._shape = Shape.of(config, nodes)
         check_room(config, self._shape, nodes, can_grow=has_autoscaler(nodes))
-        self._settings = settings_of(self._shape.cpus, options)
+        self._settings = settings_of(self._shape.cpus, options, plugins)
         self._code = code_in(str(Path(__file__).parents[2]))
         self._import_path = ray_import_path()
         self._deadlines = Deadlines(config.patience)

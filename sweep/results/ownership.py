@@ -91,7 +91,7 @@ def _compare(storage: Storage, job: Job) -> None:
     identity = job.identity()
     try:
         before = parse_yaml(storage.read(JOB_FILE).decode())["job"]
-        same = all(before.get(key) == identity[key] for key in identity)
+        same = all(before.get(key) == identity.get(key) for key in {*before, *identity})
     except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise DamagedError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program") from None
     if same:

@@ -12,10 +12,11 @@ import pyarrow.dataset as ds
 
 from sweep.results.arguments import names_of
 from sweep.results.damage import find_damaged
-from sweep.results.parquet import damaged
+from sweep.results.layout import CHOICES_FILE
+from sweep.results.parquet import damaged, read_as
 from sweep.results.rows import RD_FOLDER, present_files, rd_files
 from sweep.results.storage import Storage
-from sweep.results.table import RD_TABLE, fill_coolchic
+from sweep.results.table import CHOICES, RD_TABLE, fill_coolchic
 from workers.codec.family import modules as known_modules
 from workers.errors import ResultsError
 
@@ -104,9 +105,9 @@ def _scan(
 ) -> Iterator[pa.Table]:
     """Rows of so many files at a time; what is wrong with the arguments, or with the folder, is told at once."""
     ids = names_of("frames", frames)
-    wanted = names_of("modules", modules, known_modules())
     names = names_of("columns", columns, RD_TABLE.names)
     storage = Storage(os.fspath(out))
+    wanted = _modules(storage, modules)
     paths = rd_files(storage, ids)
     condition = None if wanted is None else pc.field("module").isin(pa.array(wanted, pa.string()))
 
@@ -132,6 +133,15 @@ def _scan(
 
     # Of no frames there is a table too.
     return (read(paths[k : k + n_files]) for k in range(0, max(1, len(paths)), n_files))
+
+
+def _modules(storage: Storage, modules: Iterable[str] | None) -> list[str] | None:
+    """Names of modules: of families that are known here, or of the job, which may have had plugins."""
+    given, known = names_of("modules", modules), known_modules()
+    if given is not None and not set(given) <= set(known) and storage.is_file(CHOICES_FILE):
+        of_job = read_as(storage, CHOICES_FILE, CHOICES)["module"].unique().to_pylist()
+        known = [*known, *(name for name in of_job if name not in known)]
+    return names_of("modules", modules if isinstance(modules, set | frozenset) else given, known)
 
 
 def _without_damaged(storage: Storage, paths: Sequence[str]) -> list[str]:

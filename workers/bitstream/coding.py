@@ -41,8 +41,11 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
         device: where the frame is reconstructed; the file does not depend on it.
 
     Raises:
-        InputError: the networks have not been quantized, or with steps, or latents, that a bitstream cannot hold.
+        InputError: the networks have not been quantized, or with steps, or latents, that a bitstream cannot hold;
+            or the frame encoder is of a family that it does not hold.
     """
+    if not frame_encoder.family.bitstream:
+        raise InputError(f"a .qsw file cannot hold a frame encoder of the family {frame_encoder.family.name}")
     networks = QuantizedNetworks.of(frame_encoder)
     if (count := max(quantization.expgol_cnt for quantization in networks.quantization.values())) > MAX_COUNT:
         raise InputError(f"an exp-Golomb count in a bitstream is at most {MAX_COUNT}; found {count}")
@@ -56,6 +59,8 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
 def decoded_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu") -> Frame:
     """The frame that a decoder makes of the bitstream of a frame encoder, without the bitstream.
 
+    Of a family without a bitstream, it is the frame of the evaluation.
+
     Args:
         frame_encoder: it is not changed.
         device: where the frame is reconstructed.
@@ -63,6 +68,10 @@ def decoded_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu
     Raises:
         InputError: the networks have not been quantized, or with steps, or latents, that a bitstream cannot hold.
     """
+    if not frame_encoder.family.bitstream:
+        param = frame_encoder.param
+        with torch.inference_mode():
+            return Frame(frame_encoder().decoded_image, param.frame_data_type, param.bitdepth)
     networks = QuantizedNetworks.of(frame_encoder)
     return _frame(reconstruct(_integers(frame_encoder), networks, device), networks.param)
 

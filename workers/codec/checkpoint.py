@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 
 from workers.candidates import KINDS
+from workers.codec.family import FAMILIES, Family
 from workers.codec.frame import Frame
 from workers.codec.frame_encoder import FrameEncoder, FrameEncoderManager
-from workers.codec.parameter import FrameEncoderParameter
 from workers.errors import CheckpointError, MismatchError
 from workers.files import describe, read_bytes
 from workers.reasons import reason_of
@@ -66,7 +66,8 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
     metadata: dict[str, str] = header.get("__metadata__") or {}
 
     # Everything is compared before anything is allocated for it.
-    param = FrameEncoderParameter.from_metadata(metadata)
+    family = _family(metadata)
+    param = family.read_metadata(metadata)
     shapes = param.tensor_shapes()
     if missing := sorted(shapes.keys() - tensors.keys()):
         raise CheckpointError(f"tensors are missing for this architecture: {_few(missing)}")
@@ -83,7 +84,7 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"tensor {key!r} has values that are NaN or infinite")
 
-    frame_encoder = FrameEncoder(param)
+    frame_encoder = family.assemble(param)
     frame_encoder.load_state_dict(tensors)
     frame_encoder.eval()
     for name in (spec.prefix for spec in frame_encoder.networks):
@@ -92,6 +93,16 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
             frame_encoder.nn_q_step[name] = dict(zip(KINDS, steps, strict=True))
             frame_encoder.nn_expgol_cnt[name] = dict(zip(KINDS, counts, strict=True))
     return frame_encoder, FrameEncoderManager(_number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata))
+
+
+def _family(metadata: dict[str, str]) -> Family:
+    """The family of a checkpoint."""
+    if "format" not in metadata:
+        raise CheckpointError(f"metadata key 'format' is missing; found {sorted(metadata)}")
+    if metadata["format"] not in FAMILIES:
+        accepted = " or ".join(map(repr, FAMILIES))
+        raise CheckpointError(f"metadata key 'format' is {accepted}; found {metadata['format'][:80]!r}")
+    return FAMILIES[metadata["format"]]
 
 
 def _quantization(metadata: dict[str, str], network: str) -> tuple[list[float], list[int]]:

@@ -1,10 +1,23 @@
 """The family ``coolchic-3.4``: encoders of Cool-Chic 3.4."""
 
+from typing import TYPE_CHECKING
+
 from workers.codec.family import ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
+from workers.codec.parameter import FrameEncoderParameter
+
+if TYPE_CHECKING:
+    from workers.codec.frame_encoder import FrameEncoder
 
 ARM, SYNTHESIS, UPSAMPLING = "arm", "synthesis", "upsampling"
 """Its networks, also what the names of their tensors begin with."""
+
+
+def _assemble(param: FrameEncoderParameter) -> "FrameEncoder":
+    from workers.codec.frame_encoder import FrameEncoder  # loads torch
+
+    return FrameEncoder(param)
+
 
 COOLCHIC_3_4 = Family(
     name="coolchic-3.4",
@@ -22,4 +35,7 @@ COOLCHIC_3_4 = Family(
             ignored=frozenset({"bias"}),
         ),
     },
+    read_metadata=FrameEncoderParameter.from_metadata,
+    assemble=_assemble,
+    bitstream=True,
 )

@@ -1,12 +1,16 @@
 """Families of frame encoders: what is fixed for all encoders of one format, as data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from workers.candidates import Kind, network_id
 from workers.codec.network import Effect, NetworkSpec
 from workers.registry import Registry
+
+if TYPE_CHECKING:
+    from workers.codec.frame_encoder import FrameEncoder
+    from workers.codec.parameter import FrameEncoderParameter
 
 
 class ExpGolombRule(NamedTuple):
@@ -45,11 +49,18 @@ class Family:
         name: of its checkpoint format, such as ``coolchic-3.4``.
         exp_golomb: cost of its network parameters.
         networks: rules by module, in the order in which the networks of a cool-chic are swept.
+        read_metadata: architecture of the metadata of a checkpoint; raises
+            :class:`~workers.errors.CheckpointError`.
+        assemble: a frame encoder of an architecture, its parameters still to be loaded.
+        bitstream: whether a ``.qsw`` can hold its frame encoders.
     """
 
     name: str
     exp_golomb: ExpGolombRule
     networks: Mapping[str, NetworkRule]
+    read_metadata: Callable[[Mapping[str, str]], "FrameEncoderParameter"]
+    assemble: Callable[["FrameEncoderParameter"], "FrameEncoder"]
+    bitstream: bool = False
 
     @property
     def required_modules(self) -> frozenset[str]:
@@ -92,9 +103,9 @@ class Family:
 
 def _kind_of(name: str) -> Kind:
     """The formats call a parameter a weight, or a bias, by its name."""
-    if ".weight" in name:
+    if ".weight" in f".{name}":
         return "weight"
-    if ".bias" in name:
+    if ".bias" in f".{name}":
         return "bias"
     raise ValueError(f"a parameter's name contains .weight or .bias; found {name!r}")
 

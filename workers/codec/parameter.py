@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 from workers.candidates import RESIDUE
-from workers.codec.coolchic_3_4 import COOLCHIC_3_4
-from workers.codec.family import Family
+from workers.codec.family import FAMILIES, Family
 from workers.codec.network import NetworkSpec
 from workers.errors import CheckpointError
 
@@ -64,6 +63,7 @@ class FrameEncoderParameter:
     """Architecture of a frame encoder.
 
     Attributes:
+        family_name: of the family that the frame encoder belongs to.
         img_size: height and width of the frame, in luma samples.
         layers_synthesis: the synthesis' convolutions, first to last.
         dim_arm: number of causal neighbours of a latent, and width of the arm's hidden layers.
@@ -75,6 +75,8 @@ class FrameEncoderParameter:
         frame_data_type: colour format of the decoded frame.
         bitdepth: bits of a decoded sample.
     """
+
+    family_name: ClassVar[str] = "coolchic-3.4"
 
     img_size: tuple[int, int]
     layers_synthesis: tuple[SynthesisLayer, ...]
@@ -129,7 +131,7 @@ class FrameEncoderParameter:
     @property
     def family(self) -> Family:
         """The family that the frame encoder belongs to."""
-        return COOLCHIC_3_4
+        return FAMILIES[self.family_name]
 
     @cached_property
     def networks(self) -> tuple[NetworkSpec, ...]:
@@ -163,7 +165,7 @@ class FrameEncoderParameter:
     def to_metadata(self) -> dict[str, str]:
         """Metadata of a checkpoint, all values strings."""
         return {
-            "format": self.family.name,
+            "format": self.family_name,
             "img_size": json.dumps(list(self.img_size)),
             "dim_arm": str(self.dim_arm),
             "n_hidden_layers_arm": str(self.n_hidden_layers_arm),
@@ -178,7 +180,7 @@ class FrameEncoderParameter:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "FrameEncoderParameter":
-        """Read the metadata of a checkpoint.
+        """Read the metadata of a checkpoint, its ``format`` aside.
 
         Raises:
             CheckpointError: a key is missing, or its value is not what the format allows.
@@ -195,8 +197,6 @@ class FrameEncoderParameter:
                 raise CheckpointError(f"metadata key {key!r} is an integer; found {text[:80]!r}")
             return int(text)
 
-        if value("format") != COOLCHIC_3_4.name:
-            raise CheckpointError(f"metadata key 'format' is {COOLCHIC_3_4.name!r}; found {value('format')[:80]!r}")
         size = re.fullmatch(r"\s*[\[(]\s*(\d{1,9})\s*,\s*(\d{1,9})\s*[\])]\s*", value("img_size"))
         if size is None:
             raise CheckpointError(f"metadata key 'img_size' is '[height, width]'; found {value('img_size')[:80]!r}")

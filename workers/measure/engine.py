@@ -246,3 +246,24 @@ class _Account:
 
 def _pairs(choices: Choices) -> dict[str, QStepPair]:
     return {name: choice.q_step for name, choice in choices.items()}
+
+
+class _Engine:
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:  # noqa: ARG002
+        return type(frame_encoder) is FrameEncoder  # one of another class computes something else
+
+    def open(
+        self,
+        frame_encoder: FrameEncoder,
+        frame: Frame,
+        lmbda: float,
+        *,
+        device: torch.device,
+        threads: int,
+        options: EngineOptions | None,
+    ) -> Measurer:
+        return Measurer(frame_encoder, frame, lmbda, device=device, threads=threads, options=options)
+
+
+ENGINE = _Engine()
+"""Supports the frame encoders whose forward pass the stages are those of, on any device."""
