@@ -93,7 +93,7 @@ def _encode(
         stem,
         lambda: picture,
         None if encoder is None else partial(read_frame_encoder, encoder),
-        fit.lmbda if lmbda is None and encoder is None else lmbda,
+        fit.lmbdas[0] if lmbda is None and encoder is None else lmbda,
         frame_name=describe(frame),
         encoder_name=None if encoder is None else describe(encoder),
     )

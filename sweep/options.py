@@ -93,7 +93,7 @@ LmbdaOption = Annotated[
     float | None,
     typer.Option(
         help="Weight of the rate: loss = mse (samples from 0 to 1) + lmbda x bits per pixel.",
-        show_default=f"the encoder's, or {DEFAULT_FIT.lmbda:g}",
+        show_default=f"the encoder's, or {DEFAULT_FIT.lmbdas[0]:g}",
     ),
 ]
 FrameIndexOption = Annotated[

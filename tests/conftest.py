@@ -17,6 +17,12 @@ settings.register_profile("qsweep", deadline=None)
 settings.load_profile("qsweep")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: one that came last would be waited for alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def case_paths() -> dict[str, Path]:
     """Folder of every conformance case, by name."""

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from sweep.cli import app
 from sweep.config import load_job
 from sweep.config.fit_config import FitConfig, FitIterations
-from sweep.config.frames import _LIST
 from sweep.config.grid import AUTO
 from sweep.config.job_config import FrameEntry, JobConfig, RayConfig, SweepConfig
 from sweep.driver import Lines, LocalPool
 from sweep.evaluate import BD_RATES, POINTS
 from sweep.job import run_on
 from sweep.results import FRAMES, Results
+from sweep.results.manifest import MANIFEST
 from sweep.results.table import CHOICES, RD_TABLE
 from sweep.results.timeline import REPLICAS, TIMELINE
 from tests.cases import CASE_NAMES, load_case
@@ -146,7 +146,16 @@ def test_the_example_configuration_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "frames.csv").write_text("frame,encoder,lmbda,frame_index\nd.png,,0.02,\n")
     (tmp_path / "kodak.yaml").write_text(text, "utf-8")
     job = load_job(tmp_path / "kodak.yaml")
-    assert [item.id for item in job.frames] == ["kodim01", "a-1", "a-2", "b-1", "b-2", "c", "kodim02", "d"]
+    assert [item.id for item in job.frames] == [
+        "kodim01",
+        "a@0.001",
+        "a@0.004",
+        "b@0.001",
+        "b@0.004",
+        "c",
+        "kodim02",
+        "d",
+    ]
     assert job.frames[1].encoder == str(tmp_path / "kodak/more/a.safetensors")
     assert [item.lmbda for item in job.frames] == [None, 0.001, 0.004, 0.001, 0.004, 0.001, 0.001, 0.02]
     assert job.config.grid in (AUTO, *FAMILIES)
@@ -158,7 +167,7 @@ def test_the_frames_that_the_configuration_shows_are_accepted(tmp_path: Path) ->
     (tmp_path / "more" / "b.png").touch()
     (tmp_path / "job.yaml").write_text(f"out: out\n{text}", "utf-8")
     job = load_job(tmp_path / "job.yaml")
-    assert [item.id for item in job.frames] == ["a-0000-1", "a-0000-2", "b", "just_a_path"]
+    assert [item.id for item in job.frames] == ["a-0000@0.001", "a-0000@0.004", "b", "just_a_path"]
     assert job.frames[2].encoder == str(tmp_path / "encoders/b.safetensors")
 
 
@@ -210,7 +219,7 @@ def test_values_that_are_said_to_be_refused_are(tmp_path: Path) -> None:
 
 def test_every_column_of_the_tables_is_explained() -> None:
     explained = set(re.findall(r"`(\w+)`", TABLES.partition("## Reading with qsweep")[0]))
-    for schema in (RD_TABLE, FRAMES, CHOICES, TIMELINE, REPLICAS, POINTS, BD_RATES, _LIST):
+    for schema in (RD_TABLE, FRAMES, CHOICES, TIMELINE, REPLICAS, POINTS, BD_RATES, MANIFEST):
         assert set(schema.names) <= explained
 
     of_rows = TABLES[TABLES.index("## `rd_table`") : TABLES.index("## The other tables")]

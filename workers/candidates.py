@@ -10,6 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 from workers.psnr import psnr_db
 
+ARITHMETIC = 1
+"""Version of the arithmetic: raised when the same input may give other numbers or other choices."""
+
 Status = Literal["ok", "overflow", "non_finite", "pruned"]
 
 Arithmetic = Literal["staged", "plain"]

@@ -1,5 +1,6 @@
 """Files wherever they are: on this machine, or behind a URI such as ``s3://bucket/frame.png``."""
 
+import hashlib
 import math
 import os
 import random
@@ -8,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
 import fsspec
@@ -28,6 +29,24 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _QUERY = re.compile(r"\?\w+=")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _S3_TIMEOUT_SECONDS = 8.0
+
+
+class Fingerprint(NamedTuple):
+    """What tells whether a file is still the one that was read.
+
+    Attributes:
+        stamp: size in bytes and time of change in nanoseconds, a space between; the fast check. Where a store keeps
+            no time, the size alone.
+        digest: SHA-256 of the bytes that were used, in hexadecimal: what decides where the stamps differ.
+    """
+
+    stamp: str
+    digest: str
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 class StoreError(OSError):
@@ -159,6 +178,17 @@ def file_size(location: str | Path, patience: float = PATIENCE_SECONDS) -> int:
             return int(source.size())
 
     return persist(measure, patience)
+
+
+def file_stamp(location: str | Path, patience: float = PATIENCE_SECONDS) -> str:
+    """Stamp of a file, see :class:`Fingerprint`, empty if there is none; errors are those of :func:`read_bytes`."""
+    filesystem, path = locate(str(location))
+
+    def look() -> fs.FileInfo:
+        return filesystem.get_file_info(path)
+
+    found = look() if is_local(filesystem) else persist(look, patience)
+    return " ".join(str(value) for value in (found.size, found.mtime_ns) if value is not None)
 
 
 def read_part(location: str | Path, start: int, length: int, patience: float = PATIENCE_SECONDS) -> bytes:

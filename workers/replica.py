@@ -15,7 +15,7 @@ import torch
 from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.bitstream import decode_frame, encode_frame
 from workers.candidates import Choice, Measurement, by_network
-from workers.codec import ARCHITECTURES, Frame, FrameEncoder, check_match, dump_frame_encoder
+from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions
@@ -38,7 +38,7 @@ class _Loaded:
     frame: Frame
     frame_encoder: FrameEncoder
     lmbda: float
-    fitted_mse: float | None
+    manager: FrameEncoderManager
     measurer: Measurer
 
 
@@ -80,8 +80,10 @@ class Replica:
             frame.warnings,
             loaded.frame_encoder.networks,
             mean_colour_mse=mean_colour_error(frame.data).item(),
-            fitted_mse=loaded.fitted_mse,
+            fitted_mse=loaded.manager.fitted_mse,
             precision=(self._options or EngineOptions()).precision,
+            frame_file=frame.file,
+            encoder_file=loaded.manager.file,
         )
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
@@ -111,7 +113,8 @@ class Replica:
                 frame_encoder, _ = stop.value
                 with torch.inference_mode():
                     mse = mean_squared_error(frame_encoder().decoded_image, frame.data).item()
-                yield dump_frame_encoder(frame_encoder, source.lmbda, mse)
+                digest = None if frame.file is None else frame.file.digest
+                yield dump_frame_encoder(frame_encoder, source.lmbda, mse, digest)
                 return
 
     def measure(self, source: FrameSource, request: Request) -> list[Measurement]:
@@ -210,7 +213,7 @@ class Replica:
             measurer = backend.open(
                 frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
             )
-            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager.fitted_mse, measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, measurer)
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded

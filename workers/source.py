@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workers.codec import Frame, FrameEncoder, FrameEncoderManager, NetworkSpec
+    from workers.files import Fingerprint
     from workers.plain import Precision
 
 
@@ -52,6 +53,8 @@ class FrameInfo(NamedTuple):
         mean_colour_mse: mean squared error of the frame's mean colour in place of it.
         fitted_mse: mean squared error that the encoder's file says its fit ended with; ``None`` if it does not.
         precision: of the products with which replicas measure candidates.
+        frame_file: what tells whether the frame's file is still the one that was measured; ``None`` without a file.
+        encoder_file: the same of the encoder's file.
     """
 
     height: int
@@ -64,6 +67,8 @@ class FrameInfo(NamedTuple):
     mean_colour_mse: float | None = None
     fitted_mse: float | None = None
     precision: Precision = "float32"
+    frame_file: Fingerprint | None = None
+    encoder_file: Fingerprint | None = None
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

@@ -1,4 +1,5 @@
 from .fit_config import FitConfig, make_fit
+from .frame_ids import added_ids, name_of
 from .frames import FrameItem, FrameList, is_manifest, place_entry, read_manifest_at
 from .grid import Grid, as_grid, default_steps, make_grid, named_grid, pairs_of, usual_pairs
 from .job_config import FrameEntry, Job, JobConfig, RayConfig, load_job, read_config
@@ -17,6 +18,7 @@ __all__ = [
     "Job",
     "JobConfig",
     "RayConfig",
+    "added_ids",
     "as_grid",
     "default_steps",
     "escape",
@@ -26,6 +28,7 @@ __all__ = [
     "load_plugins",
     "make_fit",
     "make_grid",
+    "name_of",
     "named_grid",
     "pairs_of",
     "parse_yaml",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from workers.codec import ARCHITECTURES
 from workers.errors import ConfigError
@@ -12,6 +12,15 @@ from workers.fit import RECIPES, Recipe
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 Lmbda = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _differ(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError
+    return values
+
+
+Lmbdas = Annotated[list[Lmbda], Field(min_length=1), AfterValidator(_differ)]
 
 
 class FitIterations(BaseModel):
@@ -31,11 +40,18 @@ class FitConfig(BaseModel):
     arch: Literal["vlop", "lop", "mop", "hop"] = Field("hop", description=f"one of {', '.join(ARCHITECTURES)}")
     recipe: str = Field("fast", description=f"one of {', '.join(RECIPES)}")
     seed: int = Field(0, ge=0, lt=2**63, description="an integer, 0 to 2^63 - 1")
-    lmbda: Lmbda = Field(1e-3, description="a number, 0 or more; for entries that give none")
+    lmbda: Lmbda | Lmbdas = Field(
+        1e-3, description="a number, 0 or more, or a list of them, no two the same; for entries that give none"
+    )
     iterations: FitIterations = Field(
         default_factory=FitIterations,
         description=f"a mapping with {', '.join(FitIterations.model_fields)}; null is the recipe's",
     )
+
+    @property
+    def lmbdas(self) -> tuple[float, ...]:
+        """All weights of the rate that are given."""
+        return tuple(self.lmbda) if isinstance(self.lmbda, list) else (self.lmbda,)
 
     def resolve(self) -> Recipe:
         """The recipe, with the iterations that are given here."""

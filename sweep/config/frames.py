@@ -1,28 +1,25 @@
 """The frames of a job: entries, patterns and manifests become one list, each frame with an id of its own."""
 
 import glob
-import hashlib
-import json
-from collections import Counter
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from fsspec.implementations.arrow import ArrowFSWrapper
 
+from sweep.config.frame_ids import new_ids, stem_of
 from sweep.config.manifest import COLUMNS, MANIFESTS, ManifestRow, read_manifest
-from sweep.config.paths import escape, expand, place, resolve
+from sweep.config.paths import expand, place, resolve
 from sweep.config.patterns import find_files, identity
 from workers.errors import ConfigError, FrameFileError, FrameIndexError
 from workers.files import child, describe, is_uri, locate, persist, split_options
 from workers.reasons import reason_of
 
-_LIST = pa.schema([("id", pa.string()), *COLUMNS])
-MAX_NAME_BYTES = 255
-"""Of a file or a folder, on most file systems."""
+LISTED = pa.schema([("id", pa.string()), *COLUMNS, ("relative", pa.string()), ("of_list", pa.bool_())])
+"""Columns of a :class:`FrameList`."""
 
 _PATIENCE_SECONDS = 5.0  # for a pattern behind a URI: nothing has begun yet
 
@@ -43,19 +40,22 @@ class Entry(Protocol):
         """Display index of the frame in a file of several, where it is given."""
 
     @property
-    def lmbdas(self) -> tuple[float | None, ...]:
-        """Weights of the rate, one frame of the job each; ``None`` for the encoder's."""
+    def lmbda(self) -> float | list[float] | None:
+        """Weight of the rate, or a list of them, one frame of the job each; ``None`` for the encoder's."""
 
 
 class FrameItem(NamedTuple):
     """A frame of the job.
 
     Attributes:
-        id: its file stem, with ``-<frame_index>`` in four digits where that is given; ``-<n>`` where ids collide.
+        id: see :mod:`sweep.config.frame_ids`.
         frame: path or URI of its file.
         encoder: path or URI of its encoder's file; ``None`` if it is to be fitted.
         lmbda: weight of the rate; ``None`` for the encoder's.
         frame_index: display index of the frame in a file of several, where it is given.
+        relative: path of its file relative to the folder of the configuration: the same after both have moved
+            together. ``None`` for a URI.
+        of_list: whether ``lmbda`` is one of a list of the configuration.
     """
 
     id: str
@@ -63,6 +63,8 @@ class FrameItem(NamedTuple):
     encoder: str | None
     lmbda: float | None
     frame_index: int | None = None
+    relative: str | None = None
+    of_list: bool = False
 
 
 class _Row(NamedTuple):
@@ -72,6 +74,7 @@ class _Row(NamedTuple):
     encoder: str | None
     lmbda: float | None
     frame_index: int | None
+    of_list: bool
     is_found: bool
 
 
@@ -88,8 +91,8 @@ class FrameList(Sequence[FrameItem]):
     @classmethod
     def of(cls, items: Iterable[FrameItem]) -> "FrameList":
         """List of some items."""
-        columns = list(zip(*items, strict=True)) or [()] * len(_LIST)
-        return cls(pa.table(dict(zip(_LIST.names, map(list, columns), strict=True)), _LIST))
+        columns = list(zip(*items, strict=True)) or [()] * len(LISTED)
+        return cls(pa.table(dict(zip(LISTED.names, map(list, columns), strict=True)), LISTED))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -103,7 +106,6 @@ class FrameList(Sequence[FrameItem]):
 
     def __iter__(self) -> Iterator[FrameItem]:
         for batch in self.table.to_batches(max_chunksize=1024):
-            # The manifest of an earlier version has no frame_index.
             yield from starmap(FrameItem, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
     @property
@@ -111,32 +113,18 @@ class FrameList(Sequence[FrameItem]):
         """How many have no encoder."""
         return int(self.table["encoder"].null_count)
 
-    def described(self) -> "FrameList":
-        """The same without the options and credentials of URIs, which are not written down."""
-        columns = (self.table["frame"], self.table["encoder"])
-        if not any(pc.any(pc.match_substring(column, "://")).as_py() for column in columns):
-            return self
-        return FrameList.of(
-            item._replace(frame=describe(item.frame), encoder=item.encoder and describe(item.encoder))
-            for item in self
-        )
-
-    def digest(self) -> str:
-        """A number that no other list has, whatever the options of its URIs."""
-        digest = hashlib.sha256()
-        for item in self.described():
-            known = item if item.frame_index is not None else item[:-1]  # as it was before there was a frame_index
-            digest.update(json.dumps(known).encode() + b"\n")
-        return digest.hexdigest()
+    def with_ids(self, ids: Sequence[str]) -> "FrameList":
+        """The same frames under other ids."""
+        return FrameList(self.table.set_column(0, LISTED.field("id"), pa.array(ids, pa.string())))
 
 
-def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList:
-    """The frames that some entries stand for, in their order.
+def list_frames(entries: Sequence[Entry], base: Path, lmbda: float | list[float]) -> FrameList:
+    """The frames that some entries stand for, in their order, with the ids that they get in a new job.
 
     Args:
         entries: of the configuration.
         base: folder that paths are relative to, those in manifests too.
-        lmbda: weight of the rate where neither an entry nor an encoder gives one.
+        lmbda: weight of the rate, or a list of them, where neither an entry nor an encoder gives one.
 
     Raises:
         ConfigError: there is no such frame or manifest, or a manifest is wrong. The message names the entry, and
@@ -152,25 +140,18 @@ def list_frames(entries: Sequence[Entry], base: Path, lmbda: float) -> FrameList
             raise ConfigError(f"frames[{index}].frame_index: {error}") from None
     if len(entries) > 1:
         rows = _without_repetitions(rows)
-    ids = _unique([_id_of(row) for row in rows])
-    return FrameList.of(
-        FrameItem(_short(frame_id), row.frame, row.encoder, row.lmbda, row.frame_index)
-        for frame_id, row in zip(ids, rows, strict=True)
-    )
+    items = [
+        FrameItem("", row.frame, row.encoder, row.lmbda, row.frame_index, _relative(row.frame, base), row.of_list)
+        for row in rows
+    ]
+    return FrameList.of(items).with_ids(new_ids(items))
 
 
-def _short(frame_id: str) -> str:
-    """The id itself, if files and folders can be called after it."""
-    for name in (f"frame={escape(frame_id)}", f"{frame_id}.safetensors"):
-        if len(name.encode()) > MAX_NAME_BYTES:
-            raise ConfigError(
-                f"frames: the name of a frame is too long for its results: {name[:60]!r}… has {len(name.encode())} "
-                f"bytes; accepted: {MAX_NAME_BYTES} at most"
-            )
-    return frame_id
+def _relative(location: str, base: Path) -> str | None:
+    return None if is_uri(location) else os.path.relpath(location, base)
 
 
-def _rows(entry: Entry, base: Path, lmbda: float) -> Iterator[_Row]:
+def _rows(entry: Entry, base: Path, lmbda: float | list[float]) -> Iterator[_Row]:
     """What an entry stands for, each frame with its weights of the rate."""
     is_pattern = False
     if is_manifest(expand(entry.frame)):
@@ -184,10 +165,13 @@ def _rows(entry: Entry, base: Path, lmbda: float) -> Iterator[_Row]:
         frame_index = entry.frame_index if listed_index is None else listed_index
         _check_index(frame, frame_index)
         if encoder is None and given is not None:
-            encoder = given.replace("{stem}", _stem(frame))
-        for each in entry.lmbdas if weight is None else (weight,):
-            chosen = lmbda if each is None and encoder is None else each
-            yield _Row(frame, encoder, chosen, frame_index, is_pattern)
+            encoder = given.replace("{stem}", stem_of(frame))
+        chosen = entry.lmbda if weight is None else weight
+        if chosen is None and encoder is None:
+            chosen = lmbda
+        of_list = isinstance(chosen, list)
+        for each in chosen if isinstance(chosen, list) else [chosen]:
+            yield _Row(frame, encoder, each, frame_index, of_list, is_pattern)
 
 
 def _check_index(location: str, frame_index: int | None) -> None:
@@ -222,16 +206,6 @@ def _without_repetitions(rows: list[_Row]) -> list[_Row]:
             kept.append(row)
             before[key] = row.is_found
     return kept
-
-
-def _id_of(row: _Row) -> str:
-    """What a frame is called, if no other is called so."""
-    stem = _stem(row.frame)
-    return stem if row.frame_index is None else f"{stem}-{row.frame_index:04d}"
-
-
-def _stem(location: str) -> str:
-    return Path(describe(location)).stem
 
 
 def is_manifest(frame: str) -> bool:
@@ -302,19 +276,3 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:  # bytes that are no text, smuggled through as surrogates
         return False
     return True
-
-
-def _unique(stems: Sequence[str]) -> list[str]:
-    """The stems, those that collide numbered from 1 on, around numbers that other stems have taken."""
-    times = Counter(stems)
-    taken = {stem for stem, n in times.items() if n == 1}
-    next_number = dict.fromkeys(times, 1)
-    ids = []
-    for stem in stems:
-        frame_id = stem
-        if times[stem] > 1:
-            while (frame_id := f"{stem}-{next_number[stem]}") in taken:
-                next_number[stem] += 1
-            taken.add(frame_id)
-        ids.append(frame_id)
-    return ids

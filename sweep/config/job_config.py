@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from sweep.config.explain import explain
-from sweep.config.fit_config import STRICT, FitConfig, Lmbda
+from sweep.config.fit_config import STRICT, FitConfig, Lmbda, Lmbdas
 from sweep.config.frames import FrameList, list_frames
 from sweep.config.grid import AUTO, Grid, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
@@ -47,19 +47,12 @@ class FrameEntry(BaseModel):
         min_length=1,
         description="path or URI of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
     )
-    lmbda: Lmbda | Annotated[list[Lmbda], Field(min_length=1)] | None = Field(
+    lmbda: Lmbda | Lmbdas | None = Field(
         None, description="a number, 0 or more; or a list of them, no two the same; or null, for the encoder's"
     )
     frame_index: Annotated[int, Field(ge=0)] | None = Field(
         None, description="an integer, 0 or more: display index of the frame in a file of several; or null"
     )
-
-    @field_validator("lmbda")
-    @classmethod
-    def _differ(cls, value: float | list[float] | None) -> float | list[float] | None:
-        if isinstance(value, list) and len(set(value)) < len(value):
-            raise ValueError
-        return value
 
     def expanded(self) -> "FrameEntry":
         """The same with home folders and variables put in."""
@@ -67,9 +60,9 @@ class FrameEntry(BaseModel):
         return self.model_copy(update={"frame": expand(self.frame), "encoder": encoder})
 
     @property
-    def lmbdas(self) -> tuple[float | None, ...]:
-        """One frame of the job for each."""
-        return tuple(self.lmbda) if isinstance(self.lmbda, list) else (self.lmbda,)
+    def lmbdas(self) -> list[float] | None:
+        """Those of a list: one frame of the job for each; ``None`` if there is no list."""
+        return self.lmbda if isinstance(self.lmbda, list) else None
 
 
 _ENTRY = f"a path or glob pattern, or a mapping with {', '.join(FrameEntry.model_fields)}"
@@ -193,19 +186,25 @@ class Job(NamedTuple):
     plugins: tuple[Plugin, ...] = ()
 
     def identity(self) -> dict[str, Any]:
-        """Everything that results depend on, as plain data; two jobs with the same identity give the same."""
+        """What all results of the job depend on, as plain data.
+
+        Frames are not part of it: each has an identity of its own, and a job may get more of them, fewer, or other
+        weights of the rate.
+        """
         steps = {
             module: {kind: sorted({getattr(pair, kind) for pair in pairs}) for kind in ("weight", "bias")}
             for module, pairs in self.grid.items()
         }
         retuning = self.config.fit.resolve().retuning
         return {
-            "frames": {"count": len(self.frames), "digest": self.frames.digest()},
             "grid": steps,
             "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
-            "fit": self.config.fit.model_dump(exclude={"iterations": {"phase_3"}}) if self.frames.n_fits else None,
+            "fit": self._fit() if self.frames.n_fits else None,
             "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
         } | ({"plugins": {plugin.name: plugin.digest for plugin in self.plugins}} if self.plugins else {})
+
+    def _fit(self) -> dict[str, Any]:
+        return self.config.fit.model_dump(exclude={"iterations": {"phase_3"}, "lmbda": True})
 
 
 def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> Job:

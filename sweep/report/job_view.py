@@ -14,7 +14,7 @@ from sweep.report import job_data
 from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import JOB_FIGURES
 from sweep.report.terms import Columns, Records
-from sweep.results import JOB_FILE, MANIFEST_FILE, Storage, is_running, read_table, read_timeline, stages_of
+from sweep.results import JOB_FILE, MANIFEST_FILE, Storage, is_running, job_frames, read_timeline, stages_of
 from workers.errors import ResultsError
 
 _LISTED_REPLICAS, _CONFIGURATION_LINES = 100, 1000
@@ -84,7 +84,7 @@ def job_view(
 
 
 def _n_frames(storage: Storage) -> int:
-    return int(read_table(storage, MANIFEST_FILE).num_rows) if storage.is_file(MANIFEST_FILE) else 0
+    return int(job_frames(storage).num_rows) if storage.is_file(MANIFEST_FILE) else 0
 
 
 def _job_file(storage: Storage) -> dict[str, Any]:

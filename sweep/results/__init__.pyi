@@ -8,6 +8,7 @@ from .layout import (
     QUANTIZED_FOLDER,
     result_files,
 )
+from .manifest import job_frames
 from .output import Output, describe_output, goes_to_stdout
 from .parquet import read_as, read_table, write_table
 from .reading import iter_rd_table, read_rd_table, to_pandas
@@ -36,6 +37,7 @@ __all__ = [
     "goes_to_stdout",
     "is_running",
     "iter_rd_table",
+    "job_frames",
     "pareto_front",
     "rd_table",
     "read_as",

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sweep.config import FrameItem
+from sweep.results.changes import find_changes, picture_has_changed
 from sweep.results.damage import find_damaged, is_whole_bitstream
 from sweep.results.layout import (
     BITSTREAM_FOLDER,
@@ -15,14 +17,16 @@ from sweep.results.layout import (
     FITTED_FOLDER,
     FRAMES_FILE,
     QUANTIZED_FOLDER,
+    RD_FOLDER,
     bitstream_path,
     fitted_path,
     quantized_path,
 )
 from sweep.results.parquet import Columns, read_as
-from sweep.results.rows import RD_FOLDER, rd_path, read_choices, read_record
+from sweep.results.rows import rd_path, read_choices, read_record
 from sweep.results.storage import FileFound, Storage
-from sweep.results.table import CHOICES, FRAMES
+from sweep.results.table import CHOICES, FRAMES, IDENTITY
+from workers.codec import FITTED_FRAME, checkpoint_metadata
 from workers.errors import DamagedError, ResultsError
 
 _Read = TypeVar("_Read")
@@ -43,7 +47,7 @@ class Finished:
 
     Args:
         storage: the folder of its results.
-        ids: of its frames.
+        items: its frames.
 
     Attributes:
         done: frames that are complete.
@@ -54,11 +58,14 @@ class Finished:
         choices: theirs, as in ``choices.parquet``.
         failures: records of frames that failed and are not done, by frame.
         damaged: what is wrong with files that cannot be used, and with those that are missing, by path.
+        changed: what has changed of frames whose results are of other inputs, by frame: they are not done.
     """
 
-    def __init__(self, storage: Storage, ids: Sequence[str]) -> None:
+    def __init__(self, storage: Storage, items: Sequence[FrameItem]) -> None:
         self._storage = storage
         self.damaged: dict[str, str] = {}
+        self.changed: dict[str, str] = {}
+        ids = [item.id for item in items]
         rows = self._intact(RD_FOLDER)
         fitted, quantized = self._intact(FITTED_FOLDER), self._intact(QUANTIZED_FOLDER)
         self.fitted = {frame for frame in ids if fitted and fitted_path(frame) in fitted}
@@ -69,6 +76,7 @@ class Finished:
             self._distrust(frame, quantized_path(frame))
         self.frames, self.choices = Columns(FRAMES), Columns(CHOICES)
         self._sum_up_done()
+        self._check_inputs(items)
         self._check_bitstreams()
         self.failures: dict[str, Mapping[str, Any]] = {}
         failed = sorted(self.failed - self.done)
@@ -132,6 +140,27 @@ class Finished:
 
         with ThreadPoolExecutor(_READERS) as readers:
             return list(readers.map(attempt, frames))
+
+    def _check_inputs(self, items: Sequence[FrameItem]) -> None:
+        """Take back what is of other inputs than its frame has now: results, and fits to another picture."""
+        by_id = {item.id: item for item in items}
+        records = self.frames.table().select(["frame", *IDENTITY.names]).to_pylist()
+        self.changed = find_changes((by_id[record["frame"]], record) for record in records)
+        if self.changed:
+            self.done -= self.changed.keys()
+            condition = pc.field("frame").isin(pa.array(sorted(self.done), pa.string()))
+            self.frames, self.choices = self.frames.only(condition), self.choices.only(condition)
+        for frame in sorted(self.fitted - self.done - self.changed.keys()):
+            digest = self._fitted_frame(frame)
+            if digest is not None and picture_has_changed(by_id[frame], digest):
+                self.changed[frame] = "the picture that its encoder was fitted to has changed"
+
+    def _fitted_frame(self, frame: str) -> str | None:
+        """Digest of the file that an encoder was fitted to, if that is known."""
+        try:
+            return checkpoint_metadata(self._storage.read(fitted_path(frame))).get(FITTED_FRAME)
+        except ValueError:  # it is no checkpoint: the replica that opens it says so
+            return None
 
     def _check_bitstreams(self) -> None:
         """Frames whose bitstream is missing or damaged are not done."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from sweep.results.rows import RD_FOLDER
 from sweep.results.storage import Storage
-from sweep.results.timeline import REPLICAS_FILE, TIMELINE_FILE
 
 JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
+TIMELINE_FILE, REPLICAS_FILE = "timeline.parquet", "replicas.parquet"
+RD_FOLDER = "rd_table"
 FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bitstreams"
 
 

@@ -7,16 +7,21 @@ import platform
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import yaml
 
-from sweep.config import FrameList, parse_yaml
+from sweep.config import FrameItem, FrameList, parse_yaml
+from sweep.results.changes import frame_digest
 from sweep.results.claim import CLAIM_FILE
+from sweep.results.known_frames import manifest_table, with_known_ids
 from sweep.results.layout import JOB_FILE, MANIFEST_FILE
-from sweep.results.parquet import read_table, write_table
+from sweep.results.manifest import read_manifest_table
+from sweep.results.parquet import FORMAT, write_table
 from sweep.results.storage import Storage
-from workers.errors import DamagedError, ResultsError
+from sweep.results.table import FRAMES
+from workers.errors import DamagedError, FrameFileError, ResultsError
 
 if TYPE_CHECKING:
     from sweep.config import Job
@@ -26,36 +31,84 @@ _log = logging.getLogger(__name__)
 _SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 4, 60
 
 
-def begin(storage: Storage, job: Job) -> None:
+def begin(storage: Storage, job: Job) -> FrameList:
     """Refuse a folder of something else; begin one that is empty.
 
     Args:
         storage: the folder.
         job: whose it is to be.
 
+    Returns:
+        The frames of the job, with the ids that the folder has for them.
+
     Raises:
         ResultsError: it cannot be written, or it holds another job's results or something else.
     """
     if storage.is_file(JOB_FILE) and not _is_blank(storage):
-        _compare(storage, job)
-        _complete(storage, job)
-        return
+        _compare(_read(storage), job, storage)
+        manifest = _read_manifest(storage)
+        if manifest is not None:
+            return with_known_ids(job.frames, manifest, _digest)
+        write_table(storage, MANIFEST_FILE, manifest_table(job.frames, None, FRAMES.empty_table()))
+        return job.frames
     if not storage.is_empty() and not storage.is_file(JOB_FILE):
         raise ResultsError(
             f"{storage.describe('')}: is not empty, and what it holds is not of this program "
             f"({JOB_FILE} is missing)"
         )
+    _write(storage, {"created": datetime.now(timezone.utc).isoformat(timespec="seconds")}, job)
+    write_table(storage, MANIFEST_FILE, manifest_table(job.frames, None, FRAMES.empty_table()))
+    return job.frames
+
+
+def update(storage: Storage, job: Job, frames: FrameList, records: pa.Table) -> None:
+    """Write down a job that has resumed with other frames, and what the results of its frames were made of.
+
+    Args:
+        storage: its folder, which this driver has claimed.
+        job: as it is configured now.
+        frames: with their ids.
+        records: of its frames, as in ``frames.parquet``.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    before = _read(storage)
+    identity = _identity(job, before)
+    if (before["job"], before.get("configuration")) != (identity, job.config.described()):
+        _write(storage, before, job)
+    manifest = _read_manifest(storage)
+    now = manifest_table(frames, manifest, records)
+    if manifest is None or not now.equals(manifest):
+        write_table(storage, MANIFEST_FILE, now)
+
+
+def _write(storage: Storage, before: Mapping[str, Any], job: Job) -> None:
     content = {
-        "job": job.identity(),
+        "format": FORMAT,
+        "job": _identity(job, before),
         "configuration": job.config.described(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": before["created"],
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("qsweep", "torch", "ray", "pyarrow", "pandas", "numpy")},
         },
     }
     storage.write(JOB_FILE, yaml.safe_dump(content, sort_keys=False).encode())
-    write_table(storage, MANIFEST_FILE, job.frames.described().table)
+
+
+def _identity(job: Job, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What all results depend on; how frames are fitted is kept from before, where none is fitted any more."""
+    identity = job.identity()
+    identity["fit"] = identity["fit"] or before.get("job", {}).get("fit")
+    return identity
+
+
+def _digest(item: FrameItem) -> str | None:
+    try:
+        return frame_digest(item)
+    except FrameFileError:
+        return None
 
 
 def _is_blank(storage: Storage) -> bool:
@@ -74,46 +127,58 @@ def _is_blank(storage: Storage) -> bool:
     )
 
 
-def _complete(storage: Storage, job: Job) -> None:
-    """Write the list of frames where it is missing or was cut off: the job was killed at its beginning."""
-    if storage.is_file(MANIFEST_FILE):
-        try:
-            read_table(storage, MANIFEST_FILE)
-            return
-        except DamagedError:
-            where = storage.describe(MANIFEST_FILE)
-            aside = storage.describe(storage.set_aside(MANIFEST_FILE))
-            _log.warning("%s: damaged; it is written again, what was there is kept as %s", where, aside)
-    write_table(storage, MANIFEST_FILE, job.frames.described().table)
-
-
-def _compare(storage: Storage, job: Job) -> None:
-    identity = job.identity()
+def _read_manifest(storage: Storage) -> pa.Table | None:
+    """The manifest; ``None`` where it is missing or was cut off: the job was killed at its beginning."""
+    if not storage.is_file(MANIFEST_FILE):
+        return None
     try:
-        before = parse_yaml(storage.read(JOB_FILE).decode())["job"]
-        same = all(before.get(key) == identity.get(key) for key in {*before, *identity})
-    except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-        raise DamagedError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program") from None
-    if same:
+        return read_manifest_table(storage)
+    except DamagedError:
+        where = storage.describe(MANIFEST_FILE)
+        aside = storage.describe(storage.set_aside(MANIFEST_FILE))
+        _log.warning("%s: damaged; it is written again, what was there is kept as %s", where, aside)
+        return None
+
+
+def _read(storage: Storage) -> dict[str, Any]:
+    """What is written down of a job.
+
+    Raises:
+        DamagedError: it is damaged.
+        ResultsError: an earlier version wrote it, or a later one.
+    """
+    where = storage.describe(JOB_FILE)
+    try:
+        content: dict[str, Any] = parse_yaml(storage.read(JOB_FILE).decode())
+        job, written = dict(content["job"].items()), content.get("format", 1)
+        content["created"] = str(content.get("created", ""))
+    except (AttributeError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        raise DamagedError(f"{where}: damaged, or not of this program") from None
+    if written == 1:
+        raise ResultsError(
+            f"{where}: the job was begun by version 0.1.0, whose results can be read but not continued; choose "
+            "another folder with --out"
+        )
+    if written != FORMAT:
+        raise ResultsError(
+            f"{where}: the job was begun by a later version (format {written}; known: {FORMAT}); continue it with "
+            "that version, or choose another folder with --out"
+        )
+    return content | {"job": job}
+
+
+def _compare(content: Mapping[str, Any], job: Job, storage: Storage) -> None:
+    before, now = dict(content["job"]), _identity(job, content)
+    before["fit"] = before.get("fit") or now["fit"]  # nothing there was fitted
+    different = list(_differences(before, now))
+    if not different:
         return
-    same_frames = before.pop("frames", None) == identity.pop("frames")
-    different = [] if same_frames else [*_different_frames(storage, job.frames.described())]
-    different += _differences(before, identity)
     more = len(different) - _SHOWN_DIFFERENCES
     shown = different[:_SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
     raise ResultsError(
         f"{storage.describe('')}: holds the results of another job ({'; '.join(shown)}); "
         "choose another folder with --out, or remove this one"
     )
-
-
-def _different_frames(storage: Storage, now: FrameList) -> Iterable[str]:
-    before = FrameList(read_table(storage, MANIFEST_FILE))
-    if len(before) != len(now):
-        return [f"frames: {len(before)} there, {len(now)} here"]
-    pairs = enumerate(zip(before, now, strict=True))
-    index, (one, other) = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
-    return _differences(one._asdict(), other._asdict(), f"frame {index}")
 
 
 def _differences(before: object, now: object, key: str = "") -> Iterable[str]:

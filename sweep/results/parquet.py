@@ -12,6 +12,12 @@ from sweep.results.storage import Storage
 from sweep.results.table import complete
 from workers.errors import DamagedError, ResultsError
 
+FORMAT = 2
+"""Version of ``job.yaml`` and of all tables, written in the metadata of each; see TABLES.md. Release 0.1.0 wrote
+version 1, which stands nowhere."""
+
+_FORMAT = b"qsweep.format"
+
 
 def write_table(storage: Storage, path: str, table: pa.Table, *, durable: bool = True) -> None:
     """Write a table as one whole Parquet file; see :meth:`~sweep.results.Storage.write`."""
@@ -28,7 +34,22 @@ def read_table(storage: Storage, path: str) -> pa.Table:
     if not storage.is_file(path):
         raise ResultsError(f"{storage.describe(path)}: there is no such file; is this the folder of a job?")
     with open_table(storage, path) as source:
-        return pq.read_table(source)
+        table = pq.read_table(source)
+    check_format(storage, path, table.schema)
+    return table
+
+
+def check_format(storage: Storage, path: str, schema: pa.Schema) -> None:
+    """Refuse a table of a later version, whose columns may mean something else.
+
+    Raises:
+        ResultsError: it is one.
+    """
+    written = (schema.metadata or {}).get(_FORMAT, b"1").decode()
+    if not written.isdecimal() or int(written) > FORMAT:
+        raise ResultsError(
+            f"{storage.describe(path)}: was written by a later version (format {written}; known: up to {FORMAT})"
+        )
 
 
 def read_as(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
@@ -66,6 +87,7 @@ def to_parquet(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     # Numbers are no two the same: looking for those that are takes longer than all the rest.
     names = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _FORMAT: str(FORMAT).encode()})
     pq.write_table(table, sink, use_dictionary=names, write_statistics=False)
     return sink.getvalue()
 

@@ -1,5 +1,6 @@
 """The rate–distortion table of a job as people read it."""
 
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +13,9 @@ import pyarrow.dataset as ds
 
 from sweep.results.arguments import names_of
 from sweep.results.damage import find_damaged
-from sweep.results.layout import CHOICES_FILE
-from sweep.results.parquet import damaged, read_as
-from sweep.results.rows import RD_FOLDER, present_files, rd_files
+from sweep.results.layout import CHOICES_FILE, RD_FOLDER
+from sweep.results.parquet import check_format, damaged, read_as
+from sweep.results.rows import present_files, rd_files
 from sweep.results.storage import Storage
 from sweep.results.table import CHOICES, RD_TABLE, fill_coolchic
 from workers.codec.family import modules as known_modules
@@ -114,6 +115,8 @@ def _scan(
     def read_files(some: Sequence[str]) -> pa.Table:
         inner = [storage.inner(path) for path in some]
         dataset = ds.dataset(inner, schema=RD_TABLE, filesystem=storage.filesystem)
+        for fragment in itertools.islice(dataset.get_fragments(), 1):  # the others are of the same job
+            check_format(storage, some[0], fragment.physical_schema)
         # One buffer for each column: what a thousand small ones are allocated in is not given back.
         table = dataset.to_table(columns=names, filter=condition).unify_dictionaries().combine_chunks()
         return fill_coolchic(table)

@@ -13,17 +13,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sweep.results.changes import find_changes
 from sweep.results.claim import Claim
 from sweep.results.finished import GARBLED, Finished
-from sweep.results.layout import CHOICES_FILE, FRAMES_FILE, bitstream_path, fitted_path, quantized_path
-from sweep.results.ownership import begin
+from sweep.results.layout import (
+    CHOICES_FILE,
+    FRAMES_FILE,
+    REPLICAS_FILE,
+    TIMELINE_FILE,
+    bitstream_path,
+    fitted_path,
+    quantized_path,
+)
+from sweep.results.ownership import begin, update
 from sweep.results.parquet import write_table
 from sweep.results.rows import prepare_rd_folder, rd_path, read_swept, write_rd_table, write_swept
 from sweep.results.storage import Storage
-from sweep.results.table import FRAMES, chosen_rows, frame_record
+from sweep.results.table import FRAMES, chosen_rows, frame_record, identity_of
 from sweep.results.timeline import (
-    REPLICAS_FILE,
-    TIMELINE_FILE,
     Timeline,
     join_runs,
     next_run,
@@ -34,7 +41,7 @@ from workers.errors import ClaimError, DamagedError, OutageError
 from workers.files import describe
 
 if TYPE_CHECKING:
-    from sweep.config import FrameItem, Job
+    from sweep.config import FrameItem, FrameList, Job
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +65,7 @@ class Results:
     def __init__(self, job: Job) -> None:
         self.storage = Storage(job.config.out)
         self._job = job
-        self._ids = job.frames.table["id"]
-        begin(self.storage, job)
+        self._use(begin(self.storage, job))
         self._lock = threading.Lock()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
         self.taken_over = False
@@ -83,10 +89,11 @@ class Results:
         claim = Claim(self.storage, self._lose)
         unclaimed, self.storage.guard = self.storage.guard, claim.confirm
         try:
-            begin(self.storage, self._job)  # two that began at once have both written
-            self._look()  # whoever had it before has gone on meanwhile
+            self._use(begin(self.storage, self._job))  # two that began at once have both written
+            self._look()  # another driver may have finished more of it meanwhile
             self._tidy()
             prepare_rd_folder(self.storage)
+            update(self.storage, self._job, self.items, self._found.frames.table())
             self.storage.be_patient()
             yield
         finally:
@@ -103,11 +110,15 @@ class Results:
 
     # --- what is finished
 
+    def _use(self, items: FrameList) -> None:
+        self.items = items
+        """Frames of the job, under the ids that the folder has for them."""
+        self._ids = items.table["id"]
+
     def _look(self) -> None:
         """See what is there, and what became of the frames."""
-        ids = self._ids.to_pylist()
-        self._found = Finished(self.storage, ids)
-        self._done = np.array([frame in self._found.done for frame in ids], dtype=bool)
+        self._found = Finished(self.storage, list(self.items))
+        self._done = np.array([frame in self._found.done for frame in self._ids.to_pylist()], dtype=bool)
 
     def _tidy(self) -> None:
         """Delete what a driver that was killed at the wrong moment has left, so that no row is there twice.
@@ -116,11 +127,23 @@ class Results:
         """
         for path, damage in sorted(self._found.damaged.items()):
             self._set_aside(path, damage)
+        for frame, change in self._found.changed.items():
+            self._forget(frame, change)
         for frame in self._ids.filter(pa.array(self._done)).to_pylist():
             self._delete_rows(frame, "failed", self._found.failed)
             self._delete_rows(frame, "swept", self._found.swept)
         for frame in self._found.failures:
             self._delete_rows(frame, "swept", self._found.swept)
+
+    def _forget(self, frame: str, change: str) -> None:
+        """Delete what was made of other inputs than the frame has now."""
+        _log.warning("frame %s: %s since its results were made; it is done again", frame, change)
+        for path in (*(rd_path(frame, status) for status in ("done", "failed", "swept")), fitted_path(frame)):
+            if self.storage.is_file(path):
+                self.storage.delete(path)
+        for group in (self._found.fitted, self._found.failed, self._found.swept):
+            group.discard(frame)
+        self._found.failures.pop(frame, None)
 
     def _set_aside(self, path: str, damage: str) -> None:
         where = self.storage.describe(path)
@@ -155,10 +178,10 @@ class Results:
         unfinished = np.flatnonzero(~self._done)
         needs_fit = np.fromiter(map(self._needs_fit, self._unfinished()), bool, len(unfinished))
         for index in np.concatenate([unfinished[needs_fit], unfinished[~needs_fit]]).tolist():
-            yield self._job.frames[index]
+            yield self.items[index]
 
     def _unfinished(self) -> Iterator[FrameItem]:
-        return (item for item, done in zip(self._job.frames, self._done, strict=True) if not done)
+        return (item for item, done in zip(self.items, self._done, strict=True) if not done)
 
     def _needs_fit(self, item: FrameItem) -> bool:
         return item.encoder is None and item.id not in self._found.fitted
@@ -200,11 +223,17 @@ class Results:
         if frame not in self._found.swept:
             return None
         try:
-            return read_swept(self.storage, frame)
+            swept = read_swept(self.storage, frame)
         except DamagedError:
             self._found.swept.remove(frame)
             self._set_aside(rd_path(frame, "swept"), GARBLED)
             return None
+        item = self.items[pc.index(self._ids, frame).as_py()]
+        before = identity_of(swept.info, fitted=item.encoder is None)
+        if change := find_changes([(item, before)]).get(frame):
+            self._forget(frame, change)
+            return None
+        return swept
 
     def write_frame(self, ended: FrameEnded) -> Mapping[str, Any]:
         """Write what a frame came to, from any thread; give its record.
@@ -214,11 +243,12 @@ class Results:
         """
         self.check_owner()
         index = pc.index(self._ids, ended.frame).as_py()
-        item = self._job.frames[index]
+        item = self.items[index]
         encoder = None if item.encoder is None else describe(item.encoder)
         if encoder is None and self.is_fitted(ended.frame):
             encoder = self.storage.describe(self.fitted_path(ended.frame))
-        record = frame_record(ended, describe(item.frame), encoder, item.frame_index)
+        is_fitted = item.encoder is None
+        record = frame_record(ended, describe(item.frame), encoder, item.frame_index, fitted=is_fitted)
         if ended.quantized is not None:
             self.storage.write(quantized_path(ended.frame), ended.quantized.checkpoint)
         if ended.encoded is not None:
@@ -242,7 +272,13 @@ class Results:
         """Frames that have ended, in the order of the configuration, as in ``frames.parquet``."""
         with self._lock:
             failures = pa.Table.from_pylist(list(self._found.failures.values()), FRAMES)
-            return self._in_order(pa.concat_tables([self._found.frames.table(), failures]))
+            return self._located(self._in_order(pa.concat_tables([self._found.frames.table(), failures])))
+
+    def _located(self, frames: pa.Table) -> pa.Table:
+        """The same with pictures where they are now: a folder may have moved since a frame was done."""
+        place = pc.index_in(frames["frame"], self._ids.combine_chunks())
+        paths = pa.array([describe(item.frame) for item in self.items], pa.string()).take(place.combine_chunks())
+        return frames.set_column(FRAMES.get_field_index("path"), FRAMES.field("path"), paths)
 
     def _choices_so_far(self) -> pa.Table:
         """Choices of the frames that are done, in the same order, as in ``choices.parquet``."""
@@ -281,6 +317,7 @@ class Results:
         # Made again from the rows, if need be; where the time went is told here alone.
         write_table(storage, FRAMES_FILE, self.frames(), durable=False)
         write_table(storage, CHOICES_FILE, self._choices_so_far(), durable=False)
+        update(storage, self._job, self.items, self.frames())
         if self._timeline is not None:
             tables = zip(self._runs_before, self._timeline.tables(), strict=True)
             for path, (before, now) in zip((TIMELINE_FILE, REPLICAS_FILE), tables, strict=True):

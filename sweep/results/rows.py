@@ -9,15 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.config import escape
-from sweep.results.parquet import open_table, to_parquet
+from sweep.results.layout import RD_FOLDER
+from sweep.results.manifest import left_out
+from sweep.results.parquet import check_format, open_table, to_parquet
 from sweep.results.storage import Storage
 from sweep.results.table import CHOICES, RD_TABLE, chosen_rows, rd_table, swept_rows
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.candidates import by_network
 from workers.errors import ResultsError
+from workers.files import Fingerprint
 from workers.source import FrameInfo
 
-RD_FOLDER = "rd_table"
 COLUMNS_FILE = "columns.parquet"
 """Has no rows and no column ``frame``, and is the first file of the folder: Arrow takes the columns from that one.
 
@@ -52,7 +54,12 @@ def rd_path(frame: str, status: str = "done") -> str:
 
     What became of a frame, and whether it is to be tried again, can be told from the names of its files.
     """
-    return f"{RD_FOLDER}/frame={escape(frame)}/{_FILES[status]}"
+    return f"{frame_folder(frame)}/{_FILES[status]}"
+
+
+def frame_folder(frame: str) -> str:
+    """Where the files of rows of a frame are."""
+    return f"{RD_FOLDER}/frame={escape(frame)}"
 
 
 def current(paths: Iterable[str]) -> dict[str, str]:
@@ -117,6 +124,9 @@ def read_swept(storage: Storage, frame: str) -> FrameSwept:
         choices = dict(by_network(measurement.choice() for measurement in chosen))
         known["info"]["warnings"] = tuple(known["info"].get("warnings", ()))
         known["info"]["networks"] = ()
+        for name in ("frame_file", "encoder_file"):
+            if known["info"].get(name) is not None:
+                known["info"][name] = Fingerprint(*known["info"][name])
         return FrameSwept(frame, FrameInfo(**known["info"]), rows, choices, known["seconds"])
 
 
@@ -127,7 +137,9 @@ def read_record(storage: Storage, frame: str, status: str = "done") -> dict[str,
         ResultsError: the file is damaged, or not of this program.
     """
     with open_table(storage, rd_path(frame, status)) as source:
-        record: dict[str, Any] = json.loads(pq.read_schema(source).metadata[_RECORD])
+        schema = pq.read_schema(source)
+        record: dict[str, Any] = json.loads(schema.metadata[_RECORD])
+    check_format(storage, rd_path(frame, status), schema)
     return record
 
 
@@ -155,24 +167,25 @@ def present_files(storage: Storage, paths: Sequence[str]) -> list[str]:
 
 
 def rd_files(storage: Storage, frames: Sequence[str] | None) -> list[str]:
-    """Paths below ``out`` of the rows of some frames, or of all that have ended.
+    """Paths below ``out`` of the rows of some frames, or of all of the job that have ended.
 
     Raises:
         ResultsError: there are none.
     """
     where = storage.describe(RD_FOLDER)
     if frames is None:
-        files = sorted(current(file.path for file in storage.files(RD_FOLDER)))
-        if not files:
+        found = current(file.path for file in storage.files(RD_FOLDER))
+        if not found:
             raise ResultsError(f"{where}: there are no rows; is this the folder of a job?")
-        return files
+        others = {frame_folder(frame) for frame in left_out(storage)}
+        return sorted(path for path in found if path.rpartition("/")[0] not in others)
 
     def find(frame: str) -> str | None:
         of_frame = (rd_path(frame, status) for status in _FILES)
         return next((path for path in of_frame if storage.is_file(path)), None)
 
     with ThreadPoolExecutor(1 if storage.local else _SEEKERS) as seekers:
-        found = dict(zip(frames, seekers.map(find, frames), strict=True))
-    if missing := [frame for frame, path in found.items() if path is None]:
+        places = dict(zip(frames, seekers.map(find, frames), strict=True))
+    if missing := [frame for frame, path in places.items() if path is None]:
         raise ResultsError(f"{where}: there are no rows of frame {', '.join(missing)}")
-    return [path for path in found.values() if path is not None]
+    return [path for path in places.values() if path is not None]

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.results.claim import EXPIRY_SECONDS, Owner, read_owner
-from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE, JOB_FILE, MANIFEST_FILE
+from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE, JOB_FILE, RD_FOLDER
+from sweep.results.manifest import job_frames, left_out
 from sweep.results.parquet import read_table
-from sweep.results.rows import RD_FOLDER, current, rd_path
+from sweep.results.rows import current, frame_folder, rd_path
 from sweep.results.storage import Storage
 from workers.errors import ResultsError
 from workers.reasons import printable
@@ -36,9 +37,15 @@ def read_status(out: str) -> str:
     storage = Storage(out)
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe('')}: there are no results of a job ({JOB_FILE} is missing)")
-    manifest = read_table(storage, MANIFEST_FILE)
+    manifest = job_frames(storage)
     n_frames = manifest.num_rows
-    files = [file for file in storage.files(RD_FOLDER) if file.size != 0]  # as a power failure leaves them
+    others = {frame_folder(frame) for frame in left_out(storage)}
+    files = [
+        file
+        for file in storage.files(RD_FOLDER)
+        if file.size != 0  # as a power failure leaves them
+        and file.path.rpartition("/")[0] not in others
+    ]
     statuses = current(file.path for file in files)
     n_done, n_failed, n_swept = (list(statuses.values()).count(status) for status in ("done", "failed", "swept"))
     lines = [f"{storage.describe('')}: {n_done} of {n_frames} frames done, {n_failed} failed"]

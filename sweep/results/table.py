@@ -8,7 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.schedule import FrameEnded, FrameSwept, SweptRow
-from workers.candidates import RESIDUE, Candidate, Counts, Measured, Measurement, QStepPair, network_id, split_id
+from workers.candidates import (
+    ARITHMETIC,
+    RESIDUE,
+    Candidate,
+    Counts,
+    Measured,
+    Measurement,
+    QStepPair,
+    network_id,
+    split_id,
+)
 from workers.psnr import psnr_db
 from workers.reasons import describe_error
 from workers.source import FrameInfo
@@ -80,6 +90,19 @@ CHOICES = pa.schema(
 )
 """One row per (frame, coolchic, module) that a choice was made for."""
 
+IDENTITY = pa.schema(
+    [
+        ("frame_stamp", pa.string()),
+        ("frame_digest", pa.string()),
+        ("encoder_stamp", pa.string()),
+        ("encoder_digest", pa.string()),
+        ("arithmetic", pa.int32()),
+    ]
+)
+"""What the results of a frame were made of: stamps and digests of its files, as in
+:class:`~workers.files.Fingerprint`, and the version of the arithmetic. Those of the encoder are null where it was
+fitted by the job."""
+
 FRAMES = pa.schema(
     [
         ("frame", pa.string()),
@@ -102,6 +125,7 @@ FRAMES = pa.schema(
         ("file_latent_bytes", pa.int64()),
         ("file_nn_bytes", pa.int64()),
         ("seconds", pa.float64()),
+        *IDENTITY,
     ]
 )
 """One row per frame of the job; what was measured is null unless the status is ``done``."""
@@ -153,7 +177,7 @@ def _columns(paths: Mapping[str, str], records: Sequence[object]) -> dict[str, S
 
 
 def frame_record(
-    ended: FrameEnded, path: str, encoder: str | None, frame_index: int | None = None
+    ended: FrameEnded, path: str, encoder: str | None, frame_index: int | None = None, *, fitted: bool = False
 ) -> dict[str, Any]:
     """Row of ``frames.parquet`` for a frame that has ended.
 
@@ -162,6 +186,7 @@ def frame_record(
         path: of its file.
         encoder: of its encoder's file, fitted by this job or given.
         frame_index: display index of the frame in a file of several, where it is given.
+        fitted: whether its encoder was fitted by the job.
     """
     record: dict[str, Any] = {
         "frame": ended.frame,
@@ -173,11 +198,28 @@ def frame_record(
         "seconds": ended.seconds,
     }
     if ended.info is not None:
+        record |= identity_of(ended.info, fitted=fitted)
         record |= {"width": ended.info.width, "height": ended.info.height, "lmbda": ended.info.lmbda}
     if ended.status == "done":
         assert ended.info is not None
         record |= _cost(ended, ended.info)
     return record
+
+
+def identity_of(info: FrameInfo, *, fitted: bool) -> dict[str, Any]:
+    """What a frame is measured from, as in :data:`IDENTITY`.
+
+    Args:
+        info: of the frame.
+        fitted: whether its encoder was fitted by the job, and so follows from the picture.
+    """
+    files = {"frame": info.frame_file, "encoder": None if fitted else info.encoder_file}
+    of_files = {
+        f"{name}_{key}": None if file is None else getattr(file, key)
+        for name, file in files.items()
+        for key in ("stamp", "digest")
+    }
+    return {**of_files, "arithmetic": ARITHMETIC}
 
 
 def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sweep.results.layout import REPLICAS_FILE, TIMELINE_FILE
 from sweep.results.parquet import damaged, read_table
 from sweep.results.storage import Storage
 from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure, RunSearch
@@ -20,7 +21,6 @@ from workers.fit import FitProgress
 
 _log = logging.getLogger(__name__)
 
-TIMELINE_FILE, REPLICAS_FILE = "timeline.parquet", "replicas.parquet"
 
 STAGES = ("open", "fit", *modules(), "near_ties", "quantize", "encode", "lost")
 """What the time of replicas is spent on: candidates of each module, near-ties measured again, calls that were lost,

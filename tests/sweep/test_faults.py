@@ -35,6 +35,9 @@ AHEAD = 6
 """Frames that may be begun beyond those a fault waits for: two for each replica, so that none is idle."""
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     nodes = Nodes(3)
@@ -283,7 +286,6 @@ def test_a_driver_that_is_asked_to_stop_does_so_within_rays_grace_period(
 # --- all at once
 
 
-@pytest.mark.slow
 def test_fifty_faults_at_random(tmp_path: Path, nodes: Nodes, undisturbed: Facts) -> None:
     n_frames, n_faults = 160, 50
     job = Job(tmp_path, nodes, n_frames)

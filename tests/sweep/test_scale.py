@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 SIMULATE = Path(__file__).parents[2] / "scripts" / "simulate.py"
 
 
@@ -24,6 +26,7 @@ def slowness() -> float:
     return max(1.0, (time.process_time() - start) / 0.1)
 
 
+@pytest.mark.slow
 def test_replicas_are_kept_busy_and_the_memory_does_not_grow_with_the_frames() -> None:
     # What the driver takes is time of this machine, and what the replicas take is made up.
     run = simulate(frames=1500, replicas=16, seconds=15 * slowness())

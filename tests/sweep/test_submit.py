@@ -408,6 +408,7 @@ def answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.usefixtures("no_address")
 def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(

@@ -5,6 +5,7 @@ from .checkpoint import (
     parse_frame_encoder,
     read_frame_encoder,
 )
+from .checkpoint_metadata import FITTED_FRAME, checkpoint_metadata
 from .frame import Frame, Planes
 from .frame_encoder import (
     FrameEncoder,
@@ -18,6 +19,7 @@ from .frame_file import (
     load_frame,
     parse_frame,
     read_frame,
+    read_frame_digest,
     suffixes_of,
 )
 from .network import Effect, NetworkSpec
@@ -31,6 +33,7 @@ from .yuv_file import is_yuv
 
 __all__ = [
     "ARCHITECTURES",
+    "FITTED_FRAME",
     "Architecture",
     "Effect",
     "Frame",
@@ -45,6 +48,7 @@ __all__ = [
     "check_same_format",
     "check_suffix",
     "check_yuv",
+    "checkpoint_metadata",
     "dump_frame",
     "dump_frame_encoder",
     "is_yuv",
@@ -52,6 +56,7 @@ __all__ = [
     "parse_frame",
     "parse_frame_encoder",
     "read_frame",
+    "read_frame_digest",
     "read_frame_encoder",
     "suffixes_of",
 ]

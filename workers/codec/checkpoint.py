@@ -1,7 +1,7 @@
 """Checkpoints: a frame encoder as a safetensors file."""
 
-import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -9,15 +9,13 @@ import safetensors.torch
 import torch
 
 from workers.candidates import KINDS
+from workers.codec.checkpoint_metadata import FITTED_FRAME, FITTED_MSE, checkpoint_metadata
 from workers.codec.family import FAMILIES, Family
 from workers.codec.frame import Frame
 from workers.codec.frame_encoder import FrameEncoder, FrameEncoderManager
 from workers.errors import CheckpointError, MismatchError
-from workers.files import describe, read_bytes
+from workers.files import Fingerprint, describe, digest_of, file_stamp, read_bytes
 from workers.reasons import reason_of
-
-FITTED_MSE = "fitted_mse"
-"""Metadata key of our own: what the fit ended with. Readers of the format ignore keys that they do not know."""
 
 _PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
 
@@ -30,10 +28,12 @@ def read_frame_encoder(location: str | Path) -> tuple[FrameEncoder, FrameEncoder
     """
     name = describe(str(location))
     try:
+        stamp = file_stamp(location)  # before it is read: a file that is replaced meanwhile has another one
         content = read_bytes(location)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name}: the frame encoder cannot be read: {reason_of(error)}") from None
-    return parse_frame_encoder(content, name)
+    frame_encoder, manager = parse_frame_encoder(content, name)
+    return frame_encoder, replace(manager, file=Fingerprint(stamp, digest_of(content)))
 
 
 def parse_frame_encoder(content: bytes, name: str) -> tuple[FrameEncoder, FrameEncoderManager]:
@@ -61,9 +61,7 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
     except Exception as error:  # the library raises several unrelated types
         hint = "a pickle is never read, convert it; " if content.startswith(_PICKLE_OR_ZIP) else ""
         raise CheckpointError(f"a frame encoder is a safetensors file; {hint}found: {reason_of(error)}") from None
-    # The library has validated the header, but gives its metadata only for files on disk.
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    metadata: dict[str, str] = header.get("__metadata__") or {}
+    metadata = checkpoint_metadata(content)
 
     # Everything is compared before anything is allocated for it.
     family = _family(metadata)
@@ -92,7 +90,10 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
             steps, counts = _quantization(metadata, name)
             frame_encoder.nn_q_step[name] = dict(zip(KINDS, steps, strict=True))
             frame_encoder.nn_expgol_cnt[name] = dict(zip(KINDS, counts, strict=True))
-    return frame_encoder, FrameEncoderManager(_number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata))
+    manager = FrameEncoderManager(
+        _number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata), fitted_frame=metadata.get(FITTED_FRAME)
+    )
+    return frame_encoder, manager
 
 
 def _family(metadata: dict[str, str]) -> Family:
@@ -140,11 +141,13 @@ def _number(metadata: dict[str, str], key: str) -> float:
     return number
 
 
-def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float, fitted_mse: float | None = None) -> bytes:
+def dump_frame_encoder(
+    frame_encoder: FrameEncoder, lmbda: float, fitted_mse: float | None = None, fitted_frame: str | None = None
+) -> bytes:
     """Checkpoint of a frame encoder, as the bytes of a safetensors file.
 
     The metadata hold ``fitted_mse``, if it is given: the mean squared error of the frame encoder as it is, by which
-    an encoder of another picture can be told later.
+    an encoder of another picture can be told later; and ``fitted_frame``, the digest of the file of that picture.
 
     For every network that has been quantized the metadata also hold ``q_step.<prefix>.<weight|bias>`` and
     ``expgol_cnt.<prefix>.<weight|bias>``.
@@ -152,6 +155,8 @@ def dump_frame_encoder(frame_encoder: FrameEncoder, lmbda: float, fitted_mse: fl
     metadata = frame_encoder.param.to_metadata() | {"lmbda": repr(lmbda)}
     if fitted_mse is not None:
         metadata |= {FITTED_MSE: repr(fitted_mse)}
+    if fitted_frame is not None:
+        metadata |= {FITTED_FRAME: fitted_frame}
     for name, values in (
         ("q_step", frame_encoder.nn_q_step),
         ("expgol_cnt", frame_encoder.nn_expgol_cnt),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from workers.codec.parameter import FrameDataType
+from workers.files import Fingerprint
 
 
 class Planes(NamedTuple):
@@ -50,12 +51,15 @@ class Frame:
         frame_data_type: ``rgb``, ``yuv444`` or ``yuv420``.
         bitdepth: bits of a sample in the file it came from.
         warnings: what a user should know of how its file was read, one sentence each.
+        file: of the file that it was read from, or of its part of a file of several frames; ``None`` for a frame
+            that was made in memory.
     """
 
     data: Planes
     frame_data_type: FrameDataType
     bitdepth: int
     warnings: tuple[str, ...] = ()
+    file: Fingerprint | None = None
 
     @property
     def img_size(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from workers.codec.network import NetworkSpec
 from workers.codec.parameter import FrameEncoderParameter
 from workers.codec.synthesis import Synthesis
 from workers.codec.upsampling import Upsampling
+from workers.files import Fingerprint
 
 
 class FrameEncoderOutput(NamedTuple):
@@ -37,12 +38,16 @@ class FrameEncoderManager:
         total_training_time_sec: seconds spent on this frame, fitting and quantization sweep together.
         iterations_counter: iterations of the fit, all candidates of the warm-up included.
         fitted_mse: mean squared error that the fit ended with, if its checkpoint says so.
+        fitted_frame: digest of the frame file that it was fitted to, likewise.
+        file: the checkpoint that the frame encoder was read from; ``None`` if there is none.
     """
 
     lmbda: float
     total_training_time_sec: float = 0.0
     iterations_counter: int = 0
     fitted_mse: float | None = None
+    fitted_frame: str | None = None
+    file: Fingerprint | None = None
 
 
 class FrameEncoder(nn.Module):

@@ -1,6 +1,7 @@
 """Frame files: pictures and planar samples, read wherever they are, and written."""
 
 import io
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -12,7 +13,16 @@ from workers.codec.netpbm import write_ppm
 from workers.codec.picture_file import parse_picture
 from workers.codec.yuv_file import YuvLayout, is_yuv
 from workers.errors import FrameFileError
-from workers.files import PATIENCE_SECONDS, describe, file_size, read_bytes, read_part
+from workers.files import (
+    PATIENCE_SECONDS,
+    Fingerprint,
+    describe,
+    digest_of,
+    file_size,
+    file_stamp,
+    read_bytes,
+    read_part,
+)
 from workers.reasons import reason_of
 
 
@@ -48,11 +58,31 @@ def load_frame(location: str | Path, frame_index: int | None = None, patience: f
         FrameFileError: :func:`parse_frame` cannot use it.
     """
     name = describe(str(location))
+    stamp = file_stamp(location, patience)  # before it is read: a file that is replaced meanwhile has another one
+    content = _read_content(location, frame_index, patience)
+    frame = YuvLayout.of(name).parse(content) if is_yuv(name) else parse_frame(content, name, frame_index)
+    return replace(frame, file=Fingerprint(stamp, digest_of(content)))
+
+
+def read_frame_digest(location: str | Path, frame_index: int | None = None) -> str:
+    """Digest of the content of a frame file, as :func:`read_frame` gives it with the frame.
+
+    Raises:
+        FrameFileError: it cannot be read.
+    """
+    try:
+        return digest_of(_read_content(location, frame_index, PATIENCE_SECONDS))
+    except (OSError, ValueError) as error:
+        raise FrameFileError(f"{describe(str(location))}: the frame cannot be read: {reason_of(error)}") from None
+
+
+def _read_content(location: str | Path, frame_index: int | None, patience: float) -> bytes:
+    """All bytes of a picture; of a ``.yuv`` file those of the frame that is meant."""
+    name = describe(str(location))
     if not is_yuv(name):
-        return parse_frame(read_bytes(location, patience), name, frame_index)
-    size = file_size(location, patience)
-    layout, start = _find_yuv(size, name, frame_index)
-    return layout.parse(read_part(location, start, layout.frame_bytes, patience))
+        return read_bytes(location, patience)
+    layout, start = _find_yuv(file_size(location, patience), name, frame_index)
+    return read_part(location, start, layout.frame_bytes, patience)
 
 
 def parse_frame(content: bytes, name: str, frame_index: int | None = None) -> Frame:

@@ -100,8 +100,8 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
         "patience": 7,
     }
     assert list(job.frames) == [
-        FrameItem("a", str(folder / "a.png"), str(folder / "a.safetensors"), 0.004),
-        FrameItem("b", str(folder / "b.png"), None, 0.02),
+        FrameItem("a", str(folder / "a.png"), str(folder / "a.safetensors"), 0.004, relative="a.png"),
+        FrameItem("b", str(folder / "b.png"), None, 0.02, relative="b.png"),
     ]
     assert job.grid == make_grid(
         {
@@ -114,7 +114,7 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
 
 def test_frames_and_out_are_all_that_is_needed(folder: Path) -> None:
     job = load(folder, MINIMAL)
-    assert list(job.frames) == [FrameItem("a", str(folder / "a.png"), None, 1e-3)]
+    assert list(job.frames) == [FrameItem("a", str(folder / "a.png"), None, 1e-3, relative="a.png")]
     assert job.config.grid == "auto"
     of_family = pairs_of(make_param().networks, job.grid)
     assert {split_id(network)[1]: pairs for network, pairs in of_family.items()} == named_grid("coolchic-3.4")
@@ -451,6 +451,8 @@ def test_two_jobs_are_the_same_whatever_they_run_on_and_wherever_results_go(fold
     for override in (
         "ray={replicas: 5, pairs_per_call: 1, address: x}",
         "out=p",
+        "frames=[b.png, {frame: a.png, lmbda: 2}]",
+        "fit.lmbda=[1, 2]",
         "sweep.workspace_mib=1",
         "grid.arm.weight=['2^1', 1]",
     ):
@@ -460,9 +462,6 @@ def test_two_jobs_are_the_same_whatever_they_run_on_and_wherever_results_go(fold
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("frames=[b.png]", "frames"),
-        ("frames=[{frame: a.png, lmbda: 2}]", "frames"),
-        ("frames=[{frame: a.png, encoder: e}]", "frames"),
         (f"grid={UNIT_GRID}", "grid"),
         ("fit.seed=1", "fit"),
         ("fit.iterations.phase_2=1", "fit"),

@@ -1,6 +1,5 @@
 """The frames of a job: manifests, several lmbdas, and a list that stays small however long it is."""
 
-import hashlib
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ def load(folder: Path, frames: str) -> Job:
 
 
 def items(folder: Path, frames: str) -> list[FrameItem]:
-    return list(load(folder, frames).frames)
+    return [item._replace(relative=None, of_list=False) for item in load(folder, frames).frames]
 
 
 def error_of(folder: Path, frames: str) -> str:
@@ -59,8 +58,8 @@ def test_a_frame_of_a_file_of_several_has_its_index_in_its_id(folder: Path, sequ
     stem = Path(SEQUENCE).stem
     assert items(folder, entries) == [
         FrameItem(f"{stem}-0002", sequence, None, 0.5, 2),
-        FrameItem(f"{stem}-0000-1", sequence, None, 0.1, 0),
-        FrameItem(f"{stem}-0000-2", sequence, None, 0.2, 0),
+        FrameItem(f"{stem}-0000@0.1", sequence, None, 0.1, 0),
+        FrameItem(f"{stem}-0000@0.2", sequence, None, 0.2, 0),
     ]
 
 
@@ -106,15 +105,9 @@ def test_a_yuv_file_that_is_damaged_or_missing_makes_its_frame_alone_fail(folder
     assert len(items(folder, f"[{SEQUENCE}, gone_4x2_1p_yuv420_8b.yuv, bad_name.yuv]")) == 3
 
 
-def test_another_index_makes_another_job_and_none_the_same_as_before_there_were_any() -> None:
-    plain, first, second = (FrameList.of([FrameItem("a", "/a.yuv", None, 0.5, n)]) for n in (None, 0, 1))
-    assert plain.digest() == hashlib.sha256(b'["a", "/a.yuv", null, 0.5]\n').hexdigest()
-    assert len({plain.digest(), first.digest(), second.digest()}) == 3
-
-
-def test_the_list_of_a_version_without_indices_can_be_read() -> None:
-    table = FrameList.of([FrameItem("a", "/a.png", None, 0.5)]).table.drop_columns(["frame_index"])
-    assert [*FrameList(table)] == [FrameList(table)[0]] == [FrameItem("a", "/a.png", None, 0.5)]
+def test_a_path_is_known_relative_to_the_configuration_too(folder: Path) -> None:
+    found = load(folder, "[a.png, ../b.png, s3://k/c.png]").frames
+    assert [item.relative for item in found] == ["a.png", "../b.png", None]
 
 
 # --- manifests
@@ -152,8 +145,8 @@ def test_what_a_manifest_leaves_out_its_entry_gives(folder: Path) -> None:
     manifest(folder, "frame,encoder,lmbda\na.png,,\nb.png,b.st,7\n")
     found = items(folder, "[{frame: list.csv, encoder: 'e/{stem}.st', lmbda: [1, 2]}]")
     assert [(item.id, Path(item.encoder or "").name, item.lmbda) for item in found] == [
-        ("a-1", "a.st", 1),
-        ("a-2", "a.st", 2),
+        ("a@1", "a.st", 1),
+        ("a@2", "a.st", 2),
         ("b", "b.st", 7),
     ]
 
@@ -204,7 +197,11 @@ def test_a_manifest_that_is_not_there_is_named(folder: Path) -> None:
 
 def test_every_lmbda_of_an_entry_is_a_frame_of_the_job(folder: Path) -> None:
     found = items(folder, "[{frame: a.png, encoder: e, lmbda: [0.001, 0.004]}, b.png]")
-    assert [(item.id, item.lmbda) for item in found] == [("a-1", 0.001), ("a-2", 0.004), ("b", 0.5)]
+    assert [(item.id, item.lmbda) for item in found] == [
+        ("a@0.001", 0.001),
+        ("a@0.004", 0.004),
+        ("b", 0.5),
+    ]
     assert {item.frame for item in found[:2]} == {str(folder / "a.png")}
 
 
@@ -258,9 +255,13 @@ def test_the_list_is_a_sequence(folder: Path) -> None:
         frames[3]
 
 
-def test_another_list_has_another_digest(folder: Path) -> None:
-    texts = ("[a.png]", "[b.png]", "[a.png, b.png]", "[b.png, a.png]", "[{frame: a.png, lmbda: 2}]")
-    assert len({load(folder, text).frames.digest() for text in texts}) == len(texts)
+def test_a_list_of_weights_for_fits_is_a_frame_each_where_an_entry_gives_none(folder: Path) -> None:
+    (folder / "job.yaml").write_text(
+        "frames: [a.png, {frame: b.png, lmbda: 3}, {frame: c.png, encoder: c.safetensors}]\nout: o\n"
+        "fit: {lmbda: [1, 0.00001]}"
+    )
+    found = [(item.id, item.lmbda) for item in load_job(folder / "job.yaml").frames]
+    assert found == [("a@1", 1.0), ("a@1e-05", 1e-05), ("b", 3.0), ("c", None)]
 
 
 def test_a_frame_takes_a_few_bytes_of_memory() -> None:

@@ -149,6 +149,7 @@ def test_replicas_that_can_never_find_room_end_the_job_with_status_2(tmp_path: P
     ) in job.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_where_replicas_were_retired_no_more_are_started_while_there_is_room_elsewhere() -> None:
     nodes = Nodes(3)

@@ -55,8 +55,7 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
     content = yaml.safe_load((out(job) / "job.yaml").read_text())
     assert content["configuration"]["out"] == str(tmp_path / "out")
     assert content["configuration"]["ray"]["replicas"] == "auto"
-    frames = content["job"].pop("frames")
-    assert frames["count"] == 1
+    assert content["format"] == 2
     assert content["job"] == {
         "grid": STEPS,
         "sweep": {"mode": "full", "precision": "float32"},
@@ -64,7 +63,6 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
             "arch": "hop",
             "recipe": "fast",
             "seed": 5,
-            "lmbda": 1e-7,
             "iterations": {"warmup": None, "phase_1": None, "phase_2": None},
         },
         "bitstream": None,
@@ -84,9 +82,6 @@ def test_the_same_job_goes_on_whatever_it_runs_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "different"),
     [
-        ({"frames": ["a.png", "b.png"]}, "frames: 1 there, 2 here"),
-        ({"frames": ["b.png"]}, "frame 0.frame: /.* there, /.* here; frame 0.id: a there, b here"),
-        ({"frames": [{"frame": "a.png", "lmbda": 2.0}]}, "frame 0.lmbda: 0.001 there, 2.0 here"),
         (
             {"grid": STEPS | {"upsampling": {"weight": [0.5], "bias": [1.0]}}},
             r"grid.upsampling.weight: \[0.25\] there, \[0.5\] here",
@@ -95,8 +90,8 @@ def test_the_same_job_goes_on_whatever_it_runs_on(tmp_path: Path) -> None:
         ({"fit": {"arch": "lop"}}, "fit.arch: hop there, lop here"),
         ({"fit": {"seed": 3}, "sweep": {"mode": "winner"}}, "fit.seed: 0 there, 3 here; sweep.mode: full .* here"),
         (
-            {"frames": [{"frame": "a.png", "encoder": "e"}], "grid": "coolchic-3.4"},
-            "frame 0.encoder: None .* here; frame 0.lmbda: .* None here; fit: .*….*; grid.arm.bias: .*; and 4 more",
+            {"fit": {"seed": 3}, "grid": "coolchic-3.4"},
+            "fit.seed: 0 there, 3 here; grid.arm.bias: .*….*; grid.synthesis.bias: .*; and 2 more",
         ),
     ],
 )

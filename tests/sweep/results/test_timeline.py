@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.results import Results, Storage, read_timeline, stages_of, write_table
-from sweep.results.timeline import N_SPANS, REPLICAS_FILE, TIMELINE_FILE, Timeline
+from sweep.results.layout import REPLICAS_FILE, TIMELINE_FILE
+from sweep.results.timeline import N_SPANS, Timeline
 from sweep.schedule import Call, CallDone, CallFailed, Encode, Fit, Measure, Open
 from tests.cases import ARM, SYNTHESIS
 from tests.making import request
