@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from sweep import read_frames, read_rd_table
-from sweep.config import load_job, load_plugins
+from sweep.config import load_job, load_plugins, read_config
 from sweep.results import Results
+from sweep.submit import stage
 from tests.cases import CASES
 from workers.errors import ConfigError, ResultsError
 from workers.plugins import Plugin, import_plugins
@@ -232,3 +233,17 @@ def test_other_sources_under_the_same_name_are_refused_in_one_process() -> None:
         import_plugins([Plugin("toy_module_b", {"toy_module_b.py": b"VALUE = 2"})])
     with pytest.raises(ImportError, match="'pytest' has been imported from elsewhere"):
         import_plugins([Plugin("pytest", {"pytest.py": b""})])
+
+
+def test_a_job_that_is_submitted_takes_its_plugins_along(tmp_path: Path) -> None:
+    config, folder = make_job(tmp_path, "toy_searches", plugins=["toy_package_e.inner"]), tmp_path / "sent"
+    folder.mkdir()
+    package = tmp_path / "toy_package_e"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "inner.py").write_text("VALUE = 1\n")
+
+    stage(read_config(config), config, folder)
+
+    (plugin,) = load_plugins(["toy_package_e.inner"], folder)
+    assert plugin.files == {"toy_package_e/__init__.py": b"", "toy_package_e/inner.py": b"VALUE = 1\n"}

@@ -5,7 +5,7 @@ from .checkpoint import (
     parse_frame_encoder,
     read_frame_encoder,
 )
-from .checkpoint_metadata import FITTED_FRAME, checkpoint_metadata
+from .checkpoint_header import FITTED_FRAME, checkpoint_metadata
 from .frame import Frame, Planes
 from .frame_encoder import (
     FrameEncoder,

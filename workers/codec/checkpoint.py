@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from workers.candidates import KINDS
-from workers.codec.checkpoint_metadata import FITTED_FRAME, FITTED_MSE, checkpoint_metadata
+from workers.codec.checkpoint_header import FITTED_FRAME, FITTED_MSE, checkpoint_metadata
 from workers.codec.family import FAMILIES, Family
 from workers.codec.frame import Frame
 from workers.codec.frame_encoder import FrameEncoder, FrameEncoderManager

@@ -301,7 +301,7 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         ("frames: [{frame: a, lmbda: '1e-3'}]\nout: o", "frames[0].lmbda", "a number", "found '1e-3'"),
         ("frames: [{frame: a, lambda: 1}]\nout: o", "frames[0].lambda", "unknown key", "frame, encoder, lmbda"),
         ("frames: [a]\nout: 3", "out", "path or URI", "found 3"),
-        (MINIMAL + "frame: b", "frame", "unknown key", "frames, out, grid, fit, sweep, bitstream, ray"),
+        (MINIMAL + "frame: b", "frame", "unknown key", "frames, out, grid, fit, sweep, plugins, bitstream, ray"),
         (MINIMAL + "grid: coolchic", "grid", "coolchic-3.4", "found 'coolchic'"),
         (MINIMAL + "grid: null", "grid", "a list of powers of two", "found None"),
         (MINIMAL + "grid: {arm: 3}", "grid.arm", "a list of powers of two", "found 3"),

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweep import iter_rd_table, read_rd_table
-from sweep.results import Results, Storage, rd_table, read_status, read_table, to_pandas
+from sweep.results import CHOICES, Results, Storage, rd_table, read_as, read_status, read_table, to_pandas
 from sweep.results.rows import prepare_rd_folder, read_record, write_rd_table
 from sweep.results.table import RD_TABLE, frame_record
 from sweep.schedule import SweptRow
@@ -120,6 +120,47 @@ def test_the_numbers_of_rows_and_frames_agree(tmp_path: Path) -> None:
     assert record["rate_latent_bpp"] * pixels == pytest.approx(final.rate_latent_bit)
     assert record["rate_nn_bpp"] * pixels == pytest.approx(final.rate_nn_bit)
     assert (record["width"], record["height"]) == (INFO.width, INFO.height)
+
+
+def as_of_0_1_0(out: Path, names: Iterable[str]) -> None:
+    """Make tables what version 0.1.0 would have written: without a column for the cool-chic."""
+    for name in names:
+        table = pq.read_table(out / name, partitioning=None)
+        pq.write_table(table.drop_columns(["coolchic"]), out / name)
+
+
+def test_tables_of_0_1_0_are_read_with_their_one_coolchic(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a", "b"])
+    results = Results(job)
+    for frame in ("a", "b"):
+        results.write_frame(done(frame))
+    results.write_summary()
+    out = Path(job.config.out)
+    expected = read_rd_table(out)
+    files = [*(f"rd_table/frame={frame}/part-0.parquet" for frame in "ab"), "choices.parquet"]
+
+    as_of_0_1_0(out, files)
+
+    pd.testing.assert_frame_equal(read_rd_table(out), expected)
+    assert set(read_rd_table(out, modules=["arm"], columns=["coolchic"]).coolchic) == {"residue"}
+    assert read_as(results.storage, "choices.parquet", CHOICES)["coolchic"].unique().to_pylist() == ["residue"]
+    for missing in (False, True):  # the tables over all frames, or the rows alone
+        if missing:
+            (out / "choices.parquet").unlink()
+        again = Results(job)
+        assert again.n_unfinished == 0
+        again.write_summary()
+        choices = read_table(again.storage, "choices.parquet")
+        assert choices["coolchic"].to_pylist() == ["residue"] * 6
+        assert choices.schema.names == CHOICES.names
+
+
+def test_rows_of_a_sweep_that_0_1_0_did_not_finish_are_taken_up(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"], bitstream=True)
+    results = Results(job)
+    results.write_swept(swept("a"))
+    as_of_0_1_0(Path(job.config.out), ["rd_table/frame=a/swept-0.parquet"])
+    assert Results(job).read_swept("a") == swept("a")
 
 
 def test_frames_modules_and_columns_are_read_as_asked_for(tmp_path: Path) -> None:
