@@ -17,6 +17,11 @@ NETWORKS = (ARM, SYNTHESIS, UPSAMPLING)
 CASES = Path(__file__).parent / "conformance" / "cases"
 CASE_NAMES = sorted(folder.name for folder in CASES.iterdir() if folder.is_dir())
 
+CASES_5 = CASES.parent / "cases_5"
+"""Those of family coolchic-5."""
+
+CASE_5_NAMES = sorted(folder.name for folder in CASES_5.iterdir() if folder.is_dir())
+
 
 @dataclass(frozen=True)
 class Case:
@@ -33,6 +38,11 @@ class Case:
         """Of a loss, or its mean squared error: torch's own arithmetic differs by so much from CPU to CPU."""
         frame = self.frame
         return ErrorBound.of_frame(*frame.img_size, frame.frame_data_type, frame.bitdepth, self.manager.lmbda)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Networks in the order of the sweep."""
+        return tuple(spec.id for spec in self.frame_encoder.networks)
 
     def rows(self, network: str) -> pd.DataFrame:
         return self.table[self.table.module == split_id(network)[1]]
@@ -55,16 +65,16 @@ class Case:
 
     def choices(self) -> dict[str, Choice]:
         """The reference's choices for all networks."""
-        return {network: self.choice(network) for network in NETWORKS}
+        return {network: self.choice(network) for network in self.networks}
 
     def choices_before(self, network: str) -> dict[str, Choice]:
         """The reference's choices that are in force while a network is swept."""
-        return {name: self.choice(name) for name in NETWORKS if name < network}
+        return {name: self.choice(name) for name in self.networks if name < network}
 
 
-def load_case(name: str) -> Case:
+def load_case(name: str, cases: Path = CASES) -> Case:
     """Read a conformance case afresh."""
-    folder = CASES / name
+    folder = cases / name
     (frame_file,) = folder.glob("frame*")
     frame_encoder, manager = read_frame_encoder(folder / "encoder.safetensors")
     table = pd.read_parquet(folder / "rd_table.parquet")

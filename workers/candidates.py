@@ -160,8 +160,8 @@ class Measurement(NamedTuple):
 
     Attributes:
         candidate: what was tried.
-        status: ``ok``; ``overflow`` if a parameter cannot be sent; ``non_finite`` if the loss is NaN or infinite;
-            ``pruned`` if it was abandoned, since it cannot win.
+        status: ``ok``; ``overflow`` if a parameter cannot be sent; ``non_finite`` if the loss is NaN, infinite,
+            or not below the limit of the family; ``pruned`` if it was abandoned, since it cannot win.
         measured: the numbers, if the status is ``ok``.
         arithmetic: how it was measured.
         seconds: time of one core, or of the GPU, its share where candidates were measured together.

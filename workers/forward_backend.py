@@ -44,7 +44,7 @@ class ForwardMeasurer:
     def rate_of_grids(self, choices: Choices) -> tuple[float, ...]:
         """Bits of the latents of each grid."""
         frame_encoder = self._quantized(dict(choices))
-        with plain_arithmetic():
+        with plain_arithmetic(frame_encoder.family.plain_threads):
             return tuple(grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids())
 
     def _quantized(self, choices: dict[str, Choice]) -> FrameEncoder:

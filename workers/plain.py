@@ -6,24 +6,26 @@ from typing import Any, Literal
 
 import torch
 
-THREADS = 2
-"""Float32 sums depend on the number of threads, and so does the algorithm that torch picks for a convolution.
-The reference was measured with two."""
-
 Precision = Literal["float32", "tf32"]
 """What products are computed in: float32; or, where a GPU offers it, with operands of 10 bits of mantissa."""
 
 
 @contextmanager
-def plain_arithmetic() -> Iterator[None]:
-    """Evaluation without gradients, with the thread count of the reference whatever the process was set to."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+def plain_arithmetic(threads: int) -> Iterator[None]:
+    """Evaluation without gradients, with as many threads as the reference, whatever the process was set to.
+
+    Float32 sums depend on the number of threads, and so does the algorithm that torch picks for a convolution.
+
+    Args:
+        threads: of the family.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         with torch.inference_mode(), in_precision("float32"):
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 @contextmanager

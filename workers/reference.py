@@ -89,11 +89,11 @@ def _measure_pair(
         return Measurement(candidate, "overflow")
     frame_encoder.set_network_parameters(spec.id, quantized)
     rate_nn_bit = chosen_bit + weight.rate_bit + bias.rate_bit
-    with plain_arithmetic():
+    with plain_arithmetic(frame_encoder.family.plain_threads):
         decoded_image, rate = forward()
         output = loss_function(decoded_image, rate, frame.data, lmbda, rate_nn_bit)
     loss, mse, rate_latent_bit = (value.item() for value in output)
-    if not math.isfinite(loss):
+    if not frame_encoder.family.can_win(loss):
         return Measurement(candidate, "non_finite")
     counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
     measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate_latent_bit, mse, loss)

@@ -1,7 +1,7 @@
 """A plugin: a family of frame encoders with a network more than Cool-Chic 3.4 has, that tints the picture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,8 +15,7 @@ from workers.codec import (
     dump_frame_encoder,
     read_frame_encoder,
 )
-from workers.codec.family import FAMILIES, Family, NetworkRule
-from workers.codec.frame_encoder import round_to_bitdepth
+from workers.codec.family import FAMILIES, NetworkRule
 
 NAME = "toy"
 OF_FORMAT = FAMILIES["coolchic-3.4"]
@@ -41,9 +40,8 @@ class ToyEncoder(FrameEncoder):
 
     def decode(self, latents: list[Tensor]) -> Planes:
         image = self.tint(self.synthesis(self.upsampling(latents)))
-        if not self.training:
-            image = round_to_bitdepth(image, self.param.bitdepth)
-        return Planes.from_444(image, self.param.frame_data_type).clamp()
+        planes = Planes.from_444(image, self.param.frame_data_type, self.family.chroma).clamp()
+        return planes if self.training else planes.round(self.param.bitdepth)
 
 
 def read_metadata(metadata: Mapping[str, str]) -> FrameEncoderParameter:
@@ -52,17 +50,18 @@ def read_metadata(metadata: Mapping[str, str]) -> FrameEncoderParameter:
 
 FAMILIES.register(
     NAME,
-    Family(
-        NAME,
-        OF_FORMAT.exp_golomb,
-        {
+    replace(
+        OF_FORMAT,
+        name=NAME,
+        networks={
             **OF_FORMAT.networks,
             "tint": NetworkRule(
                 Effect.PICTURE, {"weight": (0.25, 0.5, 1.0), "bias": (0.5, 1.0)}, reads=("synthesis",)
             ),
         },
-        read_metadata,
-        ToyEncoder,
+        read_metadata=read_metadata,
+        assemble=ToyEncoder,
+        bitstream=False,
     ),
 )
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from tests.cases import ARM, SYNTHESIS, UPSAMPLING, Case, load_case
 from tests.making import make_frame, make_frame_encoder
 from workers.candidates import QStepPair
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.codec.latent import context_offsets, contexts
 from workers.errors import ConfigError, ReplicaError
 from workers.measure import EngineOptions, Measurer, kernel
@@ -76,7 +77,7 @@ def test_squared_errors_are_those_of_the_codec_to_the_last_bit(name: str) -> Non
     case: Case = load_case(name)
     frame_encoder = case.frame_encoder
     (row,) = Measurer(frame_encoder, case.frame, 1e-3).measure({}, ARM, [QStepPair(0.125, 0.125)])
-    with plain_arithmetic():
+    with plain_arithmetic(COOLCHIC_3_4.plain_threads):
         decoded = frame_encoder().decoded_image.tensors[0]
     difference = (decoded - case.frame.data.tensors[0]).mul(255).round().to(torch.int64)
 
@@ -92,15 +93,17 @@ def test_the_arm_s_hidden_layers_are_torch_s_to_the_last_bit_almost_everywhere(d
     weights = [torch.randn(dim, dim, generator=generator) * 0.1, torch.zeros(2, dim)]
     biases = [torch.randn(3, dim, generator=generator), torch.zeros(3, 2)]
     weights[1][0, dim - 1] = 1.0  # the last hidden unit is looked at alone, for one product is exact
-    block = kernel.ArmBlock(kernel.load(), weights, biases, context_offsets(dim))
+    block = kernel.ArmBlock(
+        kernel.load(), kernel.ArmLayers(weights, biases), context_offsets(COOLCHIC_3_4.contexts[dim])
+    )
     positions = torch.arange(72 * 72).view(72, 72)[4:-4, 4:-4].flatten().contiguous()
     out = torch.empty(2, 3, 4096)
 
     block.outputs(F.pad(grid[0, 0], (4, 4, 4, 4)), positions, out)
 
-    context = contexts([grid], dim)
+    context = contexts([grid], COOLCHIC_3_4.contexts[dim])
     for k in range(3):
-        with plain_arithmetic():
+        with plain_arithmetic(COOLCHIC_3_4.plain_threads):
             hidden = torch.relu(F.linear(context, weights[0], biases[0][k]) + context)
         # Some rows at the end of torch's blocks are added up in another order: for 24 outputs, a fifth of them.
         assert (out[0, k] == hidden[:, -1]).float().mean() > (0.7 if dim == 24 else 0.99)
@@ -112,7 +115,9 @@ def test_latents_in_any_order_have_the_outputs_that_they_have_in_raster_order() 
     padded = F.pad(torch.randn(30, 33, generator=generator).round(), (4, 4, 4, 4))
     weights = [torch.randn(8, 8, generator=generator), torch.randn(2, 8, generator=generator)]
     biases = [torch.randn(2, 8, generator=generator), torch.randn(2, 2, generator=generator)]
-    block = kernel.ArmBlock(kernel.load(), weights, biases, context_offsets(8))
+    block = kernel.ArmBlock(
+        kernel.load(), kernel.ArmLayers(weights, biases), context_offsets(COOLCHIC_3_4.contexts[8])
+    )
     index = torch.arange(padded.numel()).view(padded.shape)
     raster = index[4:-4, 4:-4].flatten().contiguous()
     # Runs of 15 turned round: the ends of a vector are as far apart as if nothing had been turned.

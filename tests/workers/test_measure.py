@@ -12,6 +12,7 @@ import torch
 from tests.cases import ARM, NETWORKS, SYNTHESIS, UPSAMPLING, Case, load_case, to_table
 from tests.making import make_choice, make_frame, make_frame_encoder
 from workers.candidates import Choice, Choices, Counts, Measurement, QStepPair, split_id
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.codec.quantization import apply_choices
 from workers.errors import MismatchError, ReplicaError
 from workers.measure import EngineOptions, Measurer
@@ -192,7 +193,7 @@ def test_the_bits_of_each_grid_are_those_of_the_plain_arithmetic(case: Case) -> 
     choices = case.choices()
     frame_encoder = deepcopy(case.frame_encoder)
     apply_choices(frame_encoder, choices)
-    with torch.inference_mode(), plain_arithmetic():
+    with torch.inference_mode(), plain_arithmetic(COOLCHIC_3_4.plain_threads):
         expected = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
     found = measurer_of(case).rate_of_grids(choices)
     assert found == pytest.approx(expected, rel=1e-5)
@@ -499,7 +500,7 @@ def test_shortcuts_are_off_unless_they_are_asked_for_by_name() -> None:
     before = matmul.fp32_precision, conv.fp32_precision
     with in_precision("tf32"):
         assert (matmul.fp32_precision, conv.fp32_precision) == ("tf32", "tf32")
-        with plain_arithmetic():  # as the decider of near-ties
+        with plain_arithmetic(COOLCHIC_3_4.plain_threads):  # as the decider of near-ties
             assert (matmul.fp32_precision, conv.fp32_precision) == ("ieee", "ieee")
             assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
         assert matmul.fp32_precision == "tf32"

@@ -10,7 +10,7 @@ from workers.bitstream.latent_coder import CodedLatents
 from workers.bitstream.networks import EXPONENTS, Quantization, QuantizedNetworks, tensors
 from workers.candidates import KINDS, Kind
 from workers.codec import FrameEncoderParameter, SynthesisLayer
-from workers.codec.parameter import FrameDataType
+from workers.codec.encoder_parameter import FrameDataType
 from workers.codec.quantization import MAX_ABS_QUANTIZED
 from workers.errors import BitstreamError, CheckpointError
 

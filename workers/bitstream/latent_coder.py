@@ -41,11 +41,12 @@ def encode_latents(latents: Integers, networks: QuantizedNetworks) -> CodedLaten
         networks: of the same frame.
     """
     param = networks.param
-    index = ContextIndex(param.grid_sizes, param.dim_arm)
+    context = param.family.contexts[param.dim_arm]
+    index = ContextIndex(param.grid_sizes, context)
     arm = IntegerArm(networks)
     known = np.zeros(index.size)
     known[index.latents] = to_activations(latents)
-    order, _ = wave_fronts(param.grid_sizes, param.dim_arm)
+    order, _ = wave_fronts(param.grid_sizes, context)
     encoder, plain = _CODER.RangeEncoder(), BitWriter()
     for start in range(0, len(order), _AT_A_TIME):
         part = order[start : start + _AT_A_TIME]
@@ -72,12 +73,13 @@ def decode_latents(coded: CodedLatents, networks: QuantizedNetworks) -> Integers
         BitstreamError: the bytes cannot be those of any latents. Others that are wrong give other latents.
     """
     param = networks.param
-    index = ContextIndex(param.grid_sizes, param.dim_arm)
+    context = param.family.contexts[param.dim_arm]
+    index = ContextIndex(param.grid_sizes, context)
     arm = IntegerArm(networks)
     bucket_bits = laplace_table().bucket_bits
     known = np.zeros(index.size)
     latents = np.empty(len(index.latents), np.int64)
-    order, ends = wave_fronts(param.grid_sizes, param.dim_arm)
+    order, ends = wave_fronts(param.grid_sizes, context)
     words = np.frombuffer(coded.symbols + bytes(-len(coded.symbols) % 4), "<u4").astype(np.uint32)
     decoder, plain = _CODER.RangeDecoder(words), BitReader(coded.plain, "plain bits of the latents")
     start = 0

@@ -53,6 +53,8 @@ class QuantizedNetworks:
         Raises:
             InputError: they have not, or with steps that a bitstream cannot hold.
         """
+        param = frame_encoder.param
+        assert isinstance(param, FrameEncoderParameter)  # the only families that a bitstream holds
         quantization, integers = {}, {}
         for spec in frame_encoder.networks:
             prefix = spec.prefix
@@ -72,7 +74,7 @@ class QuantizedNetworks:
                         found = f"those of {prefix}.{name} are not"
                         raise InputError(f"parameters in a bitstream are multiples of their step; {found}")
                     integers[f"{prefix}.{name}"] = whole.astype(np.int64)
-        return cls(frame_encoder.param, quantization, integers)
+        return cls(param, quantization, integers)
 
     @cached_property
     def exponents(self) -> Mapping[str, int]:
@@ -88,5 +90,10 @@ class QuantizedNetworks:
 def tensors(param: FrameEncoderParameter, spec: NetworkSpec, kind: Kind) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of the tensors of one kind, of one network, in the order in which they are sent."""
     shapes = param.tensor_shapes()
-    for name in spec.names(kind):
+    for name in sorted(spec.names(kind), key=_place):  # else in the order of the state dict
         yield f"{spec.prefix}.{name}", shapes[f"{spec.prefix}.{name}"]
+
+
+def _place(name: str) -> int:
+    """A tensor's place in the list of layers that it is in; those of no list come first."""
+    return next((int(part) for part in name.split(".") if part.isdigit()), -1)

@@ -24,13 +24,13 @@ class WaveFronts(NamedTuple):
     ends: Integers
 
 
-def wave_fronts(grid_sizes: Sequence[tuple[int, int]], dim_arm: int) -> WaveFronts:
+def wave_fronts(grid_sizes: Sequence[tuple[int, int]], context: Sequence[int]) -> WaveFronts:
     """Waves of all grids together.
 
     The latent in row ``r`` and column ``c`` of its grid is in wave ``c + s · r``, with the least ``s`` for which
     every neighbour in its context is in an earlier one.
     """
-    slant = wave_slant(dim_arm)
+    slant = wave_slant(context)
     waves = np.concatenate(
         [(np.arange(width) + slant * np.arange(height)[:, None]).reshape(-1) for height, width in grid_sizes]
     )
@@ -38,9 +38,9 @@ def wave_fronts(grid_sizes: Sequence[tuple[int, int]], dim_arm: int) -> WaveFron
     return WaveFronts(np.argsort(waves, kind="stable"), np.cumsum(sizes[sizes > 0]))  # narrow grids leave gaps
 
 
-def wave_slant(dim_arm: int) -> int:
-    """Waves between a latent and the one below it."""
-    return max(dx // -dy + 1 for dy, dx in context_offsets(dim_arm) if dy < 0)
+def wave_slant(context: Sequence[int]) -> int:
+    """Waves between a latent and the one below it, for neighbours of these indices in the window."""
+    return max((dx // -dy + 1 for dy, dx in context_offsets(context) if dy < 0), default=0)
 
 
 class ContextIndex:
@@ -48,15 +48,15 @@ class ContextIndex:
 
     Args:
         grid_sizes: height and width of each grid.
-        dim_arm: neighbours of a latent.
+        context: indices of a latent's neighbours in the window.
 
     Attributes:
         size: of the array.
         latents: ``[N]``, where each latent is.
     """
 
-    def __init__(self, grid_sizes: Sequence[tuple[int, int]], dim_arm: int) -> None:
-        self._offsets = np.array(context_offsets(dim_arm))  # [C, 2]
+    def __init__(self, grid_sizes: Sequence[tuple[int, int]], context: Sequence[int]) -> None:
+        self._offsets = np.array(context_offsets(context))  # [C, 2]
         self.size = 0
         positions, strides = [], []
         for height, width in grid_sizes:

@@ -1,4 +1,4 @@
-"""The frame encoder of the Cool-Chic family, format ``coolchic-3.4``: one file per network."""
+"""Frame encoders of the Cool-Chic families: one file per network, and the families that assemble them."""
 
 import lazy_loader
 

@@ -6,6 +6,8 @@ from .checkpoint import (
     read_frame_encoder,
 )
 from .checkpoint_header import FITTED_FRAME, checkpoint_metadata
+from .coolchic_parameter import CoolChicParameter, SynthesisLayer
+from .encoder_parameter import EncoderParameter
 from .frame import Frame, Planes
 from .frame_encoder import (
     FrameEncoder,
@@ -27,7 +29,6 @@ from .parameter import (
     ARCHITECTURES,
     Architecture,
     FrameEncoderParameter,
-    SynthesisLayer,
 )
 from .yuv_file import is_yuv
 
@@ -35,7 +36,9 @@ __all__ = [
     "ARCHITECTURES",
     "FITTED_FRAME",
     "Architecture",
+    "CoolChicParameter",
     "Effect",
+    "EncoderParameter",
     "Frame",
     "FrameEncoder",
     "FrameEncoderManager",

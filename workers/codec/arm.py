@@ -9,6 +9,9 @@ from torch import Tensor, nn
 MAX_RATE_BIT = 16
 """No latent costs more than this."""
 
+GREATEST_LOG_SCALE = 5.0
+"""Of the Laplace distribution of a latent; larger ones are clamped."""
+
 
 class ArmLinear(nn.Linear):
     """Linear layer ``[N, in] → [N, out]``, plus its own input if it is residual."""
@@ -36,16 +39,31 @@ class Arm(nn.Module):
 
     Hidden layers are ``h ← relu(W h + b + h)``, of the same width ``C`` as the context; the output layer is
     linear with two outputs.
+
+    Args:
+        dim_arm: numbers in a context, ``C``.
+        n_hidden_layers_arm: hidden layers.
+        stabiliser: whether a linear layer of the context is added to the output.
+        least_log_scale: smaller ones are clamped.
     """
 
-    def __init__(self, dim_arm: int, n_hidden_layers_arm: int) -> None:
+    def __init__(
+        self,
+        dim_arm: int,
+        n_hidden_layers_arm: int,
+        *,
+        stabiliser: bool = False,
+        least_log_scale: float = -4.6,
+    ) -> None:
         super().__init__()
         self.dim_arm = dim_arm
+        self._least_log_scale = least_log_scale
         layers: list[nn.Module] = []
         for _ in range(n_hidden_layers_arm):
             layers += [ArmLinear(dim_arm, dim_arm, residual=True), nn.ReLU()]
         layers.append(ArmLinear(dim_arm, 2, residual=False))
         self.mlp = nn.Sequential(*layers)
+        self.stabiliser_branch = ArmLinear(dim_arm, 2, residual=False) if stabiliser else None
 
     @property
     def linears(self) -> list[ArmLinear]:
@@ -62,12 +80,14 @@ class Arm(nn.Module):
             Expectation ``μ`` and scale ``β``, ``[N]`` each.
         """
         raw = self.mlp(context)  # [N, 2]
-        return raw[:, 0], laplace_scale(raw[:, 1])
+        if self.stabiliser_branch is not None:
+            raw = raw + self.stabiliser_branch(context)
+        return raw[:, 0], laplace_scale(raw[:, 1], self._least_log_scale)
 
 
-def laplace_scale(log_scale: Tensor) -> Tensor:
-    """Scale ``β = exp(clamp(s − 4, −4.6, 5.0))`` of the arm's second output."""
-    return torch.exp(torch.clamp(log_scale - 4, min=-4.6, max=5.0))
+def laplace_scale(log_scale: Tensor, least: float = -4.6) -> Tensor:
+    """Scale ``β = exp(clamp(s − 4, least, 5.0))`` of the arm's second output."""
+    return torch.exp(torch.clamp(log_scale - 4, min=least, max=GREATEST_LOG_SCALE))
 
 
 def laplace_cdf(x: Tensor, mu: Tensor, scale: Tensor) -> Tensor:

@@ -178,6 +178,14 @@ def check_match(frame: Frame, frame_encoder: FrameEncoder) -> None:
     of_frame = _format(*frame.img_size, frame.frame_data_type, frame.bitdepth)
     if of_frame != of_encoder:
         raise MismatchError(f"the frame encoder is for a frame of {of_encoder}; the frame is {of_frame}")
+    if param.frame_data_type == "yuv420":
+        wanted = param.family.chroma.size(*param.img_size)
+        height, width = frame.data.tensors[1].shape[-2:]
+        if (height, width) != wanted:
+            raise MismatchError(
+                f"chroma of an encoder of {param.family.name} has {wanted[1]}×{wanted[0]} samples in a frame of "
+                f"{of_encoder}; the frame's has {width}×{height}"
+            )
 
 
 def check_same_format(frame: Frame, decoded: Frame) -> None:

@@ -1,22 +1,13 @@
 """The family ``coolchic-3.4``: encoders of Cool-Chic 3.4."""
 
-from typing import TYPE_CHECKING
+import math
 
-from workers.codec.family import ExpGolombRule, Family, NetworkRule
+from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
 from workers.codec.parameter import FrameEncoderParameter
 
-if TYPE_CHECKING:
-    from workers.codec.frame_encoder import FrameEncoder
-
 ARM, SYNTHESIS, UPSAMPLING = "arm", "synthesis", "upsampling"
 """Its networks, also what the names of their tensors begin with."""
-
-
-def _assemble(param: FrameEncoderParameter) -> "FrameEncoder":
-    from workers.codec.frame_encoder import FrameEncoder  # loads torch
-
-    return FrameEncoder(param)
 
 
 COOLCHIC_3_4 = Family(
@@ -35,7 +26,18 @@ COOLCHIC_3_4 = Family(
             ignored=frozenset({"bias"}),
         ),
     },
+    contexts={
+        8: (13, 22, 30, 31, 32, 37, 38, 39),
+        16: (13, 14, *range(20, 25), *range(28, 34), 37, 38, 39),
+        24: (4, *range(11, 16), *range(19, 26), *range(28, 35), *range(36, 40)),
+        32: (*range(2, 6), *range(10, 17), *range(19, 27), *range(27, 36), *range(36, 40)),
+    },
+    least_log_scale=-4.6,
+    synthesis_layers="layers",
+    prefixed=False,
+    chroma=Chroma.EVEN,
+    loss_limit=math.inf,
+    plain_threads=2,
     read_metadata=FrameEncoderParameter.from_metadata,
-    assemble=_assemble,
     bitstream=True,
 )

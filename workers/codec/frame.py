@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from workers.codec.parameter import FrameDataType
+from workers.codec.encoder_parameter import FrameDataType
+from workers.codec.family import Chroma
 from workers.files import Fingerprint
 
 
@@ -15,7 +17,7 @@ class Planes(NamedTuple):
 
     Attributes:
         tensors: one ``[1, 3, H, W]`` for rgb and yuv444; for yuv420 the planes y ``[1, 1, H, W]``,
-            u and v ``[1, 1, ceil(H/2), ceil(W/2)]``.
+            u and v ``[1, 1, …]`` of the size that :class:`~workers.codec.family.Chroma` gives.
     """
 
     tensors: tuple[Tensor, ...]
@@ -27,15 +29,25 @@ class Planes(NamedTuple):
         return height, width
 
     @classmethod
-    def from_444(cls, image: Tensor, frame_data_type: FrameDataType) -> "Planes":
-        """Planes of a ``[1, 3, H, W]`` image; for yuv420 chroma keeps every second row and column."""
+    def from_444(cls, image: Tensor, frame_data_type: FrameDataType, chroma: Chroma) -> "Planes":
+        """Planes of a ``[1, 3, H, W]`` image, not clamped; chroma is sampled for yuv420."""
         if frame_data_type != "yuv420":
             return cls((image,))
-        return cls((image[:, :1], image[:, 1:2, ::2, ::2], image[:, 2:, ::2, ::2]))
+        if chroma is Chroma.EVEN:
+            return cls((image[:, :1], image[:, 1:2, ::2, ::2], image[:, 2:, ::2, ::2]))
+        rows, columns = chroma.size(*image.shape[-2:])
+        # Torch makes no means of nothing.
+        means = F.avg_pool2d(image[:, 1:], 2) if rows and columns else image[:, 1:, :rows, :columns]
+        return cls((image[:, :1], means[:, :1], means[:, 1:]))
 
     def clamp(self) -> "Planes":
         """Samples clamped to [0, 1]."""
         return Planes(tuple(plane.clamp(0.0, 1.0) for plane in self.tensors))
+
+    def round(self, bitdepth: int) -> "Planes":
+        """Samples ``round(x · M) / M`` with ``M = 2^bitdepth − 1``, as a file of that bit depth holds them."""
+        maximum = 2**bitdepth - 1
+        return Planes(tuple(torch.round(plane * maximum).div(maximum) for plane in self.tensors))
 
     def to(self, device: torch.device) -> "Planes":
         """The same samples on another device."""

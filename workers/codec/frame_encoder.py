@@ -1,4 +1,4 @@
-"""The frame encoder: latent grids and the three networks that decode them, assembled."""
+"""The frame encoder: its cool-chics, assembled."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,14 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workers.codec.arm import Arm, rate_bit
+from workers.candidates import RESIDUE
+from workers.codec.coolchic import CoolChic
+from workers.codec.encoder_parameter import EncoderParameter
 from workers.codec.family import Family
 from workers.codec.frame import Planes
-from workers.codec.latent import contexts, flatten, quantize_latents
 from workers.codec.network import NetworkSpec
-from workers.codec.parameter import FrameEncoderParameter
-from workers.codec.synthesis import Synthesis
-from workers.codec.upsampling import Upsampling
 from workers.files import Fingerprint
 
 
@@ -51,21 +49,28 @@ class FrameEncoderManager:
 
 
 class FrameEncoder(nn.Module):
-    """Latent grids, ``arm``, ``upsampling`` and ``synthesis`` of one frame.
+    """The cool-chics of one frame.
+
+    In families that do not name cool-chics in their checkpoints, latent grids and networks are attributes of the
+    frame encoder itself.
 
     Attributes:
         param: the architecture.
+        coolchics: by name.
         nn_q_step: per network that has been quantized, by its prefix, its steps ``{"weight": …, "bias": …}``.
         nn_expgol_cnt: per network that has been quantized, likewise, its exp-Golomb counts.
     """
 
-    def __init__(self, param: FrameEncoderParameter) -> None:
+    def __init__(self, param: EncoderParameter) -> None:
         super().__init__()
         self.param = param
-        self.latent_grids = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, h, w)) for h, w in param.grid_sizes)
-        self.arm = Arm(param.dim_arm, param.n_hidden_layers_arm)
-        self.upsampling = Upsampling(param.n_grids, param.ups_k_size, param.ups_preconcat_k_size)
-        self.synthesis = Synthesis(param.n_grids, param.layers_synthesis)
+        self.coolchics = {name: CoolChic(of_coolchic) for name, of_coolchic in param.coolchics.items()}
+        for name, coolchic in self.coolchics.items():
+            if param.family.prefixed:
+                self.add_module(name, coolchic)
+            else:
+                for child, module in coolchic.named_children():
+                    self.add_module(child, module)
         self.nn_q_step: dict[str, dict[str, float]] = {}
         self.nn_expgol_cnt: dict[str, dict[str, int]] = {}
 
@@ -104,8 +109,8 @@ class FrameEncoder(nn.Module):
                 own[name].copy_(value)
 
     def decoder_side_latents(self) -> list[Tensor]:
-        """Quantized latents of the evaluation, ``[1, 1, H_i, W_i]`` each."""
-        return quantize_latents(list(self.latent_grids), self.param.encoder_gain)
+        """Quantized latents of the evaluation, ``[1, 1, H_i, W_i]`` each, cool-chic after cool-chic."""
+        return [grid for coolchic in self.coolchics.values() for grid in coolchic.decoder_side_latents()]
 
     def forward(self, latents: list[Tensor] | None = None) -> FrameEncoderOutput:
         """Decode the latents and measure their rate.
@@ -122,23 +127,25 @@ class FrameEncoder(nn.Module):
 
     def decode(self, latents: list[Tensor]) -> Planes:
         """What upsampling and synthesis make of decoder-side latents; see :meth:`forward`."""
-        image = self.synthesis(self.upsampling(latents))  # [1, 3, H, W]
-        if not self.training:
-            image = round_to_bitdepth(image, self.param.bitdepth)
-        return Planes.from_444(image, self.param.frame_data_type).clamp()
+        image = self.coolchics[RESIDUE](self._split(latents)[RESIDUE])  # [1, 3, H, W]
+        planes = Planes.from_444(image, self.param.frame_data_type, self.family.chroma).clamp()
+        return planes if self.training else planes.round(self.param.bitdepth)
 
     def rate(self, latents: list[Tensor]) -> Tensor:
-        """Bits of each decoder-side latent by the arm, ``[Σ H_i · W_i]``, grid after grid."""
-        mu, scale = self.arm(contexts(latents, self.param.dim_arm))
-        return rate_bit(flatten(latents), mu, scale)
+        """Bits of each decoder-side latent by the arms, ``[Σ H_i · W_i]``, grid after grid."""
+        parts = self._split(latents)
+        return torch.cat([coolchic.rate(parts[name]) for name, coolchic in self.coolchics.items()])
 
     def rate_of_grids(self) -> tuple[Tensor, ...]:
         """Bits of each latent of the evaluation, ``[H_i · W_i]`` for each grid."""
-        sizes = [height * width for height, width in self.param.grid_sizes]
-        return torch.split(self.rate(self.decoder_side_latents()), sizes)
+        latents = self.decoder_side_latents()
+        return torch.split(self.rate(latents), [grid.numel() for grid in latents])
 
-
-def round_to_bitdepth(image: Tensor, bitdepth: int) -> Tensor:
-    """Samples ``round(x · M) / M`` with ``M = 2^bitdepth − 1``, as a file of that bit depth holds them."""
-    maximum = 2**bitdepth - 1
-    return torch.round(image * maximum).div(maximum)
+    def _split(self, latents: list[Tensor]) -> dict[str, list[Tensor]]:
+        """Latents by cool-chic."""
+        parts, start = {}, 0
+        for name, coolchic in self.coolchics.items():
+            n_grids = len(coolchic.param.grids)
+            parts[name] = latents[start : start + n_grids]
+            start += n_grids
+        return parts

@@ -166,5 +166,5 @@ def _find_yuv(size: int, name: str, frame_index: int | None) -> tuple[YuvLayout,
     """Layout of a ``.yuv`` file of this many bytes, and where the frame that is meant begins."""
     if not size:
         raise FrameFileError(f"{name}: the frame file is empty")
-    layout = YuvLayout.of(name)
+    layout = YuvLayout.of(name, size)
     return layout, layout.locate(frame_index, size)

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.codec.parameter import CONTEXT_INDICES
-
 MASK_SIZE = 9
 """Side of the window, centred on a latent, in which its causal neighbours lie."""
 
@@ -27,17 +25,17 @@ def quantize_latents(latent_grids: Sequence[Tensor], encoder_gain: int) -> list[
     return [torch.round(grid * encoder_gain) for grid in latent_grids]
 
 
-def context_offsets(dim_arm: int) -> list[tuple[int, int]]:
-    """Row and column, relative to a latent, of each of its ``dim_arm`` causal neighbours, in order."""
-    return [(index // MASK_SIZE - PAD, index % MASK_SIZE - PAD) for index in CONTEXT_INDICES[dim_arm]]
+def context_offsets(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Row and column, relative to a latent, of its causal neighbours, from their flat indices in the window."""
+    return [(index // MASK_SIZE - PAD, index % MASK_SIZE - PAD) for index in indices]
 
 
-def contexts(latents: Sequence[Tensor], dim_arm: int) -> Tensor:
+def contexts(latents: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
     """Causal neighbours of every latent, zeros outside its grid.
 
     Args:
         latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
-        dim_arm: number of neighbours ``C``.
+        indices: of the ``C`` neighbours in the window, in the order in which they are wanted.
 
     Returns:
         ``[N, C]``, the ``N`` latents grid by grid, in raster order within a grid.
@@ -48,7 +46,7 @@ def contexts(latents: Sequence[Tensor], dim_arm: int) -> Tensor:
         padded = F.pad(grid[0, 0], (PAD, PAD, PAD, PAD))  # [H_i + 8, W_i + 8]
         neighbours = [
             padded[PAD + dy : PAD + dy + height, PAD + dx : PAD + dx + width].reshape(-1)
-            for dy, dx in context_offsets(dim_arm)
+            for dy, dx in context_offsets(indices)
         ]
         flat.append(torch.stack(neighbours, dim=1))  # [H_i · W_i, C]
     return torch.cat(flat)

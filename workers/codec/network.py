@@ -37,6 +37,8 @@ class NetworkSpec:
         biases: likewise with the bias step.
         steps: per kind, the quantization steps of the family's default grid, ascending.
         ignored: kinds whose values the forward pass never uses: they cost bits and change nothing else.
+        linear: whether its output is linear in its parameters, and enters its reader by linear layers alone: then
+            candidates that share their weights differ in the biases of the reader alone.
     """
 
     coolchic: str
@@ -48,6 +50,7 @@ class NetworkSpec:
     biases: tuple[str, ...]
     steps: Mapping[Kind, tuple[float, ...]]
     ignored: frozenset[Kind] = frozenset()
+    linear: bool = False
 
     @property
     def id(self) -> str:

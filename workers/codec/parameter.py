@@ -1,65 +1,20 @@
-"""Architecture of a frame encoder: what its metadata says, and the tensor shapes that follow from it."""
+"""Architecture of a ``coolchic-3.4`` frame encoder: what its metadata says."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, NamedTuple, get_args
 
 from workers.candidates import RESIDUE
-from workers.codec.family import FAMILIES, Family
-from workers.codec.network import NetworkSpec
+from workers.codec.coolchic_parameter import MAX_KERNEL, MAX_SIDE, CoolChicParameter, SynthesisLayer
+from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
 from workers.errors import CheckpointError
-
-FrameDataType = Literal["rgb", "yuv444", "yuv420"]
-
-CONTEXT_INDICES: Mapping[int, tuple[int, ...]] = {
-    8: (13, 22, 30, 31, 32, 37, 38, 39),
-    16: (13, 14, *range(20, 25), *range(28, 34), 37, 38, 39),
-    24: (4, *range(11, 16), *range(19, 26), *range(28, 35), *range(36, 40)),
-    32: (*range(2, 6), *range(10, 17), *range(19, 27), *range(27, 36), *range(36, 40)),
-}
-"""Per ``dim_arm``: flat indices, in a 9×9 window whose centre is 40, of a latent's causal neighbours."""
-
-_MAX_SIDE = 1 << 16
-_MAX_CHANNELS = 1024
-_MAX_KERNEL = 31
-
-
-class SynthesisLayer(NamedTuple):
-    """One convolution of the synthesis, written ``<out>-<k>-<linear|residual>-<relu|none>``."""
-
-    out_channels: int
-    kernel_size: int
-    residual: bool
-    relu: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "SynthesisLayer":
-        """Read one layer.
-
-        Raises:
-            ValueError: it is not written as above, with an odd kernel.
-        """
-        match = re.fullmatch(r"(\d{1,4})-(\d{1,2})-(linear|residual)-(relu|none)", text.strip())
-        if match is None:
-            raise ValueError(f"a layer is written <out>-<k>-<linear|residual>-<relu|none>, found {text!r}")
-        out_channels, kernel_size = int(match[1]), int(match[2])
-        if not 1 <= out_channels <= _MAX_CHANNELS:
-            raise ValueError(f"a layer has 1 to {_MAX_CHANNELS} output channels, found {text!r}")
-        if kernel_size % 2 == 0 or kernel_size > _MAX_KERNEL:
-            raise ValueError(f"a kernel is odd and at most {_MAX_KERNEL}, found {text!r}")
-        return cls(out_channels, kernel_size, match[3] == "residual", match[4] == "relu")
-
-    def __str__(self) -> str:
-        kind = "residual" if self.residual else "linear"
-        return f"{self.out_channels}-{self.kernel_size}-{kind}-{'relu' if self.relu else 'none'}"
 
 
 @dataclass(frozen=True)
-class FrameEncoderParameter:
+class FrameEncoderParameter(EncoderParameter):
     """Architecture of a frame encoder.
 
     Attributes:
@@ -91,17 +46,17 @@ class FrameEncoderParameter:
 
     def __post_init__(self) -> None:
         rules = [
-            (all(1 <= side <= _MAX_SIDE for side in self.img_size), f"img_size: sides of 1 to {_MAX_SIDE}"),
-            (self.dim_arm in CONTEXT_INDICES, f"dim_arm: one of {sorted(CONTEXT_INDICES)}"),
+            (all(1 <= side <= MAX_SIDE for side in self.img_size), f"img_size: sides of 1 to {MAX_SIDE}"),
+            (self.dim_arm in self.family.contexts, f"dim_arm: one of {sorted(self.family.contexts)}"),
             (0 <= self.n_hidden_layers_arm <= 16, "n_hidden_layers_arm: 0 to 16"),
             (1 <= self.n_grids <= 16, "n_ft_per_res: 1 to 16 grids"),
             (
-                4 <= self.ups_k_size <= _MAX_KERNEL and self.ups_k_size % 2 == 0,
-                f"ups_k_size: even, 4 to {_MAX_KERNEL}",
+                4 <= self.ups_k_size <= MAX_KERNEL and self.ups_k_size % 2 == 0,
+                f"ups_k_size: even, 4 to {MAX_KERNEL}",
             ),
             (
-                1 <= self.ups_preconcat_k_size <= _MAX_KERNEL and self.ups_preconcat_k_size % 2 == 1,
-                f"ups_preconcat_k_size: odd, 1 to {_MAX_KERNEL}",
+                1 <= self.ups_preconcat_k_size <= MAX_KERNEL and self.ups_preconcat_k_size % 2 == 1,
+                f"ups_preconcat_k_size: odd, 1 to {MAX_KERNEL}",
             ),
             (1 <= self.encoder_gain <= 1 << 16, f"encoder_gain: 1 to {1 << 16}"),
             (self.frame_data_type in get_args(FrameDataType), "frame_data_type: rgb, yuv444 or yuv420"),
@@ -112,55 +67,32 @@ class FrameEncoderParameter:
             if not holds:
                 found = {name: getattr(self, name) for name in (rule.partition(":")[0],) if hasattr(self, name)}
                 raise CheckpointError(f"{rule}; found {next(iter(found.values()), self.n_grids)!r}")
-        channels = self.n_grids
-        for layer in self.layers_synthesis:
-            if layer.residual and layer.out_channels != channels:
-                raise CheckpointError(
-                    f"layers_synthesis: a residual layer keeps its {channels} channels; found {str(layer)!r}"
-                )
-            channels = layer.out_channels
-        if channels != 3:
-            raise CheckpointError(f"layers_synthesis: the last layer has 3 channels; found {channels}")
+        self._residue  # noqa: B018  # checks its layers
 
     @property
     def grid_sizes(self) -> tuple[tuple[int, int], ...]:
         """Height and width of each latent grid, full resolution first."""
-        height, width = self.img_size
-        return tuple((math.ceil(height / 2**i), math.ceil(width / 2**i)) for i in range(self.n_grids))
+        return self._residue.grid_sizes
 
     @property
-    def family(self) -> Family:
-        """The family that the frame encoder belongs to."""
-        return FAMILIES[self.family_name]
+    def coolchics(self) -> Mapping[str, CoolChicParameter]:
+        """The only one, the picture itself."""
+        return {RESIDUE: self._residue}
 
     @cached_property
-    def networks(self) -> tuple[NetworkSpec, ...]:
-        """The networks that are sent, in the order in which they are swept."""
-        return self.family.specs(RESIDUE, self.tensor_shapes())
-
-    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor of the state dict."""
-        shapes: dict[str, tuple[int, ...]] = {
-            f"latent_grids.{i}": (1, 1, h, w) for i, (h, w) in enumerate(self.grid_sizes)
-        }
-        for j in range(self.n_hidden_layers_arm + 1):
-            out = self.dim_arm if j < self.n_hidden_layers_arm else 2
-            shapes[f"arm.mlp.{2 * j}.weight"] = (out, self.dim_arm)
-            shapes[f"arm.mlp.{2 * j}.bias"] = (out,)
-        for j in range(self.n_grids - 1):
-            for name, k_size in (
-                ("conv_transpose2ds", self.ups_k_size),
-                ("conv2ds", self.ups_preconcat_k_size),
-            ):
-                shapes[f"upsampling.{name}.{j}.parametrizations.weight.original"] = ((k_size + 1) // 2,)
-                shapes[f"upsampling.{name}.{j}.bias"] = (1,)
-        channels = self.n_grids
-        for j, layer in enumerate(self.layers_synthesis):
-            k = layer.kernel_size
-            shapes[f"synthesis.layers.{2 * j}.weight"] = (layer.out_channels, channels, k, k)
-            shapes[f"synthesis.layers.{2 * j}.bias"] = (layer.out_channels,)
-            channels = layer.out_channels
-        return shapes
+    def _residue(self) -> CoolChicParameter:
+        return CoolChicParameter(
+            family=self.family,
+            img_size=self.img_size,
+            layers_synthesis=self.layers_synthesis,
+            latent_resolution=(0, self.n_grids - 1),
+            spatial_context_arm=self.dim_arm,
+            n_hidden_layers_arm=self.n_hidden_layers_arm,
+            n_ups_kernels=self.n_grids - 1,
+            ups_k_size=self.ups_k_size,
+            ups_preconcat_k_size=self.ups_preconcat_k_size,
+            encoder_gain=self.encoder_gain,
+        )
 
     def to_metadata(self) -> dict[str, str]:
         """Metadata of a checkpoint, all values strings."""

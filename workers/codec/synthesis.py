@@ -1,13 +1,12 @@
 """Synthesis: a few convolutions from the dense latents to the frame."""
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workers.codec.parameter import SynthesisLayer
+from workers.codec.coolchic_parameter import CoolChicParameter, SynthesisLayer
 
 
 class SynthesisConv2d(nn.Module):
@@ -54,16 +53,43 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, *, residual: bool) -> Tens
 
 
 class Synthesis(nn.Module):
-    """The convolutions, each followed by its non-linearity, if any."""
+    """The convolutions, each followed by its non-linearity, if any; and what some families add to them.
 
-    def __init__(self, in_channels: int, layers: Sequence[SynthesisLayer]) -> None:
+    ``output_transform(layers(x) + stabiliser_branch(x))``, where the stabiliser takes the latents' channels alone.
+
+    Args:
+        param: of the cool-chic; the list of the convolutions has the name that its family gives it.
+    """
+
+    def __init__(self, param: CoolChicParameter) -> None:
         super().__init__()
+        self._n_latents = param.n_latents
+        self._layers_name = param.family.synthesis_layers
+        # The order of the modules is that in which their parameters are listed.
+        transform = SynthesisLayer(param.n_outputs, 1, residual=False, relu=False)
+        self.output_transform = SynthesisConv2d(param.n_outputs, transform) if param.output_transform else None
+        self.stabiliser_branch = (
+            SynthesisConv2d(param.n_latents, transform) if param.linear_stabiliser_synth else None
+        )
         modules: list[nn.Module] = []
-        for layer in layers:
-            modules += [SynthesisConv2d(in_channels, layer), nn.ReLU() if layer.relu else nn.Identity()]
-            in_channels = layer.out_channels
-        self.layers = nn.Sequential(*modules)
+        channels = param.n_inputs_synthesis
+        for layer in param.layers_synthesis:
+            modules += [SynthesisConv2d(channels, layer), nn.ReLU() if layer.relu else nn.Identity()]
+            channels = layer.out_channels
+        self.add_module(self._layers_name, nn.Sequential(*modules))
+        if self.output_transform is not None:
+            with torch.no_grad():
+                self.output_transform.weight.copy_(torch.eye(param.n_outputs)[:, :, None, None])
+
+    @property
+    def convolutions(self) -> list[tuple[SynthesisConv2d, nn.Module]]:
+        """Each convolution with its non-linearity."""
+        modules = list(cast(nn.Sequential, self.get_submodule(self._layers_name)))
+        return list(zip(cast(list[SynthesisConv2d], modules[::2]), modules[1::2], strict=True))
 
     def forward(self, dense: Tensor) -> Tensor:
-        """``[B, L, H, W]`` to ``[B, 3, H, W]``, before rounding to the bit depth."""
-        return cast(Tensor, self.layers(dense))
+        """``[B, C, H, W]``, latents first, to ``[B, out, H, W]``, before rounding to the bit depth."""
+        image = cast(Tensor, self.get_submodule(self._layers_name)(dense))
+        if self.stabiliser_branch is not None:
+            image = image + self.stabiliser_branch(dense[:, : self._n_latents])
+        return image if self.output_transform is None else cast(Tensor, self.output_transform(image))

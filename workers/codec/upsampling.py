@@ -80,13 +80,18 @@ class UpsamplingConv2d(_SeparableFilter):
 
 
 class Upsampling(nn.Module):
-    """Dense representation of the latents: grid after grid is upsampled ×2 and joined by the next one."""
+    """Dense representation of the latents: grid after grid is upsampled ×2 and joined by the next one.
 
-    def __init__(self, n_grids: int, ups_k_size: int, ups_preconcat_k_size: int) -> None:
+    Args:
+        n_kernels: of either kind; one is used for each grid but the coarsest, and those beyond never are.
+        ups_k_size: even size of the ×2 upsampling kernels.
+        ups_preconcat_k_size: odd size of the filters before concatenation.
+    """
+
+    def __init__(self, n_kernels: int, ups_k_size: int, ups_preconcat_k_size: int) -> None:
         super().__init__()
-        n_steps = n_grids - 1
-        self.conv_transpose2ds = nn.ModuleList(UpsamplingConvTranspose2d(ups_k_size) for _ in range(n_steps))
-        self.conv2ds = nn.ModuleList(UpsamplingConv2d(ups_preconcat_k_size) for _ in range(n_steps))
+        self.conv_transpose2ds = nn.ModuleList(UpsamplingConvTranspose2d(ups_k_size) for _ in range(n_kernels))
+        self.conv2ds = nn.ModuleList(UpsamplingConv2d(ups_preconcat_k_size) for _ in range(n_kernels))
 
     def forward(self, latents: Sequence[Tensor]) -> Tensor:
         """Upsample and concatenate.
@@ -98,8 +103,8 @@ class Upsampling(nn.Module):
             ``[1, L, H, W]``, channel ``i`` from grid ``i``.
         """
         *larger, z = latents  # z: [1, 1, H_{L-1}, W_{L-1}]
-        for conv_transpose, conv, target in zip(
-            self.conv_transpose2ds, self.conv2ds, reversed(larger), strict=True
+        for target, conv_transpose, conv in zip(
+            reversed(larger), self.conv_transpose2ds, self.conv2ds, strict=False
         ):
             height, width = target.shape[-2:]
             # Channels become the batch: every channel is filtered by the same kernel.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from workers.codec.family import Chroma
 from workers.codec.frame import Frame, Planes
 from workers.codec.frame_index import choose_frame
 from workers.errors import FrameFileError, FrameIndexError
@@ -23,6 +24,7 @@ class YuvLayout(NamedTuple):
         height: in luma samples.
         sampling: 420 or 444.
         bitdepth: 8 or 10; 10 bits are in 16-bit little-endian words.
+        chroma: how large its planes are, where the sampling is 420.
     """
 
     name: str
@@ -30,10 +32,17 @@ class YuvLayout(NamedTuple):
     height: int
     sampling: int
     bitdepth: int
+    chroma: Chroma = Chroma.EVEN
 
     @classmethod
-    def of(cls, name: str) -> "YuvLayout":
+    def of(cls, name: str, size: int) -> "YuvLayout":
         """Layout of a file ``<name>_<W>x<H>_<fps>p_yuv<420|444>_<8|10>b.yuv``.
+
+        Chroma of odd sizes is rounded up, or down where the file holds whole frames only then.
+
+        Args:
+            name: of the file.
+            size: of the file, in bytes.
 
         Raises:
             FrameFileError: it has another name.
@@ -44,16 +53,18 @@ class YuvLayout(NamedTuple):
                 f"{name}: a .yuv file is named <name>_<W>x<H>_<fps>p_yuv<420|444>_<8|10>b.yuv, "
                 "for nothing else says what it holds"
             )
-        layout = cls(name, *(int(group) for group in match.groups()))
+        width, height, sampling, bitdepth = map(int, match.groups())
+        layout = cls(name, width, height, sampling, bitdepth)
         if not layout.width or not layout.height:
             raise FrameFileError(f"{name}: a frame has at least one sample; found {layout.width}×{layout.height}")
-        return layout
+        smaller = layout._replace(chroma=Chroma.MEAN)
+        return smaller if size % layout.frame_bytes and not size % smaller.frame_bytes else layout
 
     @property
     def plane_sizes(self) -> list[tuple[int, int]]:
         """Height and width of y, u and v."""
         luma = (self.height, self.width)
-        chroma = luma if self.sampling == 444 else ((self.height + 1) // 2, (self.width + 1) // 2)
+        chroma = luma if self.sampling == 444 else self.chroma.size(*luma)
         return [luma, chroma, chroma]
 
     @property

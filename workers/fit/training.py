@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from workers.candidates import RESIDUE
 from workers.codec import Frame, FrameEncoder
 from workers.codec.latent import flatten
 from workers.errors import InputError
@@ -161,7 +162,8 @@ class _Trainer:
 
     def _quantized(self, iteration: int) -> Tensor:
         """Decoder-side latents ``[N]`` of an iteration, through the training quantizer."""
-        latent = flatten(list(self._frame_encoder.latent_grids)) * self._frame_encoder.param.encoder_gain
+        residue = self._frame_encoder.coolchics[RESIDUE]
+        latent = flatten(list(residue.latent_grids)) * residue.param.encoder_gain
         temperature = self._phase.temperature_at(iteration)
         if self._phase.quantizer == "ste":
             return straight_through(latent, temperature)

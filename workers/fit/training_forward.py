@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workers.candidates import RESIDUE
 from workers.codec import FrameEncoder, FrameEncoderOutput, Planes
 from workers.codec.arm import Arm, laplace_scale, rate_bit
 from workers.codec.latent import PAD, context_offsets
-from workers.codec.synthesis import Synthesis, SynthesisConv2d
+from workers.codec.synthesis import Synthesis
 
 _BLOCK = 16
 """Samples that one product with a band matrix filters: few enough for a narrow band, enough for BLAS."""
@@ -34,15 +35,16 @@ class TrainingForward:
     """
 
     def __init__(self, frame_encoder: FrameEncoder) -> None:
-        param = frame_encoder.param
-        self._param = param
-        self._arm = frame_encoder.arm
-        self._synthesis = frame_encoder.synthesis
-        self._offsets = context_offsets(param.dim_arm)
-        like = frame_encoder.latent_grids[0]
+        residue = frame_encoder.coolchics[RESIDUE]
+        self._frame = frame_encoder.param
+        self._param = param = residue.param
+        self._arm = residue.arm
+        self._synthesis = residue.synthesis
+        self._offsets = context_offsets(residue.param.context_indices)
+        like = residue.latent_grids[0]
         self._identity = torch.eye(param.dim_arm).to(like)
-        halves = dict(frame_encoder.upsampling.named_parameters())
-        steps = range(param.n_grids - 1)
+        halves = dict(residue.upsampling.named_parameters())
+        steps = range(param.n_latents - 1)
         self._up_halves = [halves[f"conv_transpose2ds.{j}.parametrizations.weight.original"] for j in steps]
         self._filter_halves = [halves[f"conv2ds.{j}.parametrizations.weight.original"] for j in steps]
         self._up_basis = _upsampling_basis(param.ups_k_size).to(like)
@@ -64,7 +66,8 @@ class TrainingForward:
         flat = torch.split(latent, [height * width for height, width in grid_sizes])
         grids = [grid.view(1, *size) for grid, size in zip(flat, grid_sizes, strict=True)]
         image = _synthesize(self._synthesis, self._upsample(grids))
-        return FrameEncoderOutput(Planes.from_444(image[None], self._param.frame_data_type).clamp(), rate)
+        planes = Planes.from_444(image[None], self._frame.frame_data_type, self._frame.family.chroma)
+        return FrameEncoderOutput(planes.clamp(), rate)
 
     def _upsample(self, grids: Sequence[Tensor]) -> Tensor:
         """Dense latents ``[L, H, W]`` of grids ``[1, H_i, W_i]``."""
@@ -187,8 +190,7 @@ def _distribution(arm: Arm, context: Tensor, identity: Tensor) -> tuple[Tensor, 
 def _synthesize(synthesis: Synthesis, x: Tensor) -> Tensor:
     """Dense latents ``[L, H, W]`` to the image ``[3, H, W]``."""
     size = x.shape[-2:]
-    for module, activation in zip(list(synthesis.layers)[::2], list(synthesis.layers)[1::2], strict=True):
-        layer = cast(SynthesisConv2d, module)
+    for layer, activation in synthesis.convolutions:
         if layer.weight.shape[-1] > 1:
             y = cast(Tensor, layer(x[None]))[0]
         else:

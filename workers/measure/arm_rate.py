@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.codec.arm import MAX_RATE_BIT, rate_bit
-from workers.codec.latent import PAD, context_offsets
+from workers.codec import CoolChicParameter
+from workers.codec.arm import GREATEST_LOG_SCALE, MAX_RATE_BIT, rate_bit
+from workers.codec.ifce import ifce_input
+from workers.codec.latent import context_offsets
 from workers.measure import kernel
-from workers.measure.cost import Parameters, Workspace, stack
+from workers.measure.arm_layers import layers_of_arm, layers_of_ifce
+from workers.measure.cost import Parameters, Workspace
+from workers.measure.latent_tiles import LatentTile, OrderedGrid
 
 _FACTORS = 4
 """Probabilities, of at least 2^−16 each, that are multiplied before one logarithm is taken of them all."""
@@ -23,72 +26,40 @@ _LEAST_LEVEL, _MOST_LEVEL = -8, 5
 """Latents of ``2^(n−1)`` to ``2^n`` bits are on level ``n``; the lowest level takes in what is below it."""
 
 
-class LatentTile(NamedTuple):
-    """Some latents of one grid, as they follow each other there."""
-
-    grid: int
-    first: int
-    end: int
-
-
-class _Grid(NamedTuple):
-    """A latent grid, and an order of its latents.
-
-    Attributes:
-        padded: the grid with zeros around it, ``[H_i + 8, W_i + 8]``.
-        positions: flat index of each latent in it, ``[N_i]`` int64.
-        values: the latents, ``[N_i]``.
-    """
-
-    padded: Tensor
-    positions: Tensor
-    values: Tensor
-
-    @classmethod
-    def of(cls, grid: Tensor) -> "_Grid":
-        """A grid ``[H_i, W_i]`` in raster order."""
-        height, width = grid.shape[0] + 2 * PAD, grid.shape[1] + 2 * PAD
-        padded = F.pad(grid, (PAD, PAD, PAD, PAD))
-        index = torch.arange(height * width, device=grid.device).view(height, width)
-        positions = index[PAD:-PAD, PAD:-PAD].flatten()
-        # What is one wide is flattened without a copy, and then its elements do not follow each other.
-        return cls(padded.contiguous(), positions.contiguous(), grid.flatten().contiguous())
-
-    def ordered(self, order: Tensor) -> "_Grid":
-        """The same in another order."""
-        return self._replace(positions=self.positions[order], values=self.values[order])
-
-    def contexts(self, tile: LatentTile, offsets: Sequence[tuple[int, int]]) -> Tensor:
-        """Neighbours of the latents of a tile, ``[T, C]``."""
-        stride = self.padded.stride(0)
-        shifts = torch.tensor([dy * stride + dx for dy, dx in offsets], device=self.padded.device)
-        return self.padded.view(-1)[self.positions[tile.first : tile.end, None] + shifts]
-
-
 class ArmRate:
     """Bits of all latents; see :class:`~workers.measure.cost.Cost`.
 
     Args:
         latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
-        dim_arm: number of causal neighbours ``C``.
-        n_hidden_layers: of the arm.
+        param: of their cool-chic.
         tile: latents that are evaluated together, at most.
         compiled: whether to use the compiled kernel, if there is one.
     """
 
     def __init__(
-        self, latents: Sequence[Tensor], dim_arm: int, n_hidden_layers: int, tile: int, *, compiled: bool = True
+        self, latents: Sequence[Tensor], param: CoolChicParameter, tile: int, *, compiled: bool = True
     ) -> None:
         device = latents[0].device
         self.parallel = device.type == "cpu"
-        self._kernel = kernel.load() if compiled and self.parallel else None
+        usable = compiled and self.parallel and kernel.supports_arm(param.dim_arm)
+        self._kernel = kernel.load() if usable else None
         self._workspace = Workspace(device)
+        self._param = param
+        self._ifce: Parameters | None = None
         self._tile = tile
-        self._grids = [_Grid.of(grid[0, 0]) for grid in latents]
-        self._offsets = context_offsets(dim_arm)
-        self._names = [f"mlp.{2 * j}" for j in range(n_hidden_layers + 1)]
+        self._grids = [
+            OrderedGrid.of(grid[0, 0], ifce_input(latents, i)[0] if i in param.ifce_grids else None)
+            for i, grid in enumerate(latents)
+        ]
+        self._offsets = context_offsets(param.context_indices)
         self.tiles = [part for i in range(len(latents)) for part in self._tiles(i, 0)]
         self.poll: list[int] = []
+
+    def behind(self, ifce: Parameters | None) -> "ArmRate":
+        """The same with the parameters of the IFCE, if there is one."""
+        other = copy(self)
+        other._ifce = ifce
+        return other
 
     def _tiles(self, grid: int, begin: int) -> list[LatentTile]:
         """Tiles of a grid from some latent on."""
@@ -97,7 +68,7 @@ class ArmRate:
 
     def bits(self, parameters: Parameters) -> Callable[[LatentTile], Tensor]:
         """Bits of every latent of a tile, ``[T]``."""
-        outputs = self._evaluator([parameters])
+        outputs = self._evaluator(layers_of_arm(self._param, [parameters], self._ifce))
 
         def of_tile(tile: LatentTile) -> Tensor:
             mu, log_scale = outputs(tile)[:, 0]
@@ -133,34 +104,52 @@ class ArmRate:
         return other, sums
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:
-        """Bits of a tile for every candidate."""
-        outputs = self._evaluator(candidates)
+        """Bits of a tile for every candidate of the arm."""
+        return self._bits_of(layers_of_arm(self._param, candidates, self._ifce))
+
+    def evaluator_of_ifce(
+        self, candidates: Sequence[Parameters], arm: Parameters
+    ) -> Callable[[LatentTile], Tensor]:
+        """Bits of a tile for every candidate of the IFCE, with the same weights, before one arm."""
+        return self._bits_of(layers_of_ifce(self._param, candidates, arm))
+
+    def _bits_of(self, layers: Sequence[kernel.ArmLayers]) -> Callable[[LatentTile], Tensor]:
+        outputs = self._evaluator(layers)
         bits = self._bits if self._kernel is None else self._bits_compiled
         return lambda tile: bits(self._grids[tile.grid].values[tile.first : tile.end], outputs(tile))
 
-    def _evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:
-        """``μ`` and ``log β`` of a tile for every candidate, ``[2, n_candidates, T]``, overwritten by the next."""
-        weights = [candidates[0][f"{name}.weight"] for name in self._names]
-        biases = [stack(candidates, f"{name}.bias") for name in self._names]  # [n_candidates, out] each
-        if self._kernel is not None:
-            block = kernel.ArmBlock(self._kernel, weights, biases, self._offsets)
-            return lambda tile: self._outputs_compiled(tile, block, len(candidates))
-        eye = torch.eye(len(self._offsets), device=weights[0].device)
-        weights = [weight + eye for weight in weights[:-1]] + weights[-1:]  # the residual is folded in
-        return lambda tile: self._outputs(tile, weights, biases)
+    def _evaluator(self, layers: Sequence[kernel.ArmLayers]) -> Callable[[LatentTile], Tensor]:
+        """``μ`` and ``log β`` of a tile for every candidate, ``[2, n_candidates, T]``, overwritten by the next.
+
+        Args:
+            layers: of the candidates, for each grid.
+        """
+        if self._kernel is None:
+            return lambda tile: self._outputs(tile, layers[tile.grid])
+        least, made = self._param.family.least_log_scale, {}
+        for of_grid in layers:  # most grids have the same
+            if id(of_grid) not in made:
+                made[id(of_grid)] = kernel.ArmBlock(self._kernel, of_grid, self._offsets, least)
+        blocks = [made[id(of_grid)] for of_grid in layers]
+        n_candidates = len(layers[0].biases[0])
+        return lambda tile: self._outputs_compiled(tile, blocks[tile.grid], n_candidates)
 
     def _outputs_compiled(self, tile: LatentTile, block: kernel.ArmBlock, n_candidates: int) -> Tensor:
         grid = self._grids[tile.grid]
         positions = grid.positions[tile.first : tile.end]
         out = self._workspace.floats("outputs", 2, n_candidates, len(positions))
-        block.outputs(grid.padded, positions, out)
+        block.outputs(grid.padded, positions, out, grid.inputs, grid.under(tile))
         return out
 
-    def _outputs(self, tile: LatentTile, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    def _outputs(self, tile: LatentTile, layers: kernel.ArmLayers) -> Tensor:
         """In torch: as many candidates at a time as make a tile's worth of latents, one at least."""
-        context = self._grids[tile.grid].contexts(tile, self._offsets)  # [T, C]
+        context = self._contexts(tile, layers)  # [T, C]
+        biases = layers.biases
         n_candidates, n_latents = len(biases[0]), len(context)
         out = self._workspace.floats("outputs", 2, n_candidates, n_latents)
+        eye = torch.eye(context.shape[1], device=context.device)
+        # The residual is folded in.
+        weights = [*(weight + eye for weight in layers.weights[:-1]), layers.weights[-1]]
         shared = context @ weights[0].t()  # [T, C], or [T, 2] for an arm without hidden layers
         at_once = max(1, self._tile // n_latents)
         for k in range(0, n_candidates, at_once):
@@ -169,8 +158,25 @@ class ArmRate:
             for j, weight in enumerate(weights[1:], start=1):
                 layer = torch.matmul(layer.relu_(), weight.t()).add_(some[j])
             out[:, k : k + at_once] = layer.permute(2, 0, 1)
-        out[1].sub_(4).clamp_(-4.6, 5.0)
+        if layers.stabiliser_weight is not None and layers.stabiliser_bias is not None:
+            stable = (context @ layers.stabiliser_weight.t()).t()[:, None]  # [2, 1, T]
+            out += stable + layers.stabiliser_bias.t()[:, :, None]
+        out[1].sub_(4).clamp_(self._param.family.least_log_scale, GREATEST_LOG_SCALE)
         return out
+
+    def _contexts(self, tile: LatentTile, layers: kernel.ArmLayers) -> Tensor:
+        """Spatial contexts of the latents of a tile, and their features, ``[T, C]``."""
+        grid = self._grids[tile.grid]
+        context = grid.contexts(tile, self._offsets)
+        n_features = self._param.output_feature_ifce
+        if not n_features:
+            return context
+        under = grid.under(tile)
+        if grid.inputs is None or under is None or layers.feature_weight is None:
+            features = context.new_zeros(len(context), n_features)
+        else:
+            features = F.linear(grid.inputs[:, under].t(), layers.feature_weight, layers.feature_bias)
+        return torch.cat([context, features], dim=1)
 
     def _bits_compiled(self, latents: Tensor, outputs: Tensor) -> Tensor:
         """Bits of some latents for every candidate, from the outputs of the arm, which are overwritten."""

@@ -8,7 +8,6 @@ matrix product is theirs together, in tiles that stay in the cache. Pairs that g
 candidate.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,9 +20,10 @@ from workers.codec.network import Effect
 from workers.errors import ReplicaError
 from workers.measure.contest import Contender, Contest
 from workers.measure.error_bound import ErrorBound
+from workers.measure.network_parameters import InForce
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.plan import Output
-from workers.measure.stages import InForce, Stages
+from workers.measure.stages import Stages
 from workers.measure.target import Target
 from workers.plain import in_precision
 from workers.reasons import reason_of
@@ -59,6 +59,7 @@ class Measurer:
     ) -> None:
         check_match(frame, frame_encoder)
         height, width = frame_encoder.param.img_size
+        self._family = frame_encoder.family
         self._device = torch.device(device)
         self._bit_price = lmbda / (height * width)
         self._options = options or EngineOptions()
@@ -101,15 +102,8 @@ class Measurer:
 
     def rate_of_grids(self, choices: Choices) -> tuple[float, ...]:
         """Bits of the latents of each grid, the finest one first, with the networks as they were chosen."""
-        stages = self._stages
-        rates = [0.0] * stages.n_grids
         with torch.inference_mode(), in_precision(self._options.precision):
-            for output in stages.plan.outputs:
-                if output.effect is Effect.RATE:
-                    parts = stages.parts(output, _pairs(choices))
-                    for tile, part in zip(stages.arm_rate.tiles, parts, strict=True):
-                        rates[tile.grid] += part
-        return tuple(rates)
+            return self._stages.rate_of_grids(_pairs(choices))
 
     def _measure(
         self, choices: Choices, network: str, pairs: Sequence[QStepPair], best: float | None
@@ -118,8 +112,8 @@ class Measurer:
         in_force = _pairs(choices)
         account = self._account(choices, network)
         groups = self._contenders(network, pairs, account.chosen_bit)
-        if output.network.id == network:
-            self._run(output, groups, in_force, account, best)
+        if output.together(network):
+            self._run(output, network, groups, in_force, account, best)
         else:
             self._run_upstream(output, network, list(chain.from_iterable(groups)), in_force, account, best)
         measured = {
@@ -149,11 +143,11 @@ class Measurer:
         """Candidates that do not overflow, those that share their weights together."""
         groups: dict[float, dict[bytes, Contender]] = {}
         for pair in dict.fromkeys(pairs):
-            rates = self._stages.network_rate(network, pair)
+            rates = self._stages.parameters.rate(network, pair)
             if rates is None:
                 continue
-            parameters = self._stages.parameters(network, pair)
-            key = self._stages.biases(network, parameters)
+            parameters = self._stages.parameters.of(network, pair)
+            key = self._stages.parameters.biases(network, parameters)
             contender = groups.setdefault(pair.weight, {}).setdefault(key, Contender(parameters))
             contender.add(pair, chosen_bit + sum(rate.rate_bit for rate in rates))
         return [list(group.values()) for group in groups.values()]
@@ -161,19 +155,19 @@ class Measurer:
     def _run(
         self,
         output: Output,
+        network: str,
         groups: Sequence[Sequence[Contender]],
         in_force: InForce,
         account: "_Account",
         best: float | None,
     ) -> None:
-        """Candidates of the last network of an output, all together."""
+        """Candidates that share their weights together."""
         stages = self._stages
         if best is None:
-            Contest(
-                stages.cost(output, in_force), groups, account.loss, self._bound.limit, stages.threads
-            ).complete()
+            cost = stages.cost(output, network, in_force)
+            Contest(cost, groups, account.loss, self._bound.limit, stages.threads).complete()
             return
-        cost, expected = stages.contest(output, in_force)
+        cost, expected = stages.contest(output, network, in_force)
         Contest(cost, groups, account.loss, self._bound.limit, stages.threads).decide(best, expected)
 
     def _run_upstream(
@@ -190,8 +184,8 @@ class Measurer:
         others = {name: pair for name, pair in in_force.items() if name != network}
         expected = None if best is None else stages.parts(output, others)
         for contender in contenders:
-            contender.parameters = stages.parameters(last, in_force.get(last))
-            cost = stages.cost(output, {**others, network: contender.pairs[0]})
+            contender.parameters = stages.parameters.of(last, in_force.get(last))
+            cost = stages.cost(output, last, {**others, network: contender.pairs[0]})
             contest = Contest(cost, [[contender]], account.loss, self._bound.limit, stages.threads)
             if best is None or expected is None:
                 contest.complete()
@@ -199,14 +193,14 @@ class Measurer:
                 best = contest.decide(best, expected)
 
     def _measurement(self, candidate: Candidate, contender: Contender, account: "_Account") -> Measurement:
-        rates = self._stages.network_rate(*candidate)
+        rates = self._stages.parameters.rate(*candidate)
         assert rates is not None  # no contender overflows
         weight, bias = rates
         rate_nn_bit = account.chosen_bit + weight.rate_bit + bias.rate_bit
         loss = account.loss(contender.total, rate_nn_bit)
         if not contender.complete:
             return Measurement(candidate, "pruned", seconds=contender.seconds, loss_lower_bound=loss)
-        if not math.isfinite(loss):
+        if not self._family.can_win(loss):
             return Measurement(candidate, "non_finite", seconds=contender.seconds)
         counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
         rate, mse = account.numbers(contender.total)

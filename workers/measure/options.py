@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from workers.codec import FrameEncoderParameter
+from workers.codec import EncoderParameter
 from workers.plain import Precision
 
 LEAST_TILE = 256
@@ -30,11 +30,15 @@ class EngineOptions:
     compiled: bool = True
     tile: int | None = None
 
-    def tile_for(self, param: FrameEncoderParameter, device: torch.device, threads: int) -> int:
+    def tile_for(self, param: EncoderParameter, device: torch.device, threads: int) -> int:
         """Latents, or pixels, in a tile: on a CPU what stays in the cache, on a GPU what the workspace holds."""
         if self.tile is not None:
             return max(LEAST_TILE, self.tile)
-        widest = max(param.dim_arm, *(layer.out_channels for layer in param.layers_synthesis))
+        widest = max(
+            width
+            for coolchic in param.coolchics.values()
+            for width in (coolchic.dim_arm, *(layer.out_channels for layer in coolchic.layers_synthesis))
+        )
         # Two layers of one candidate in torch; or, with the compiled kernel, a few numbers of each of many.
         bytes_per_pixel = 4 * (2 * widest + 8 * 32)
         affordable = self.workspace_bytes // (bytes_per_pixel * threads)

@@ -18,6 +18,10 @@ class Output(NamedTuple):
     network: NetworkSpec
     upstream: tuple[NetworkSpec, ...]
 
+    def together(self, network: str) -> bool:
+        """Whether candidates of one of its networks are evaluated together, as far as they share their weights."""
+        return network == self.network.id or any(spec.id == network and spec.linear for spec in self.upstream)
+
     @property
     def effect(self) -> Effect:
         """Whether it is the rate or the picture."""

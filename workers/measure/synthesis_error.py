@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workers.codec import SynthesisLayer
+from workers.codec import CoolChicParameter, SynthesisLayer
+from workers.codec.resize import resize
 from workers.codec.synthesis import convolve
 from workers.measure import kernel
 from workers.measure.cost import Parameters, Workspace, stack
@@ -35,34 +36,29 @@ class SynthesisError:
     """Squared error of the decoded frame, in units of ``1/M²``; see :class:`~workers.measure.cost.Cost`.
 
     Args:
-        n_grids: channels ``L`` of the input of the synthesis; :meth:`behind` gives it.
-        layers: of the synthesis.
+        param: of the cool-chic that is the picture; :meth:`behind` gives the input of its synthesis.
         target: the original frame.
         tile: pixels that are evaluated together, about.
         compiled: whether to use the compiled kernel, if there is one.
     """
 
-    def __init__(
-        self,
-        n_grids: int,
-        layers: Sequence[SynthesisLayer],
-        target: Target,
-        tile: int,
-        *,
-        compiled: bool = True,
-    ) -> None:
+    def __init__(self, param: CoolChicParameter, target: Target, tile: int, *, compiled: bool = True) -> None:
         height, width = target.samples.shape[-2:]
         on_cpu = target.samples.device.type == "cpu"
-        self._dense = target.samples.new_empty(n_grids, 0, 0)
+        layers = param.layers_synthesis
+        self._dense = target.samples.new_empty(param.n_inputs_synthesis, 0, 0)
+        self._param = param
         self._layers = layers
         self._target = target
         self._tile = tile
         self._kernel = kernel.load() if compiled and on_cpu and kernel.supports(layers) else None
         self._workspace = Workspace(target.samples.device)
         self._share = target.samples.numel() > _SHARE_SAMPLES
-        inputs = [n_grids, *(layer.out_channels for layer in layers)][: len(layers)]
+        inputs = [param.n_inputs_synthesis, *(layer.out_channels for layer in layers)][: len(layers)]
         n_exact = next((i for i, n in enumerate(inputs) if n * height * width <= kernel.SMALL_INPUT), len(layers))
-        self._whole = target.samples.numel() <= _SMALL_FRAME and (self._kernel is None or n_exact < len(layers))
+        small = target.samples.numel() <= _SMALL_FRAME and (self._kernel is None or n_exact < len(layers))
+        # What is resized is small, and a sample of the frame depends on others than those under it.
+        self._whole = small or param.latent_resolution[0] > 0
         self._pointwise_compiled = self._kernel is not None and n_exact >= kernel.n_pointwise(layers)
         self.parallel = on_cpu and (self._pointwise_compiled or not self._whole)
         if self._whole:
@@ -79,59 +75,80 @@ class SynthesisError:
         return self._kernel if self._share else None
 
     def behind(self, dense: Tensor) -> "SynthesisError":
-        """The same with an input of the synthesis, ``[L, H, W]``; buffers are shared."""
+        """The same with an input of the synthesis, ``[C, h, w]``; buffers are shared."""
         other = copy(self)
         other._dense = dense.contiguous()
         return other
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[FrameTile], Tensor]:
         """Squared error of a tile for every candidate."""
-        names = [f"layers.{2 * i}" for i in range(len(self._layers))]
-        weights = [candidates[0][f"{name}.weight"] for name in names]
-        biases = [stack(candidates, f"{name}.bias") for name in names]  # [n_candidates, out] each
+        synthesis = self._layers_of(candidates)
         block = None
         if self._kernel is not None and (self._pointwise_compiled or not self._whole):
-            block = kernel.SynthesisBlock(self._kernel, self._layers, weights, biases, share=self._share)
+            block = kernel.SynthesisBlock(self._kernel, synthesis, share=self._share)
         if self._whole:
-            return lambda tile: self._squared_errors_as_codec(tile, weights, biases, block)
+            return lambda tile: self._squared_errors_as_codec(tile, synthesis, block)
         if block is None:
-            return lambda tile: self._squared_errors(tile, weights, biases)
+            return lambda tile: self._squared_errors(tile, synthesis)
         return lambda tile: self._squared_errors_compiled(tile, block)
 
+    def _layers_of(self, candidates: Sequence[Parameters]) -> kernel.SynthesisLayers:
+        names = [f"{self._param.family.synthesis_layers}.{2 * i}" for i in range(len(self._layers))]
+
+        def convolution(name: str) -> kernel.Convolution:
+            return kernel.Convolution(candidates[0][f"{name}.weight"], stack(candidates, f"{name}.bias"))
+
+        convolutions = list(map(convolution, names))
+        return kernel.SynthesisLayers(
+            self._layers,
+            [weight for weight, _ in convolutions],
+            [bias for _, bias in convolutions],
+            convolution("stabiliser_branch") if self._param.linear_stabiliser_synth else None,
+            convolution("output_transform") if self._param.output_transform else None,
+        )
+
     def _squared_errors_as_codec(
-        self,
-        tile: FrameTile,
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor],
-        block: kernel.SynthesisBlock | None,
+        self, tile: FrameTile, synthesis: kernel.SynthesisLayers, block: kernel.SynthesisBlock | None
     ) -> Tensor:
-        """The whole frame, layer by layer as the codec does it."""
-        n_done = 0 if block is None else kernel.n_pointwise(self._layers)
+        """The whole frame, layer by layer as the codec does it, candidate by candidate."""
+        layers, weights, biases, stabiliser, transform = synthesis
+        n_done = 0 if block is None else kernel.n_pointwise(layers)
         # Beyond the 1×1 layers, inputs this small give the same bits with any number of threads.
-        conditions = plain_arithmetic() if block is None else nullcontext()
+        conditions = plain_arithmetic(self._param.family.plain_threads) if block is None else nullcontext()
         inputs = self._dense.expand(len(biases[0]), -1, -1, -1) if block is None else block.pointwise(self._dense)
-        images = []
+        parts = []
         with conditions:
             for k, x in enumerate(inputs[:, None]):
-                for layer, weight, bias in list(zip(self._layers, weights, biases, strict=True))[n_done:]:
+                for layer, weight, bias in list(zip(layers, weights, biases, strict=True))[n_done:]:
                     x = convolve(x, weight, bias[k], residual=layer.residual)
                     x = x.relu() if layer.relu else x
-                images.append(x)
-        return self._target.squared_error(torch.cat(images), tile)
+                if stabiliser is not None:
+                    latents = self._dense[None, : self._param.n_latents]
+                    x = x + convolve(latents, stabiliser.weight, stabiliser.bias[k], residual=False)
+                if transform is not None:
+                    x = convolve(x, transform.weight, transform.bias[k], residual=False)
+                x = resize(x, *self._param.img_size, self._param.final_upsampling_type)
+                parts.append(self._target.squared_error(x, tile))
+        return torch.cat(parts)
 
     def _squared_errors_compiled(self, tile: FrameTile, block: kernel.SynthesisBlock) -> Tensor:
         target = self._target
         workspace = self._workspace.floats("planes", block.workspace_floats(tile.rows, tile.columns))
-        return block.squared_errors(self._dense, target.samples, target.maximum, target.subsampled, tile, workspace)
+        return block.squared_errors(self._dense, target.samples, target.maximum, target.chroma, tile, workspace)
 
-    def _squared_errors(self, tile: FrameTile, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    def _squared_errors(self, tile: FrameTile, synthesis: kernel.SynthesisLayers) -> Tensor:
         """In torch: as many candidates at a time as make a tile's worth of pixels, one at least."""
-        n_pointwise = kernel.n_pointwise(self._layers)
+        layers, weights, biases, stabiliser, transform = synthesis
+        n_pointwise = kernel.n_pointwise(layers)
         height, width = self._dense.shape[-2:]
-        reach = sum(layer.kernel_size // 2 for layer in self._layers)
+        reach = sum(layer.kernel_size // 2 for layer in layers)
         window = tile.grown(reach, height, width)
-        pixels = self._dense[:, window.top : window.bottom, window.left : window.right].flatten(1)  # [L, P]
+        pixels = self._dense[:, window.top : window.bottom, window.left : window.right].flatten(1)  # [C, P]
         shared = weights[0].flatten(1) @ pixels if n_pointwise else pixels  # [out, P]
+        stable = None
+        if stabiliser is not None:
+            inside = self._dense[:, tile.top : tile.bottom, tile.left : tile.right].flatten(1)
+            stable = stabiliser.weight.flatten(1) @ inside[: self._param.n_latents]  # [3, pixels of the tile]
         at_once = max(1, self._tile // pixels.shape[1])
         parts = []
         for k in range(0, len(biases[0]), at_once):
@@ -141,12 +158,17 @@ class SynthesisError:
                 x = self._pointwise(shared, pixels, weights[:n_pointwise], some)
             x = x.view(*x.shape[:2], window.rows, window.columns)
             before, remaining = window, reach
-            for layer, weight, bias in list(zip(self._layers, weights, some, strict=True))[n_pointwise:]:
+            for layer, weight, bias in list(zip(layers, weights, some, strict=True))[n_pointwise:]:
                 remaining -= layer.kernel_size // 2
                 after = tile.grown(remaining, height, width)
                 x = _convolution(x, layer, weight, bias[..., None], before, after)
                 before = after
-            parts.append(self._target.squared_error(x, tile))
+            x = x.flatten(2)
+            if stabiliser is not None and stable is not None:
+                x = x + (stable + stabiliser.bias[k : k + at_once, :, None])
+            if transform is not None:
+                x = torch.matmul(transform.weight.flatten(1), x) + transform.bias[k : k + at_once, :, None]
+            parts.append(self._target.squared_error(x.view(len(x), -1, tile.rows, tile.columns), tile))
         return torch.cat(parts)
 
     def _pointwise(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.codec import Frame
+from workers.codec.family import Chroma
 
 
 class FrameTile(NamedTuple):
@@ -38,22 +39,23 @@ class Target:
     """The original frame, as the integers that its samples are.
 
     Attributes:
-        samples: ``[3, H, W]`` in 0…M; for yuv420 chroma stands where it is sampled, and 0 elsewhere.
+        samples: ``[3, H, W]`` in 0…M; for yuv420 chroma stands in every second row and column, and 0 elsewhere.
         maximum: ``M = 2^bitdepth − 1``.
         n_samples: number of samples of all planes.
-        subsampled: whether chroma counts in every second row and column alone.
+        chroma: how it is sampled; ``None`` for samples of full size.
     """
 
-    def __init__(self, frame: Frame, device: torch.device) -> None:
+    def __init__(self, frame: Frame, device: torch.device, chroma: Chroma) -> None:
         self.maximum = 2**frame.bitdepth - 1
         self.n_samples = sum(plane.numel() for plane in frame.data.tensors)
-        self.subsampled = frame.frame_data_type == "yuv420"
+        self.chroma = chroma if frame.frame_data_type == "yuv420" else None
         planes = [self._integers(plane) for plane in frame.data.tensors]
-        if self.subsampled:
+        if self.chroma is not None:
             dense = planes[0].new_zeros(3, *planes[0].shape[-2:])
             dense[0] = planes[0][0, 0]
             for channel in (1, 2):
-                dense[channel, ::2, ::2] = planes[channel][0, 0]
+                rows, columns = planes[channel].shape[-2:]
+                dense[channel, : 2 * rows : 2, : 2 * columns : 2] = planes[channel][0, 0]
         else:
             dense = planes[0][0]
         # The kernel's last load may reach beyond the samples.
@@ -76,10 +78,19 @@ class Target:
             ``[n_candidates]`` float64.
         """
         original = self.samples[:, tile.top : tile.top + tile.rows, tile.left : tile.left + tile.columns]
+        if self.chroma is None:
+            return self._sum(decoded, original)
+        luma = self._sum(decoded[:, :1], original[:1])
+        if self.chroma is Chroma.EVEN:
+            return luma + self._sum(decoded[:, 1:, ::2, ::2], original[1:, ::2, ::2])
+        if min(tile.rows, tile.columns) < 2:
+            return luma
+        means = F.avg_pool2d(decoded[:, 1:], 2)
+        rows, columns = means.shape[-2:]
+        return luma + self._sum(means, original[1:, : 2 * rows : 2, : 2 * columns : 2])
+
+    def _sum(self, decoded: Tensor, original: Tensor) -> Tensor:
         error = decoded.mul_(self.maximum).round_().clamp_(0, self.maximum).sub_(original)
-        if self.subsampled:
-            error[:, 1:, 1::2] = 0
-            error[:, 1:, :, 1::2] = 0
         return error.square_().sum(dim=(1, 2, 3), dtype=torch.float64)
 
     def mean_squared_error(self, squared_error: float) -> float:

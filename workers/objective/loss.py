@@ -30,6 +30,7 @@ def mean_squared_error(decoded: Planes, target: Planes) -> Tensor:
     parts = [
         (ours - theirs).square().mean() * ours.numel()
         for ours, theirs in zip(decoded.tensors, target.tensors, strict=True)
+        if ours.numel()  # chroma of a frame of one row or column may have no samples
     ]
     return sum(parts[1:], parts[0]) / samples
 

@@ -14,6 +14,7 @@ from workers.bitstream import decode_frame, encode_frame, reconstruction
 from workers.bitstream.laplace import laplace_table
 from workers.candidates import QStepPair
 from workers.codec import ARCHITECTURES, Frame, dump_frame, parse_frame, read_frame
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.codec.latent import context_offsets
 from workers.objective.loss import mean_squared_error
 
@@ -184,8 +185,9 @@ def test_the_table_shares_out_what_the_coder_has() -> None:
 def test_every_neighbour_is_in_an_earlier_wave(dim_arm: int) -> None:
     from workers.bitstream.wave_fronts import wave_fronts, wave_slant
 
-    slant = wave_slant(dim_arm)
-    assert all(dx + slant * dy < 0 for dy, dx in context_offsets(dim_arm))
-    order, ends = wave_fronts([(5, 7), (3, 4), (1, 1)], dim_arm)
+    context = COOLCHIC_3_4.contexts[dim_arm]
+    slant = wave_slant(context)
+    assert all(dx + slant * dy < 0 for dy, dx in context_offsets(context))
+    order, ends = wave_fronts([(5, 7), (3, 4), (1, 1)], context)
     assert sorted(order.tolist()) == list(range(35 + 12 + 1))
     assert ends[-1] == 48

@@ -4,6 +4,7 @@ import torch
 
 from tests.making import make_frame_encoder
 from workers.codec.arm import Arm, laplace_scale, rate_bit
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.codec.latent import contexts, flatten
 
 
@@ -32,7 +33,10 @@ def test_the_rate_is_that_of_the_laplace_distribution_that_the_arm_predicts(dim_
     with torch.inference_mode():
         found = frame_encoder().rate.double().numpy()
         latents = frame_encoder.decoder_side_latents()
-        context, latent = contexts(latents, dim_arm).numpy(), flatten(latents).double().numpy()
+        context, latent = (
+            contexts(latents, COOLCHIC_3_4.contexts[dim_arm]).numpy(),
+            flatten(latents).double().numpy(),
+        )
 
     expected = rates(frame_encoder.arm, context, latent)
     # Rates up to the largest are met here, so the formula is tried over its whole range.

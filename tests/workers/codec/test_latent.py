@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.codec.latent import contexts, flatten, quantize_latents
 
 WINDOW_INDICES = {  # as the format states them
@@ -38,14 +39,14 @@ def test_a_context_holds_the_causal_neighbours_in_the_order_of_the_format(dim_ar
     grids = [np.random.default_rng(i).integers(-9, 9, size).astype(np.float32) for i, size in enumerate(sizes)]
     latents = [torch.from_numpy(grid)[None, None] for grid in grids]
 
-    found = contexts(latents, dim_arm)
+    found = contexts(latents, COOLCHIC_3_4.contexts[dim_arm])
 
     assert np.array_equal(found.numpy(), brute_force_contexts(grids, dim_arm))
 
 
 def test_latents_are_flattened_in_the_order_of_their_contexts() -> None:
     latents = [torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), torch.tensor([[[[5.0]]]])]
-    left_neighbour = contexts(latents, 8)[:, -1]
+    left_neighbour = contexts(latents, COOLCHIC_3_4.contexts[8])[:, -1]
 
     assert flatten(latents).tolist() == [1, 2, 3, 4, 5]
     assert left_neighbour.tolist() == [0, 1, 0, 3, 0]

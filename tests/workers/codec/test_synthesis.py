@@ -4,6 +4,7 @@ import torch
 
 from tests.cases import SYNTHESIS
 from tests.making import make_frame_encoder, make_param
+from workers.candidates import RESIDUE
 from workers.codec.synthesis import Synthesis
 
 
@@ -49,7 +50,7 @@ def test_the_synthesis_is_its_convolutions_with_replicated_borders(layers: str, 
 def test_a_new_synthesis_has_identities_for_residual_layers_and_small_others() -> None:
     param = make_param("16-1-linear-relu,3-1-linear-none,3-3-residual-none", n_grids=7)
     torch.manual_seed(0)
-    first, second, residual = list(Synthesis(7, param.layers_synthesis).layers)[::2]
+    first, second, residual = (layer for layer, _ in Synthesis(param.coolchics[RESIDUE]).convolutions)
     bounds = {first: 1 / (16**2 * 7**0.5), second: 1 / (3**2 * 16**0.5)}
 
     assert not residual.weight.any()

@@ -72,7 +72,7 @@ def test_a_new_upsampling_interpolates(ups_k_size: int) -> None:
     latents = [torch.zeros(1, 1, height, width), torch.zeros(1, 1, 16, 24), torch.full((1, 1, 8, 12), 3.0)]
 
     with torch.inference_mode():
-        dense = Upsampling(3, ups_k_size, 7).eval()(latents)
+        dense = Upsampling(2, ups_k_size, 7).eval()(latents)
 
     expected = torch.full((height, width), 3.0)
     torch.testing.assert_close(dense[0, 2], expected, rtol=1e-5, atol=0)
@@ -83,6 +83,6 @@ def test_a_new_filter_before_concatenation_passes_its_input_and_its_input_is_add
     latents = [torch.rand(1, 1, 9, 7), torch.zeros(1, 1, 5, 4)]
 
     with torch.inference_mode():
-        dense = Upsampling(2, 8, 7).eval()(latents)
+        dense = Upsampling(1, 8, 7).eval()(latents)
 
     torch.testing.assert_close(dense[:, :1], 2 * latents[0])

@@ -5,15 +5,25 @@ compiler it is not, and the engine measures with torch alone. It gives the bits 
 the CPUs where the two were compared, but where the synthesis shares a product and for the upsampling.
 """
 
-from workers.measure.kernel.arm import ArmBlock, laplace_arguments, probability_products
+from workers.measure.kernel.arm import ArmBlock, ArmLayers, laplace_arguments, probability_products, supports_arm
 from workers.measure.kernel.library import forced_build, load, refused, stale_builds
-from workers.measure.kernel.synthesis import SMALL_INPUT, SynthesisBlock, n_pointwise, supports
+from workers.measure.kernel.synthesis import (
+    SMALL_INPUT,
+    Convolution,
+    SynthesisBlock,
+    SynthesisLayers,
+    n_pointwise,
+    supports,
+)
 from workers.measure.kernel.upsampling import upsample
 
 __all__ = [
     "SMALL_INPUT",
     "ArmBlock",
+    "ArmLayers",
+    "Convolution",
     "SynthesisBlock",
+    "SynthesisLayers",
     "forced_build",
     "laplace_arguments",
     "load",
@@ -22,5 +32,6 @@ __all__ = [
     "refused",
     "stale_builds",
     "supports",
+    "supports_arm",
     "upsample",
 ]

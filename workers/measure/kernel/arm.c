@@ -5,24 +5,55 @@
 
 #include "lanes.h"
 
-#define MAX_DIM 32
-#define ROWS 2 /* of a matrix at a time: more did not stay in registers */
+#define MAX_DIM 40
+#define ROWS 4 /* of a matrix, and */
+#if defined(__AVX512F__)
+#define VECTORS 4 /* of latents at a time: their sums stay in registers */
+#else
+#define VECTORS 2
+#endif
+#define CHUNK (VECTORS * LANES)
+
+typedef vec chunk[VECTORS];
 
 typedef struct {
-    long dim, n_hidden, n_candidates;
-    const long *offsets;  /* [dim], of each neighbour from a latent, in its padded grid */
-    const float *weights; /* layer after layer, [out][in] each: the candidates share them */
-    const float *biases;  /* [n_candidates][n_hidden * dim + 2] */
+    long dim, n_spatial, n_hidden, n_candidates; /* dim is a multiple of ROWS: what is beyond the context is 0 */
+    const long *offsets;      /* [n_spatial], of each neighbour from a latent, in its padded grid */
+    const float *weights;     /* layer after layer, [out][in] each: the candidates share them */
+    const float *stabiliser;  /* [2][dim], or NULL */
+    const float *biases;      /* [n_candidates][n_hidden * dim + 2], with a stabiliser 2 more */
+    long n_features, n_inputs; /* the context goes on with features: a linear layer of inputs, or 0 */
+    const float *feature_weights; /* [n_features][n_inputs], or NULL */
+    const float *feature_biases;  /* [n_features] */
+    float least_log_scale;
 } arm_block;
 
+typedef struct {
+    const float *padded; /* the grid, zeros around it */
+    const float *inputs; /* [n_inputs][n_coarse], of the features; NULL for a grid that has none */
+    long n_coarse;
+} arm_grid;
+
+typedef struct {
+    const long *positions; /* [n], in the padded grid */
+    const int *coarse;     /* [n], in the inputs */
+    long n;
+} arm_latents;
+
 /* A few rows of a matrix at a time, for the sums not to wait for each other. */
-INLINE void product(const float *rows, const int n_rows, const vec *x, const int n, vec *sum)
+INLINE void product(const float *rows, const int n_rows, const chunk *x, const int n, chunk *sum)
 {
+    chunk total[ROWS];
     for (int j = 0; j < n_rows; j++)
-        sum[j] = rows[j * n] * x[0];
+        for (int v = 0; v < VECTORS; v++)
+            total[j][v] = rows[j * n] * x[0][v];
     for (int i = 1; i < n; i++)
         for (int j = 0; j < n_rows; j++)
-            sum[j] += rows[j * n + i] * x[i];
+            for (int v = 0; v < VECTORS; v++)
+                total[j][v] += rows[j * n + i] * x[i][v];
+    for (int j = 0; j < n_rows; j++)
+        for (int v = 0; v < VECTORS; v++)
+            sum[j][v] = total[j][v];
 }
 
 INLINE vec gather(const float *from, const long *at)
@@ -33,58 +64,98 @@ INLINE vec gather(const float *from, const long *at)
     return x;
 }
 
-/* dim is a constant wherever this is called: that unrolls the products. */
-INLINE void arm_outputs(const arm_block *block, const int dim, const float *padded, const long *positions, long n,
-                        float *out)
+/* Features of LANES latents, n of them at least 1, from the inputs at the places that lie under them. */
+INLINE void features(const arm_block *block, const arm_grid *grid, const int *coarse, long n, int v, chunk *out)
 {
-    const long n_biases = block->n_hidden * dim + 2;
-    for (long first = 0; first < n; first += LANES) {
-        vec context[MAX_DIM], shared[MAX_DIM] = {0}, h[MAX_DIM], next[MAX_DIM];
+    vec x = all(0);
+    for (long f = 0; f < block->n_features; f++)
+        out[f][v] = grid->inputs ? all(block->feature_biases[f]) : all(0);
+    if (!grid->inputs)
+        return;
+    for (long i = 0; i < block->n_inputs; i++) {
+        for (int l = 0; l < LANES; l++)
+            x[l] = grid->inputs[i * grid->n_coarse + coarse[smaller(l, n - 1)]];
+        for (long f = 0; f < block->n_features; f++)
+            out[f][v] += block->feature_weights[f * block->n_inputs + i] * x;
+    }
+}
+
+/* Contexts of CHUNK latents from the first-th on; beyond the last one it is repeated. */
+INLINE void contexts(const arm_block *block, const arm_grid *grid, const arm_latents *latents, long first, chunk *out)
+{
+    for (int v = 0; v < VECTORS; v++) {
+        const long start = smaller(first + v * LANES, latents->n - 1);
         long at[LANES];
         int side_by_side = 1;
         for (int l = 0; l < LANES; l++) {
-            at[l] = positions[smaller(first + l, n - 1)];
+            at[l] = latents->positions[smaller(start + l, latents->n - 1)];
             side_by_side &= at[l] == at[0] + l;
         }
-        for (int c = 0; c < dim; c++)
-            context[c] = side_by_side ? load(padded + at[0] + block->offsets[c])
-                                      : gather(padded + block->offsets[c], at);
+        for (long c = 0; c < block->n_spatial; c++)
+            out[c][v] = side_by_side ? load(grid->padded + at[0] + block->offsets[c])
+                                     : gather(grid->padded + block->offsets[c], at);
+        if (block->n_features)
+            features(block, grid, latents->coarse + start, latents->n - start, v, out + block->n_spatial);
+    }
+}
+
+/* dim is a constant wherever this is called: that unrolls the products. */
+INLINE void arm_outputs(const arm_block *block, const int dim, const arm_grid *grid, const arm_latents *latents,
+                        float *out)
+{
+    const long n = latents->n, n_biases = block->n_hidden * dim + (block->stabiliser ? 4 : 2);
+    chunk context[MAX_DIM] = {0}, shared[MAX_DIM], stable[2] = {0}, buffers[2][MAX_DIM], outputs[2];
+    for (long first = 0; first < n; first += CHUNK) {
+        contexts(block, grid, latents, first, context);
         if (block->n_hidden)
             for (int o = 0; o < dim; o += ROWS)
                 product(block->weights + o * dim, ROWS, context, dim, shared + o);
+        if (block->stabiliser)
+            product(block->stabiliser, 2, context, dim, stable);
         for (long k = 0; k < block->n_candidates; k++) {
             const float *weights = block->weights, *bias = block->biases + k * n_biases;
-            for (int c = 0; c < dim; c++)
-                h[c] = context[c];
+            const chunk *h = context;
             for (long layer = 0; layer < block->n_hidden; layer++) {
-                if (layer)
-                    for (int o = 0; o < dim; o += ROWS)
-                        product(weights + o * dim, ROWS, h, dim, next + o);
-                for (int o = 0; o < dim; o++)
-                    next[o] = relu((layer ? next[o] : shared[o]) + bias[o] + h[o]);
-                for (int o = 0; o < dim; o++)
-                    h[o] = next[o];
+                chunk *const next = buffers[layer % 2];
+                for (int o = 0; o < dim; o += ROWS) {
+                    chunk sum[ROWS];
+                    if (layer)
+                        product(weights + o * dim, ROWS, h, dim, sum);
+                    for (int j = 0; j < ROWS; j++)
+                        for (int v = 0; v < VECTORS; v++)
+                            next[o + j][v] = relu((layer ? sum[j][v] : shared[o + j][v]) + bias[o + j] + h[o + j][v]);
+                }
+                h = next;
                 weights += dim * dim;
                 bias += dim;
             }
-            vec outputs[2];
             product(weights, 2, h, dim, outputs);
-            outputs[0] = outputs[0] + bias[0];
-            outputs[1] = clamp(outputs[1] + bias[1] - 4, -4.6f, 5.0f);
-            for (int o = 0; o < 2; o++)
-                store_first(out + (o * block->n_candidates + k) * n + first, outputs[o], n - first);
+            for (int v = 0; v < VECTORS && first + v * LANES < n; v++)
+                for (int o = 0; o < 2; o++) {
+                    vec result = outputs[o][v] + bias[o];
+                    if (block->stabiliser)
+                        result += stable[o][v] + bias[2 + o];
+                    if (o)
+                        result = clamp(result - 4, block->least_log_scale, 5.0f);
+                    const long at = first + v * LANES;
+                    store_first(out + (o * block->n_candidates + k) * n + at, result, n - at);
+                }
         }
     }
 }
 
-/* Expectation and logarithm of the scale, [2][n_candidates][n], of the latents at n positions of a padded grid. */
-void qsweep_arm(const arm_block *block, const float *padded, const long *positions, long n, float *out)
+/* Expectation and logarithm of the scale, [2][n_candidates][n], of some latents of a grid. */
+void qsweep_arm(const arm_block *block, const arm_grid *grid, const arm_latents *latents, float *out)
 {
     switch (block->dim) {
-    case 8: arm_outputs(block, 8, padded, positions, n, out); break;
-    case 16: arm_outputs(block, 16, padded, positions, n, out); break;
-    case 24: arm_outputs(block, 24, padded, positions, n, out); break;
-    case 32: arm_outputs(block, 32, padded, positions, n, out); break;
+    case 8: arm_outputs(block, 8, grid, latents, out); break;
+    case 12: arm_outputs(block, 12, grid, latents, out); break;
+    case 16: arm_outputs(block, 16, grid, latents, out); break;
+    case 20: arm_outputs(block, 20, grid, latents, out); break;
+    case 24: arm_outputs(block, 24, grid, latents, out); break;
+    case 28: arm_outputs(block, 28, grid, latents, out); break;
+    case 32: arm_outputs(block, 32, grid, latents, out); break;
+    case 40: arm_outputs(block, 40, grid, latents, out); break;
     }
 }
 

@@ -37,7 +37,7 @@ class Rectangle(ctypes.Structure):
 _REMEDY = "it is not used, and candidates may be measured more slowly; scripts/setup builds it again"
 
 _FUNCTIONS = {
-    "qsweep_arm": (None, (pointer, pointer, pointer, long, pointer)),
+    "qsweep_arm": (None, (pointer, pointer, pointer, pointer)),
     "qsweep_laplace": (None, (long, long, pointer, pointer, pointer, pointer)),
     "qsweep_probability": (None, (long, long, pointer, pointer, pointer, pointer)),
     "qsweep_pointwise": (None, (pointer, pointer, long, pointer)),

@@ -2,11 +2,13 @@
 
 import ctypes
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from workers.codec import SynthesisLayer
+from workers.codec.family import Chroma
 from workers.measure.kernel.library import Rectangle, long, pointer
 
 MAX_CHANNELS = 64
@@ -26,6 +28,7 @@ class _LayerShape(ctypes.Structure):
 class _SynthesisBlock(ctypes.Structure):
     _fields_ = (
         *((name, long) for name in ("n_layers", "n_pointwise", "n_candidates", "n_biases")),
+        *((name, long) for name in ("n_stabilised", "transformed")),
         ("layers", pointer),
         ("weights", pointer),
         ("biases", pointer),
@@ -39,8 +42,42 @@ class _FrameTarget(ctypes.Structure):
         ("height", long),
         ("width", long),
         ("maximum", ctypes.c_float),
-        ("subsampled", long),
+        ("chroma", long),
     )
+
+
+CHROMA = {None: 0, Chroma.EVEN: 1, Chroma.MEAN: 2}
+"""How chroma is sampled, as the kernel calls it; ``None`` for samples of full size."""
+
+
+class Convolution(NamedTuple):
+    """A 1×1 convolution of candidates that share its weights.
+
+    Attributes:
+        weight: ``[out, in, 1, 1]``.
+        bias: ``[n_candidates, out]``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+class SynthesisLayers(NamedTuple):
+    """Candidates of a synthesis that share their weights.
+
+    Attributes:
+        layers: of the synthesis.
+        weights: ``[out, in, k, k]`` of each layer.
+        biases: ``[n_candidates, out]`` of each layer.
+        stabiliser: of the input's first channels; it is added to the output.
+        transform: of the output, the last of all.
+    """
+
+    layers: Sequence[SynthesisLayer]
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    stabiliser: Convolution | None = None
+    transform: Convolution | None = None
 
 
 class SynthesisBlock:
@@ -48,9 +85,7 @@ class SynthesisBlock:
 
     Args:
         library: the kernel.
-        layers: of the synthesis; see :func:`supports`.
-        weights: ``[out, in, k, k]`` of each layer.
-        biases: ``[n_candidates, out]`` of each layer.
+        synthesis: the candidates; see :func:`supports`.
         share: whether the first product is computed once for all candidates. Then its bias is added last, and the
             samples are no longer torch's to the last digit.
     """
@@ -58,20 +93,23 @@ class SynthesisBlock:
     def __init__(
         self,
         library: ctypes.CDLL,
-        layers: Sequence[SynthesisLayer],
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor],
+        synthesis: SynthesisLayers,
         *,
         share: bool,
     ) -> None:
+        layers, weights, biases, *ending = synthesis
+        stabiliser, transform = ending
         self._library = library
         self._n_pointwise = n_pointwise(layers)
         packed = [
             weight.reshape(-1) if i < self._n_pointwise else weight.permute(2, 3, 1, 0).reshape(-1)
             for i, weight in enumerate(weights)
         ]
-        self._weights = torch.cat(packed)
-        self._biases = torch.cat(list(biases), dim=1).contiguous()
+        ends = [convolution for convolution in (stabiliser, transform) if convolution is not None]
+        self._weights = torch.cat([*packed, *(convolution.weight.reshape(-1) for convolution in ends)])
+        self._biases = torch.cat([*biases, *(convolution.bias for convolution in ends)], dim=1).contiguous()
+        self._n_stabilised = 0 if stabiliser is None else stabiliser.weight.shape[1]
+        self._transformed = transform is not None
         shapes = (
             _LayerShape(weight.shape[1], layer.out_channels, layer.kernel_size, layer.residual, layer.relu)
             for layer, weight in zip(layers, weights, strict=True)
@@ -85,7 +123,8 @@ class SynthesisBlock:
         """Size of the workspace for a tile."""
         stride = -(-(columns + 2 * self._reach) // _ALIGN) * _ALIGN
         plane = (rows + 2 * self._reach) * stride + _ALIGN
-        return (len(self._biases) + 1) * self._n_channels * plane + _ALIGN
+        stable = 3 if self._n_stabilised else 0
+        return ((len(self._biases) + 1) * self._n_channels + stable) * plane + _ALIGN
 
     def pointwise(self, dense: Tensor) -> Tensor:
         """Output of the leading 1×1 layers, for every candidate.
@@ -108,6 +147,8 @@ class SynthesisBlock:
             self._n_pointwise,
             len(self._biases),
             self._biases.shape[1],
+            self._n_stabilised,
+            self._transformed,
             ctypes.addressof(self._layers),
             self._weights.data_ptr(),
             self._biases.data_ptr(),
@@ -119,7 +160,7 @@ class SynthesisBlock:
         dense: Tensor,
         samples: Tensor,
         maximum: int,
-        subsampled: bool,
+        chroma: Chroma | None,
         tile: tuple[int, int, int, int],
         workspace: Tensor,
     ) -> Tensor:
@@ -127,9 +168,10 @@ class SynthesisBlock:
 
         Args:
             dense: input of the synthesis, ``[L, H, W]``, contiguous.
-            samples: the original frame, ``[3, H, W]`` in 0…maximum, contiguous.
+            samples: the original frame, ``[3, H, W]`` in 0…maximum, contiguous; sampled chroma in every second row
+                and column.
             maximum: of a sample.
-            subsampled: whether chroma counts in every second row and column alone.
+            chroma: how it is sampled; ``None`` for samples of full size.
             tile: top, left, rows and columns; the first two are even.
             workspace: at least :meth:`workspace_floats`.
 
@@ -138,7 +180,7 @@ class SynthesisBlock:
         """
         block = self._block()
         height, width = samples.shape[-2:]
-        target = _FrameTarget(samples.data_ptr(), height, width, maximum, subsampled)
+        target = _FrameTarget(samples.data_ptr(), height, width, maximum, CHROMA[chroma])
         sums = torch.empty(len(self._biases), dtype=torch.float64)
         self._library.qsweep_synthesis(
             ctypes.byref(block),

@@ -1,0 +1,1 @@
+"""The family ``coolchic-5``: encoders of Cool-Chic 5."""
