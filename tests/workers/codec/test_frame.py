@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from workers.codec import parse_frame, read_frame
+from workers.codec import dump_frame, parse_frame, read_frame
 from workers.errors import FrameFileError, FrameIndexError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -161,6 +161,24 @@ def test_a_yuv_file_gives_its_planes_over_the_largest_sample(
         assert all(torch.equal(plane[0, 0], ours) for plane, ours in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("bitdepth", [8, 10])
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_chroma_of_odd_sizes_is_rounded_down_where_the_length_says_so(bitdepth: int, n_frames: int) -> None:
+    samples = np.arange(n_frames * (15 + 2 * 2), dtype="u1" if bitdepth == 8 else "<u2")
+
+    frame = parse_frame(samples.tobytes(), f"a_5x3_1p_yuv420_{bitdepth}b.yuv", n_frames - 1)
+
+    y, u, v = (plane.mul(2**bitdepth - 1).round().int() for plane in frame.data.tensors)
+    first = 19 * (n_frames - 1)
+    assert y.shape == (1, 1, 3, 5)
+    assert (y[0, 0, 0, 0], u.tolist(), v.tolist()) == (
+        first,
+        [[[[first + 15, first + 16]]]],
+        [[[[first + 17, first + 18]]]],
+    )
+    assert dump_frame(frame, "a.yuv") == samples[first : first + 19].tobytes()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "cause"),
     [
@@ -172,7 +190,7 @@ def test_a_yuv_file_gives_its_planes_over_the_largest_sample(
         ),
         ("a_4x2_1p_yuv420_8b.yuv", bytes(25), "is 12 bytes; found 25, which is no whole number of frames"),
         ("a_4x2_1p_yuv420_10b.yuv", bytes(12), "is 24 bytes; found 12"),
-        ("a_5x3_1p_yuv420_8b.yuv", bytes(15 + 2 * 2), "is 27 bytes; found 19"),
+        ("a_5x3_1p_yuv420_8b.yuv", bytes(20), "is 27 bytes; found 20"),
         ("a_2x1_1p_yuv444_10b.yuv", np.full(6, 1024, "<u2").tobytes(), "at most 1023; found 1024"),
         ("a_0x2_1p_yuv444_8b.yuv", bytes(12), "at least one sample"),
         ("a_4x2_1p_yuv422_8b.yuv", bytes(16), "is named"),
