@@ -59,8 +59,8 @@ def load_frame(location: str | Path, frame_index: int | None = None, patience: f
     """
     name = describe(str(location))
     stamp = file_stamp(location, patience)  # before it is read: a file that is replaced meanwhile has another one
-    content = _read_content(location, frame_index, patience)
-    frame = YuvLayout.of(name).parse(content) if is_yuv(name) else parse_frame(content, name, frame_index)
+    content, layout = _read_content(location, frame_index, patience)
+    frame = parse_frame(content, name, frame_index) if layout is None else layout.parse(content)
     return replace(frame, file=Fingerprint(stamp, digest_of(content)))
 
 
@@ -71,18 +71,18 @@ def read_frame_digest(location: str | Path, frame_index: int | None = None) -> s
         FrameFileError: it cannot be read.
     """
     try:
-        return digest_of(_read_content(location, frame_index, PATIENCE_SECONDS))
+        return digest_of(_read_content(location, frame_index, PATIENCE_SECONDS)[0])
     except (OSError, ValueError) as error:
         raise FrameFileError(f"{describe(str(location))}: the frame cannot be read: {reason_of(error)}") from None
 
 
-def _read_content(location: str | Path, frame_index: int | None, patience: float) -> bytes:
-    """All bytes of a picture; of a ``.yuv`` file those of the frame that is meant."""
+def _read_content(location: str | Path, frame_index: int | None, patience: float) -> tuple[bytes, YuvLayout | None]:
+    """All bytes of a picture; of a ``.yuv`` file those of the frame that is meant, and their layout."""
     name = describe(str(location))
     if not is_yuv(name):
-        return read_bytes(location, patience)
+        return read_bytes(location, patience), None
     layout, start = _find_yuv(file_size(location, patience), name, frame_index)
-    return read_part(location, start, layout.frame_bytes, patience)
+    return read_part(location, start, layout.frame_bytes, patience), layout
 
 
 def parse_frame(content: bytes, name: str, frame_index: int | None = None) -> Frame:
