@@ -22,6 +22,7 @@ from workers.codec import (
     dump_frame_encoder,
 )
 from workers.codec.quantization import apply_choices
+from workers.errors import InputError
 from workers.replica import Replica
 from workers.source import FrameSource, parse_shared
 
@@ -69,11 +70,17 @@ def quantize_model(
         The same frame encoder.
 
     Raises:
+        InputError: the frame encoder is none of this project.
         MismatchError: the frame encoder was fitted for a frame of another size or format.
         InfeasibleModuleError: no pair of a module has a finite loss.
         ClusterError: Ray cannot be used.
         ReplicaError: its replicas die one after the other.
     """
+    if not isinstance(frame_encoder, FrameEncoder):
+        raise InputError(
+            f"the frame encoder is a qsweep FrameEncoder; found {type(frame_encoder).__name__}. For objects of an "
+            "installed Cool-Chic there is sweep.official.quantize_model"
+        )
     swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid, mode=mode)
     apply_choices(frame_encoder, swept.choices)
     return frame_encoder

@@ -21,6 +21,7 @@ from sweep.command import (
     say,
     stop,
 )
+from sweep.conversion_commands import import_
 from sweep.options import (
     ConfigArgument,
     OutOption,
@@ -115,6 +116,7 @@ app.command(
     "interrupted, nothing was written."
 )(encode)
 app.command(epilog=statuses("the picture was written"))(decode)
+app.command("import", epilog=statuses("the checkpoint was written"))(import_)
 
 
 @app.command(epilog=statuses("the report was written"))

@@ -1,6 +1,7 @@
 """One picture to a file, and a file to a picture, in this process."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -14,7 +15,16 @@ from sweep.job import Display
 from sweep.results import Output
 from workers.answers import EncodedAnswer
 from workers.bitstream import MAX_PIXELS, decode_frame, format_of
-from workers.codec import Frame, check_suffix, dump_frame, read_frame, read_frame_encoder, suffixes_of
+from workers.codec import (
+    Frame,
+    FrameEncoder,
+    FrameEncoderManager,
+    check_suffix,
+    dump_frame,
+    read_frame,
+    read_frame_encoder,
+    suffixes_of,
+)
 from workers.errors import BitstreamError, ResultsError
 from workers.files import describe, read_bytes
 from workers.psnr import psnr_db
@@ -49,6 +59,7 @@ def encode_file(
     lmbda: float | None,
     display: Display,
     frame_index: int | None = None,
+    encoder_frame: int | None = None,
 ) -> EncodedFile:
     """Encode a frame.
 
@@ -60,6 +71,7 @@ def encode_file(
         lmbda: weight of the rate; ``None`` for the encoder's, or the fit's.
         display: shows how it goes on.
         frame_index: display index of the frame in a file of several.
+        encoder_frame: display index of the frame in an encoder's file of several.
 
     Raises:
         InputError: the frame or its encoder cannot be used.
@@ -67,7 +79,8 @@ def encode_file(
         ResultsError: the file cannot be written; ``started`` tells whether that was found out in advance.
     """
     with Output(target, [frame, *([] if encoder is None else [encoder])]) as output:
-        encoded, info = _encode(frame, fit, encoder, lmbda, display, frame_index)
+        read_encoder = None if encoder is None else partial(read_frame_encoder, encoder, encoder_frame, lmbda)
+        encoded, info = _encode(frame, fit, encoder, read_encoder, lmbda, display, frame_index)
         _write(output, encoded.bitstream)
     size = len(encoded.bitstream)
     bpp = 8 * size / (info.height * info.width)
@@ -78,6 +91,7 @@ def _encode(
     frame: str,
     fit: FitConfig,
     encoder: str | None,
+    read_encoder: Callable[[], tuple[FrameEncoder, FrameEncoderManager]] | None,
     lmbda: float | None,
     display: Display,
     frame_index: int | None,
@@ -92,7 +106,7 @@ def _encode(
     source = FrameSource(
         stem,
         lambda: picture,
-        None if encoder is None else partial(read_frame_encoder, encoder),
+        read_encoder,
         fit.lmbdas[0] if lmbda is None and encoder is None else lmbda,
         frame_name=describe(frame),
         encoder_name=None if encoder is None else describe(encoder),

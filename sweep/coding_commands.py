@@ -9,6 +9,7 @@ from sweep.config import make_fit
 from sweep.options import (
     DEFAULT_FIT,
     ArchOption,
+    EncoderFrameOption,
     EncoderOption,
     FrameIndexOption,
     LmbdaOption,
@@ -48,6 +49,7 @@ def encode(
     lmbda: LmbdaOption = None,
     seed: SeedOption = DEFAULT_FIT.seed,
     frame_index: FrameIndexOption = None,
+    encoder_frame: EncoderFrameOption = None,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -62,7 +64,7 @@ def encode(
         try:
             given = {"arch": arch, "recipe": recipe, "seed": seed} | ({} if lmbda is None else {"lmbda": lmbda})
             fit = make_fit(given)
-            encoded = encode_file(frame, output, fit, encoder, lmbda, screen.display, frame_index)
+            encoded = encode_file(frame, output, fit, encoder, lmbda, screen.display, frame_index, encoder_frame)
         except InfeasibleModuleError as error:
             raise stop(error, FAILED) from None
         summary = f"{encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB"

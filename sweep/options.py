@@ -82,7 +82,7 @@ EncoderOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="A fitted frame encoder.",
+        help="A fitted frame encoder: .safetensors, or Cool-Chic's own .pt.",
         show_default="one is fitted, by --recipe",
         callback=expanded,
     ),
@@ -99,5 +99,9 @@ LmbdaOption = Annotated[
 FrameIndexOption = Annotated[
     int | None,
     typer.Option(min=0, help="Display index of the frame in a file of several, from 0.", show_default=False),
+]
+EncoderFrameOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Display index of the frame in a checkpoint of several.", show_default=False),
 ]
 SeedOption = Annotated[int, typer.Option(help=_accepted("seed"))]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -34,6 +34,7 @@ from sweep.config import (
     resolve,
     unexpanded,
 )
+from sweep.config.manifest import COLUMNS
 from workers.errors import ClusterError, ConfigError
 from workers.files import describe, is_uri
 from workers.measure import kernel
@@ -169,13 +170,12 @@ def _pack(entry: FrameEntry, base: Path, manifest: Path) -> FrameEntry:
     frame, _ = place_entry(base, entry.frame)
     encoder = None if entry.encoder is None else unexpanded(resolve(base, entry.encoder))
     if is_manifest(frame) and not is_uri(frame) and Path(frame).exists():
-        columns: list[list[Any]] = [[], [], [], []]
-        for row_frame, row_encoder, lmbda, frame_index in read_manifest_at(base, entry.frame):
-            columns[0].append(unexpanded(row_frame))
-            columns[1].append(None if row_encoder is None else unexpanded(row_encoder))
-            columns[2].append(lmbda)
-            columns[3].append(frame_index)
-        pq.write_table(pa.table(columns, ["frame", "encoder", "lmbda", "frame_index"]), manifest)
+        rows = [
+            (unexpanded(row_frame), None if row_encoder is None else unexpanded(row_encoder), *numbers)
+            for row_frame, row_encoder, *numbers in read_manifest_at(base, entry.frame)
+        ]
+        columns = dict(zip(COLUMNS.names, map(list, zip(*rows, strict=True)), strict=True))
+        pq.write_table(pa.table(columns, COLUMNS), manifest)
         return entry.model_copy(update={"frame": manifest.name, "encoder": encoder})
     return entry.model_copy(update={"frame": unexpanded(frame), "encoder": encoder})
 

@@ -14,6 +14,7 @@ from workers.search import Request
 def make_param(layers: str = "4-1-linear-relu,3-3-linear-none", **changes: Any) -> FrameEncoderParameter:
     """A small architecture; what matters to a test it says itself."""
     values: dict[str, Any] = {"img_size": (12, 17), "dim_arm": 8, "n_hidden_layers_arm": 1, "n_grids": 3} | changes
+    values.setdefault("n_ft_per_res", (1,) * values.pop("n_grids"))
     layers_synthesis = tuple(SynthesisLayer.parse(text) for text in layers.split(","))
     return FrameEncoderParameter(layers_synthesis=layers_synthesis, **values)
 

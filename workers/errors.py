@@ -6,6 +6,7 @@
     ├── InputError               what a user handed in cannot be used
     │   ├── FrameFileError       a frame file is missing, truncated, of another kind, …
     │   ├── CheckpointError      a frame encoder's file, metadata, tensor names or shapes
+    │   │   └── OfficialFileError  a file of Cool-Chic's own encoder that cannot be used
     │   ├── MismatchError        frame and frame encoder are fine, but not for each other
     │   └── BitstreamError       a bitstream that is truncated, altered or none at all
     ├── InfeasibleModuleError    no pair of quantization steps of a module can be used
@@ -31,6 +32,7 @@ __all__ = [
     "InfeasibleModuleError",
     "InputError",
     "MismatchError",
+    "OfficialFileError",
     "OutageError",
     "QsweepError",
     "ReplicaError",
@@ -62,6 +64,23 @@ class FrameIndexError(FrameFileError):
 
 class CheckpointError(InputError):
     """A frame encoder's file whose format, metadata, tensor names, shapes or values are wrong."""
+
+
+class OfficialFileError(CheckpointError):
+    """A file of Cool-Chic's own encoder that is damaged, may do harm, or holds what is not supported.
+
+    Attributes:
+        reason: what is wrong, and where in the file.
+        file: its name; empty until it is known.
+    """
+
+    def __init__(self, reason: str, file: str = "") -> None:
+        super().__init__(reason, file)
+        self.reason = reason
+        self.file = file
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}" if self.file else self.reason
 
 
 class MismatchError(InputError):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from workers.bitstream import decoded_frame
+from workers.bitstream import decoded_frame, unencodable
 from workers.codec import Frame, FrameEncoder, check_match
 
 _LOSSLESS_PIXELS = 1 << 16
@@ -36,6 +36,8 @@ class Pictures(NamedTuple):
 def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: int) -> Pictures:
     """Pictures of a frame whose networks have been quantized.
 
+    Where a bitstream of ours cannot hold the frame encoder, the decoded frame is that of its evaluation.
+
     Args:
         frame_encoder: of it.
         frame: the original, if it is known.
@@ -47,7 +49,7 @@ def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: in
     """
     if frame is not None:
         check_match(frame, frame_encoder)
-    decoded = decoded_frame(frame_encoder)
+    decoded = _evaluated(frame_encoder) if unencodable(frame_encoder.param) else decoded_frame(frame_encoder)
     of_decoded = _webp(_shrink(_rgb(decoded), max_side))
     if frame is None:
         return Pictures(of_decoded, None, None, 0.0)
@@ -56,6 +58,12 @@ def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: in
     white = torch.quantile(error.flatten()[:: math.ceil(error.numel() / (1 << 20))], _BRIGHTEST).item()
     shades = error.div_(white) if white > 0 else error
     return Pictures(of_decoded, _webp(_shrink(_rgb(frame), max_side)), _webp(shades), white)
+
+
+def _evaluated(frame_encoder: FrameEncoder) -> Frame:
+    param = frame_encoder.param
+    with torch.inference_mode():
+        return Frame(frame_encoder().decoded_image, param.frame_data_type, param.bitdepth)
 
 
 def _full_size(frame: Frame) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from workers.answers import EncodedAnswer, QuantizedAnswer
-from workers.bitstream import decode_frame, encode_frame
+from workers.bitstream import check_encodable, decode_frame, encode_frame
 from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
@@ -173,6 +173,7 @@ class Replica:
             InputError: the frame encoder cannot be written as a bitstream.
         """
         loaded = self._load(source)
+        check_encodable(loaded.frame_encoder.param)
         torch.set_num_threads(self._threads)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, by_network(choices))

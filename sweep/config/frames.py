@@ -40,6 +40,11 @@ class Entry(Protocol):
         """Display index of the frame in a file of several, where it is given."""
 
     @property
+    @property
+    def encoder_frame(self) -> int | None:
+        """Display index of the frame in the encoder's file, where it is given."""
+
+    @property
     def lmbda(self) -> float | list[float] | None:
         """Weight of the rate, or a list of them, one frame of the job each; ``None`` for the encoder's."""
 
@@ -53,6 +58,7 @@ class FrameItem(NamedTuple):
         encoder: path or URI of its encoder's file; ``None`` if it is to be fitted.
         lmbda: weight of the rate; ``None`` for the encoder's.
         frame_index: display index of the frame in a file of several, where it is given.
+        encoder_frame: display index of the frame in an encoder's file of several, where it is given.
         relative: path of its file relative to the folder of the configuration: the same after both have moved
             together. ``None`` for a URI.
         of_list: whether ``lmbda`` is one of a list of the configuration.
@@ -63,6 +69,7 @@ class FrameItem(NamedTuple):
     encoder: str | None
     lmbda: float | None
     frame_index: int | None = None
+    encoder_frame: int | None = None
     relative: str | None = None
     of_list: bool = False
 
@@ -74,6 +81,7 @@ class _Row(NamedTuple):
     encoder: str | None
     lmbda: float | None
     frame_index: int | None
+    encoder_frame: int | None
     of_list: bool
     is_found: bool
 
@@ -141,7 +149,16 @@ def list_frames(entries: Sequence[Entry], base: Path, lmbda: float | list[float]
     if len(entries) > 1:
         rows = _without_repetitions(rows)
     items = [
-        FrameItem("", row.frame, row.encoder, row.lmbda, row.frame_index, _relative(row.frame, base), row.of_list)
+        FrameItem(
+            "",
+            row.frame,
+            row.encoder,
+            row.lmbda,
+            row.frame_index,
+            row.encoder_frame,
+            _relative(row.frame, base),
+            row.of_list,
+        )
         for row in rows
     ]
     return FrameList.of(items).with_ids(new_ids(items))
@@ -159,10 +176,11 @@ def _rows(entry: Entry, base: Path, lmbda: float | list[float]) -> Iterator[_Row
     else:
         location, is_pattern = place_entry(base, entry.frame)
         locations = _matches(location, describe(resolve(base, entry.frame))) if is_pattern else [location]
-        found = [(each, None, None, None) for each in locations]
+        found = [(each, None, None, None, None) for each in locations]
     given = None if entry.encoder is None else resolve(base, entry.encoder)
-    for frame, encoder, weight, listed_index in found:
+    for frame, encoder, weight, listed_index, listed_encoder_frame in found:
         frame_index = entry.frame_index if listed_index is None else listed_index
+        encoder_frame = entry.encoder_frame if listed_encoder_frame is None else listed_encoder_frame
         _check_index(frame, frame_index)
         if encoder is None and given is not None:
             encoder = given.replace("{stem}", stem_of(frame))
@@ -171,7 +189,7 @@ def _rows(entry: Entry, base: Path, lmbda: float | list[float]) -> Iterator[_Row
             chosen = lmbda
         of_list = isinstance(chosen, list)
         for each in chosen if isinstance(chosen, list) else [chosen]:
-            yield _Row(frame, encoder, each, frame_index, of_list, is_pattern)
+            yield _Row(frame, encoder, each, frame_index, encoder_frame, of_list, is_pattern)
 
 
 def _check_index(location: str, frame_index: int | None) -> None:
@@ -201,7 +219,7 @@ def _without_repetitions(rows: list[_Row]) -> list[_Row]:
     before: dict[object, bool] = {}
     kept = []
     for row in rows:
-        key = (row.frame if is_uri(row.frame) else identity(row.frame), row.encoder, row.lmbda, row.frame_index)
+        key = (row.frame if is_uri(row.frame) else identity(row.frame), *row[1:-1])
         if key not in before or not (row.is_found or before[key]):
             kept.append(row)
             before[key] = row.is_found
@@ -221,10 +239,10 @@ def read_manifest_at(base: Path, manifest: str) -> list[ManifestRow]:
     """
     location = resolve(base, manifest)
     rows: list[ManifestRow] = []
-    for number, (frame, encoder, lmbda, frame_index) in read_manifest(location).items():
+    for number, (frame, encoder, lmbda, index, encoder_frame) in read_manifest(location).items():
         try:
             there = None if encoder is None else resolve(base, encoder)
-            rows.append((resolve(base, frame), there, lmbda, frame_index))
+            rows.append((resolve(base, frame), there, lmbda, index, encoder_frame))
         except ValueError as error:
             raise ValueError(f"the manifest {describe(location)}, row {number}: {error}") from None
     return rows

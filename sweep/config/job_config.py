@@ -45,13 +45,18 @@ class FrameEntry(BaseModel):
     encoder: str | None = Field(
         None,
         min_length=1,
-        description="path or URI of a .safetensors file, in which {stem} stands for the frame's file stem; or null",
+        description="path or URI of a .safetensors file, or of Cool-Chic's own .pt, in which {stem} stands for the "
+        "frame's file stem; or null",
     )
     lmbda: Lmbda | Lmbdas | None = Field(
         None, description="a number, 0 or more; or a list of them, no two the same; or null, for the encoder's"
     )
     frame_index: Annotated[int, Field(ge=0)] | None = Field(
         None, description="an integer, 0 or more: display index of the frame in a file of several; or null"
+    )
+
+    encoder_frame: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="an integer, 0 or more: display index of the frame in a checkpoint of several; or null"
     )
 
     def expanded(self) -> "FrameEntry":
@@ -185,6 +190,12 @@ class Job(NamedTuple):
     grid: Grid
     plugins: tuple[Plugin, ...] = ()
 
+    @property
+    def lmbda_of_encoders(self) -> float | None:
+        """Weight of the rate for encoders whose file holds none: ``fit.lmbda``, if one number is written there."""
+        lmbda = self.config.fit.lmbda if "lmbda" in self.config.fit.model_fields_set else None
+        return None if isinstance(lmbda, list) else lmbda
+
     def identity(self) -> dict[str, Any]:
         """What all results of the job depend on, as plain data.
 
@@ -196,10 +207,12 @@ class Job(NamedTuple):
             for module, pairs in self.grid.items()
         }
         retuning = self.config.fit.resolve().retuning
+        needed = any(item.lmbda is None and (item.encoder or "").lower().endswith(".pt") for item in self.frames)
         return {
             "grid": steps,
             "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
             "fit": self._fit() if self.frames.n_fits else None,
+            "lmbda": self.lmbda_of_encoders if needed else None,
             "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
         } | ({"plugins": {plugin.name: plugin.digest for plugin in self.plugins}} if self.plugins else {})
 

@@ -17,29 +17,40 @@ MANIFESTS = (".csv", ".parquet")
 """Files with these suffixes are no frames, but lists of them."""
 
 COLUMNS = pa.schema(
-    [("frame", pa.string()), ("encoder", pa.string()), ("lmbda", pa.float64()), ("frame_index", pa.int64())]
+    [
+        ("frame", pa.string()),
+        ("encoder", pa.string()),
+        ("lmbda", pa.float64()),
+        ("frame_index", pa.int64()),
+        ("encoder_frame", pa.int64()),
+    ]
 )
 """What a manifest says of a frame; all but its path may be left out."""
 
-ManifestRow = tuple[str, str | None, float | None, int | None]
-"""Frame, encoder, lmbda and frame_index."""
+ManifestRow = tuple[str, str | None, float | None, int | None, int | None]
+"""A value for each of :data:`COLUMNS`."""
 
-_NUMBERS = {"lmbda": "lmbda is a number, 0 or more", "frame_index": "frame_index is an integer, 0 or more"}
+_INDICES = ("frame_index", "encoder_frame")
+_NUMBERS = {
+    "lmbda": "lmbda is a number, 0 or more",
+    **{name: f"{name} is an integer, 0 or more" for name in _INDICES},
+}
 _PATIENCE_SECONDS = 5.0  # for a manifest behind a URI: nothing has begun yet
 _INDEX = re.compile(r"__index_level_\d+__")  # pandas keeps the index of a selection in a column of this name
 
 
 def read_manifest(location: str) -> dict[int, ManifestRow]:
-    """Frame, encoder, lmbda and frame_index of each row of a manifest, by the row's number, the header not counted.
+    """What each row of a manifest says, by the row's number, the header not counted.
 
     Args:
         location: path or URI of a CSV or Parquet file with the columns ``frame`` and, if wanted, ``encoder``,
-            ``lmbda`` and ``frame_index``; an empty cell is no encoder, the encoder's own lmbda, or the only frame
-            of a file. CSV may be as spreadsheets write it: see :func:`~sweep.config.csv_file.parse_csv`.
+            ``lmbda``, ``frame_index`` and ``encoder_frame``; an empty cell is no encoder, the encoder's own lmbda,
+            or the only frame of a file. CSV may be as spreadsheets write it: see
+            :func:`~sweep.config.csv_file.parse_csv`.
 
     Raises:
         ValueError: it cannot be read, a column is missing, unknown, there twice or of another type, a row has no
-            frame, or an lmbda or frame_index that is none, two rows are the same, or there are none.
+            frame, or a number that is none, two rows are the same, or there are none.
     """
     name = describe(location)
     try:
@@ -62,13 +73,14 @@ def _check(rows: Mapping[int, ManifestRow]) -> None:
     """Raise ``RowError`` for the first row that is wrong."""
     first: dict[ManifestRow, int] = {}
     for number, row in rows.items():
-        frame, _, lmbda, frame_index = row
+        frame, _, lmbda, *indices = row
         if not frame:
             raise RowError(number, "there is no frame")
         if lmbda is not None and not (math.isfinite(lmbda) and lmbda >= 0):
             raise RowError(number, f"{_NUMBERS['lmbda']}; found {lmbda}")
-        if frame_index is not None and frame_index < 0:
-            raise RowError(number, f"{_NUMBERS['frame_index']}; found {frame_index}")
+        for name, index in zip(_INDICES, indices, strict=True):
+            if index is not None and index < 0:
+                raise RowError(number, f"{_NUMBERS[name]}; found {index}")
         if row in first:
             raise RowError(number, f"the same as row {first[row]}")
         first[row] = number
@@ -103,15 +115,14 @@ def _parquet_rows(content: bytes) -> dict[int, ManifestRow]:
 
 
 def _rows(columns: dict[str, list[Any]], numbers: Sequence[int]) -> dict[int, ManifestRow]:
-    columns["frame_index"] = [
-        _whole(value, number) for value, number in zip(columns["frame_index"], numbers, strict=True)
-    ]
+    for name in _INDICES:
+        columns[name] = [_whole(name, value, number) for value, number in zip(columns[name], numbers, strict=True)]
     return dict(zip(numbers, zip(*columns.values(), strict=True), strict=True))
 
 
-def _whole(value: float | None, number: int) -> int | None:
+def _whole(name: str, value: float | None, number: int) -> int | None:
     if value is not None and not value.is_integer():  # nor is one that is not finite
-        raise RowError(number, f"{_NUMBERS['frame_index']}; found {value:g}")
+        raise RowError(number, f"{_NUMBERS[name]}; found {value:g}")
     return None if value is None else int(value)
 
 

@@ -39,6 +39,8 @@ def _change(item: FrameItem, before: Mapping[str, Any]) -> str | None:
         return "its picture has changed"
     if (item.encoder is None) != (before["encoder_digest"] is None):
         return "it has no encoder any more" if item.encoder is None else "it has an encoder now"
+    if before.get("encoder_frame", item.encoder_frame) != item.encoder_frame:
+        return "another encoder_frame is chosen"
     if item.encoder is not None:
         read = partial(_encoder_digest, item.encoder)
         if _is_other(item.encoder, before["encoder_stamp"], before["encoder_digest"], read):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_OF_SOME = ("fit", "lmbda")
+"""Parts of a job's identity that only some frames depend on: those that are fitted, and those whose encoder has no weight."""
+
 _SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 4, 60
 
 
@@ -98,10 +101,12 @@ def _write(storage: Storage, before: Mapping[str, Any], job: Job) -> None:
 
 
 def _identity(job: Job, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What all results depend on; how frames are fitted is kept from before, where none is fitted any more."""
-    identity = job.identity()
-    identity["fit"] = identity["fit"] or before.get("job", {}).get("fit")
-    return identity
+    """What all results depend on; what concerns only some frames is kept from before, where there are none now."""
+    earlier = before.get("job", {})
+    return {
+        key: earlier.get(key) if key in _OF_SOME and value is None else value
+        for key, value in job.identity().items()
+    }
 
 
 def _digest(item: FrameItem) -> str | None:
@@ -169,7 +174,9 @@ def _read(storage: Storage) -> dict[str, Any]:
 
 def _compare(content: Mapping[str, Any], job: Job, storage: Storage) -> None:
     before, now = dict(content["job"]), _identity(job, content)
-    before["fit"] = before.get("fit") or now["fit"]  # nothing there was fitted
+    for key in _OF_SOME:
+        if before.get(key) is None:  # nothing there depended on it
+            before[key] = now[key]
     different = list(_differences(before, now))
     if not different:
         return

@@ -249,6 +249,7 @@ class Results:
             encoder = self.storage.describe(self.fitted_path(ended.frame))
         is_fitted = item.encoder is None
         record = frame_record(ended, describe(item.frame), encoder, item.frame_index, fitted=is_fitted)
+        record["encoder_frame"] = item.encoder_frame
         if ended.quantized is not None:
             self.storage.write(quantized_path(ended.frame), ended.quantized.checkpoint)
         if ended.encoded is not None:

@@ -96,6 +96,7 @@ IDENTITY = pa.schema(
         ("frame_digest", pa.string()),
         ("encoder_stamp", pa.string()),
         ("encoder_digest", pa.string()),
+        ("encoder_frame", pa.int32()),
         ("arithmetic", pa.int32()),
     ]
 )

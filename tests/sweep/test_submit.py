@@ -122,7 +122,13 @@ def test_variables_and_home_folders_are_those_of_this_machine(
     _, content = staged(write_config(tmp_path, [entry]))
     frame = f"{tmp_path}/[[]1]/*.png"
     assert content["frames"] == [
-        {"frame": frame, "encoder": "/data/{stem}.safetensors", "lmbda": None, "frame_index": None}
+        {
+            "frame": frame,
+            "encoder": "/data/{stem}.safetensors",
+            "lmbda": None,
+            "frame_index": None,
+            "encoder_frame": None,
+        }
     ]
 
 
@@ -136,7 +142,7 @@ def test_it_is_the_same_job_wherever_it_runs(tmp_path: Path) -> None:
     )
     for name in ("a[1].png", "b.png", "c.yuv"):
         (folder / name).touch()
-    listed = "frame,encoder,lmbda,frame_index\nc.yuv,,,3\ns3://b/d.png,e/d.safetensors,0.002,\n"
+    listed = "frame,encoder,lmbda,frame_index,encoder_frame\nc.yuv,,,3,\ns3://b/d.png,e/d.safetensors,0.002,,7\n"
     (folder / "list.csv").write_text(listed)
     there, _ = staged(config)
     (folder / "list.csv").unlink()  # the copy counts
@@ -147,6 +153,7 @@ def test_it_is_the_same_job_wherever_it_runs(tmp_path: Path) -> None:
     ]
     assert here.frames[4].encoder == f"{folder}/e/d.safetensors"
     assert [item.frame_index for item in here.frames] == [None, None, None, 3, None]
+    assert [item.encoder_frame for item in here.frames] == [None, None, None, None, 7]
     (folder / "list.csv").write_text(listed)
     assert here.identity() == load_job(config).identity()
 

@@ -288,6 +288,33 @@ def test_any_number_of_latent_grids_is_measured_as_by_the_plain_arithmetic(n_gri
     assert_plain(layers="4-1-linear-relu,3-3-linear-none", img_size=LARGE, n_grids=n_grids)
 
 
+@pytest.mark.parametrize("img_size", [(21, 34), LARGE])
+@pytest.mark.parametrize("frame_data_type", ["rgb", "yuv420"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_ft_per_res": (1, 1, 1, 3)},
+        {"n_ft_per_res": (1, 1, 0)},
+        {"n_ft_per_res": (0, 1, 0, 1), "release": "4.0.0"},
+        {"n_ft_per_res": (0, 0, 1, 0), "release": "4.0.0"},
+        {"n_ft_per_res": (0, 1, 1, 2), "release": "4.1.0"},
+        {"n_ft_per_res": (0, 0, 1, 1), "release": "4.2.1"},
+        {"n_ft_per_res": (0, 0, 1), "release": "4.2.1"},
+        {"n_ft_per_res": (1, 1, 1, 1), "n_ft_per_res_cr": (1, 0, 1), "release": "4.2.1"},
+        {"n_ft_per_res": (1, 1, 1), "n_ft_per_res_cr": (0, 1), "release": "4.2.1"},
+        {"ups_k_size": 4, "ups_preconcat_k_size": 1, "encoder_gain": 9.5},
+        {"ups_k_size": 10, "ups_preconcat_k_size": 5, "encoder_gain": -3},
+        {"bitdepth": 9},
+        {"bitdepth": 16},
+    ],
+    ids=str,
+)
+def test_any_option_of_4_is_measured_as_by_the_plain_arithmetic(
+    options: dict[str, object], frame_data_type: str, img_size: tuple[int, int]
+) -> None:
+    assert_plain(layers=VLOP, img_size=img_size, frame_data_type=frame_data_type, **options)
+
+
 @pytest.mark.parametrize("img_size", [(1, 1), (1, 37), (37, 1), (1, 12000), (12000, 1), (5, 4000)])
 def test_a_frame_of_any_shape_is_measured_as_by_the_plain_arithmetic(img_size: tuple[int, int]) -> None:
     assert_plain(layers=VLOP, img_size=img_size, n_grids=7)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import torch
 
-from workers.bitstream.container import MAX_COUNT, Bitstream, SectionBytes, pack, unpack
+from workers.bitstream.container import BITDEPTHS, MAX_COUNT, Bitstream, SectionBytes, pack, unpack
 from workers.bitstream.latent_coder import MAX_LATENT, decode_latents, encode_latents
 from workers.bitstream.limits import MAX_PIXELS
 from workers.bitstream.networks import Integers, QuantizedNetworks
 from workers.bitstream.reconstruction import Samples, reconstruct
-from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes
+from workers.codec import EncoderParameter, Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.codec.latent import flatten
 from workers.codec.network import last_networks
 from workers.errors import BitstreamError, InputError
@@ -46,6 +46,7 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
     """
     if not frame_encoder.family.bitstream:
         raise InputError(f"a .qsw file cannot hold a frame encoder of the family {frame_encoder.family.name}")
+    check_encodable(frame_encoder.param)
     networks = QuantizedNetworks.of(frame_encoder)
     if (count := max(quantization.expgol_cnt for quantization in networks.quantization.values())) > MAX_COUNT:
         raise InputError(f"an exp-Golomb count in a bitstream is at most {MAX_COUNT}; found {count}")
@@ -54,6 +55,28 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
     samples = reconstruct(integers, networks, device)
     content, sizes = pack(Bitstream(networks, coded, _crc(samples, networks.param)))
     return EncodedFrame(content, sizes, _frame(samples, networks.param))
+
+
+def unencodable(param: EncoderParameter) -> str | None:
+    """Why a bitstream of this format cannot hold a frame encoder; ``None`` if it can."""
+    if not isinstance(param, FrameEncoderParameter):
+        return f"a .qsw holds frame encoders of the family coolchic-3.4; found {param.family.name}"
+    if param.n_ft_per_res_cr or any(n != 1 for n in param.n_ft_per_res):
+        return "a .qsw holds frame encoders with one feature in each latent grid and without common randomness"
+    if param.bitdepth not in BITDEPTHS:
+        return f"a .qsw holds frames of {' or '.join(map(str, BITDEPTHS))} bits; found {param.bitdepth}"
+    return None
+
+
+def check_encodable(param: EncoderParameter) -> None:
+    """Refuse a frame encoder that a bitstream of this format cannot hold.
+
+    Raises:
+        InputError: with the reason.
+    """
+    reason = unencodable(param)
+    if reason is not None:
+        raise InputError(reason)
 
 
 def decoded_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu") -> Frame:

@@ -25,7 +25,7 @@ _LAYER = struct.Struct("<HB")
 _QUANTIZATION = struct.Struct("<bB")
 _SECTION = struct.Struct("<I")
 _FRAME_DATA_TYPES: tuple[FrameDataType, ...] = ("rgb", "yuv444", "yuv420")
-_BITDEPTHS = (8, 10)
+BITDEPTHS = (8, 10)
 
 
 class Bitstream(NamedTuple):
@@ -71,7 +71,7 @@ def pack(bitstream: Bitstream) -> tuple[bytes, SectionBytes]:
         bitstream.samples_crc,
         height - 1,
         width - 1,
-        _FRAME_DATA_TYPES.index(param.frame_data_type) + (_BITDEPTHS.index(param.bitdepth) << 4),
+        _FRAME_DATA_TYPES.index(param.frame_data_type) + (BITDEPTHS.index(param.bitdepth) << 4),
         param.dim_arm,
         param.n_hidden_layers_arm,
         param.n_grids,
@@ -118,7 +118,7 @@ def unpack(content: bytes) -> Bitstream:
             SynthesisLayer(out_channels, kind_of_layer >> 2, bool(kind_of_layer & 2), bool(kind_of_layer & 1))
         )
     data_type, depth = kind_of_frame & 15, kind_of_frame >> 4
-    if data_type >= len(_FRAME_DATA_TYPES) or depth >= len(_BITDEPTHS):
+    if data_type >= len(_FRAME_DATA_TYPES) or depth >= len(BITDEPTHS):
         raise BitstreamError(f"the frame's format is none that is known: {kind_of_frame}")
     try:
         for layer in layers:
@@ -128,11 +128,11 @@ def unpack(content: bytes) -> Bitstream:
             layers_synthesis=tuple(layers),
             dim_arm=dim_arm,
             n_hidden_layers_arm=n_hidden,
-            n_grids=n_grids,
+            n_ft_per_res=(1,) * n_grids,
             ups_k_size=ups_k_size,
             ups_preconcat_k_size=preconcat_k_size,
             frame_data_type=_FRAME_DATA_TYPES[data_type],
-            bitdepth=_BITDEPTHS[depth],
+            bitdepth=BITDEPTHS[depth],
         )
     except (CheckpointError, ValueError) as error:
         raise BitstreamError(f"the architecture is none that is known: {error}") from None

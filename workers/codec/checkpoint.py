@@ -1,27 +1,34 @@
-"""Checkpoints: a frame encoder as a safetensors file."""
+"""Checkpoints: a frame encoder as a safetensors file, or as Cool-Chic's own encoder saves it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from workers.candidates import KINDS
 from workers.codec.checkpoint_header import FITTED_FRAME, FITTED_MSE, checkpoint_metadata
 from workers.codec.family import FAMILIES, Family
+from workers.codec.formats.official import ZIP, read_official
 from workers.codec.frame import Frame
 from workers.codec.frame_encoder import FrameEncoder, FrameEncoderManager
-from workers.errors import CheckpointError, MismatchError
+from workers.errors import CheckpointError, MismatchError, OfficialFileError
 from workers.files import Fingerprint, describe, digest_of, file_stamp, read_bytes
 from workers.reasons import reason_of
 
-_PICKLE_OR_ZIP = (b"\x80", b"PK\x03\x04")
+_PICKLE = b"\x80"
 
 
-def read_frame_encoder(location: str | Path) -> tuple[FrameEncoder, FrameEncoderManager]:
+def read_frame_encoder(
+    location: str | Path, encoder_frame: int | None = None, lmbda: float | None = None
+) -> tuple[FrameEncoder, FrameEncoderManager]:
     """Read a checkpoint file, at a path or URI.
+
+    Args and errors are those of :func:`parse_frame_encoder`.
 
     Raises:
         CheckpointError: it cannot be read, or :func:`parse_frame_encoder` cannot use it.
@@ -32,37 +39,77 @@ def read_frame_encoder(location: str | Path) -> tuple[FrameEncoder, FrameEncoder
         content = read_bytes(location)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name}: the frame encoder cannot be read: {reason_of(error)}") from None
-    frame_encoder, manager = parse_frame_encoder(content, name)
+    frame_encoder, manager = parse_frame_encoder(content, name, encoder_frame, lmbda)
     return frame_encoder, replace(manager, file=Fingerprint(stamp, digest_of(content)))
 
 
-def parse_frame_encoder(content: bytes, name: str) -> tuple[FrameEncoder, FrameEncoderManager]:
+def parse_frame_encoder(
+    content: bytes, name: str, encoder_frame: int | None = None, lmbda: float | None = None
+) -> tuple[FrameEncoder, FrameEncoderManager]:
     """Frame encoder of a checkpoint's bytes, in evaluation mode, with the rate constraint it was fitted for.
 
     Args:
-        content: a safetensors file; nothing is ever unpickled.
+        content: a safetensors file; or a file of Cool-Chic's own encoder, of which the full-precision parameters
+            are taken. Nothing in it is ever executed.
         name: the file's name, for messages.
+        encoder_frame: display index of the frame in a checkpoint of several; ``None`` for the only one.
+        lmbda: rate constraint where the file holds none.
 
     Raises:
-        CheckpointError: it is no safetensors file, or its metadata, tensor names, shapes, types or values are
-            wrong or do not fit each other.
+        OfficialFileError: it is a file of Cool-Chic's own encoder, and cannot be used.
+        CheckpointError: it is no checkpoint, or its metadata, tensor names, shapes, types or values are wrong or do
+            not fit each other.
     """
+    is_official = content.startswith(ZIP) or _is_pickle(content)
     try:
-        return _parse(content)
+        if is_official:
+            official = read_official(content, encoder_frame)
+            metadata, tensors = official.metadata, official.tensors()
+        else:
+            metadata, tensors = _read_safetensors(content)
+            _check_frame(metadata, encoder_frame)
+        if "lmbda" not in metadata and lmbda is not None:
+            metadata = {**metadata, "lmbda": repr(lmbda)}
+        return build_frame_encoder(metadata, tensors)
     except CheckpointError as error:
+        if is_official:
+            raise OfficialFileError(str(error), name) from None
         raise CheckpointError(f"{name}: {error}") from None
 
 
-def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
+def _is_pickle(content: bytes) -> bool:
+    """Whether these bytes are a pickle. The length that a safetensors file begins with may begin as one does."""
+    return content.startswith(_PICKLE) and content[8:9] != b"{"
+
+
+def _read_safetensors(content: bytes) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file."""
     if not content:
         raise CheckpointError("the frame encoder's file is empty")
     try:
         tensors = safetensors.torch.load(content)
     except Exception as error:  # the library raises several unrelated types
-        hint = "a pickle is never read, convert it; " if content.startswith(_PICKLE_OR_ZIP) else ""
-        raise CheckpointError(f"a frame encoder is a safetensors file; {hint}found: {reason_of(error)}") from None
-    metadata = checkpoint_metadata(content)
+        raise CheckpointError(
+            f"a frame encoder is a safetensors file, or one of Cool-Chic's own; found: {reason_of(error)}"
+        ) from None
+    return checkpoint_metadata(content), tensors
 
+
+def _check_frame(metadata: Mapping[str, str], encoder_frame: int | None) -> None:
+    index = metadata.get("frame_display_index", "0")
+    if encoder_frame is not None and str(encoder_frame) != index:
+        raise CheckpointError(f"it holds frame {index[:20]} alone; found encoder_frame {encoder_frame}")
+
+
+def build_frame_encoder(
+    metadata: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> tuple[FrameEncoder, FrameEncoderManager]:
+    """Frame encoder of the metadata and the tensors of a checkpoint, in evaluation mode; see
+    :func:`parse_frame_encoder`.
+
+    Raises:
+        CheckpointError: metadata, tensor names, shapes, types or values are wrong or do not fit each other.
+    """
     # Everything is compared before anything is allocated for it.
     family = _family(metadata)
     param = family.read_metadata(metadata)
@@ -90,13 +137,17 @@ def _parse(content: bytes) -> tuple[FrameEncoder, FrameEncoderManager]:
             steps, counts = _quantization(metadata, name)
             frame_encoder.nn_q_step[name] = dict(zip(KINDS, steps, strict=True))
             frame_encoder.nn_expgol_cnt[name] = dict(zip(KINDS, counts, strict=True))
+    if "lmbda" not in metadata:
+        raise CheckpointError(
+            "metadata key 'lmbda' is missing, as in files of Cool-Chic 5: a weight of the rate is needed"
+        )
     manager = FrameEncoderManager(
         _number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata), fitted_frame=metadata.get(FITTED_FRAME)
     )
     return frame_encoder, manager
 
 
-def _family(metadata: dict[str, str]) -> Family:
+def _family(metadata: Mapping[str, str]) -> Family:
     """The family of a checkpoint."""
     if "format" not in metadata:
         raise CheckpointError(f"metadata key 'format' is missing; found {sorted(metadata)}")
@@ -106,7 +157,7 @@ def _family(metadata: dict[str, str]) -> Family:
     return FAMILIES[metadata["format"]]
 
 
-def _quantization(metadata: dict[str, str], network: str) -> tuple[list[float], list[int]]:
+def _quantization(metadata: Mapping[str, str], network: str) -> tuple[list[float], list[int]]:
     """Steps and counts of a network that has been quantized."""
     keys = [f"{name}.{network}.{kind}" for name in ("q_step", "expgol_cnt") for kind in KINDS]
     try:
@@ -126,11 +177,11 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f", … ({len(names)} in all)" if len(names) > 4 else "")
 
 
-def _fitted_mse(metadata: dict[str, str]) -> float | None:
+def _fitted_mse(metadata: Mapping[str, str]) -> float | None:
     return _number(metadata, FITTED_MSE) if FITTED_MSE in metadata else None
 
 
-def _number(metadata: dict[str, str], key: str) -> float:
+def _number(metadata: Mapping[str, str], key: str) -> float:
     try:
         number = float(metadata[key])
     except (KeyError, ValueError):

@@ -1,6 +1,6 @@
 """Common randomness: fixed pseudo-Gaussian noise that encoder and decoder give to the synthesis."""
 
-from collections.abc import Sequence
+import math
 from functools import cache
 
 import numpy as np
@@ -16,21 +16,27 @@ _BLOCK = 4096
 
 
 @cache
-def noise(sizes: Sequence[tuple[int, int]]) -> Tensor:
+def noise(img_size: tuple[int, int], channels: tuple[int, ...]) -> Tensor:
     """Noise as channels of the synthesis' input.
 
     Args:
-        sizes: height and width of the latents, full resolution first; a tuple.
+        img_size: height and width of the frame.
+        channels: 0 or 1 for each resolution, from 0 on: whether there is a grid of Gaussian numbers of it.
 
     Returns:
-        ``[1, n_latents, H, W]``: from each grid of Gaussian numbers a channel, the finest first.
+        ``[1, Σ channels, H, W]``: from each grid a channel, the finest first.
     """
-    counts = [height * width for height, width in sizes]
+    sizes = [tuple(-(-side >> resolution) for side in img_size) for resolution in range(len(channels))]
+    counts = [n * math.prod(size) for n, size in zip(channels, sizes, strict=True)]
     numbers = torch.from_numpy(gaussian(sum(counts)))
-    grids = [part.view(1, 1, *size) for part, size in zip(torch.split(numbers, counts), sizes, strict=True)]
+    parts = torch.split(numbers, counts)
+    grids = [part.view(1, n, *size) for part, n, size in zip(parts, channels, sizes, strict=True)]
     *finer, z = grids
     for grid in reversed(finer):
         height, width = grid.shape[-2:]
+        if not z.shape[1]:  # nothing is enlarged yet
+            z = grid
+            continue
         z = F.interpolate(z, scale_factor=2, mode="bicubic", align_corners=False)[..., :height, :width]
         z = torch.cat([grid, z], dim=1)
     return z

@@ -26,7 +26,10 @@ class CoolChic(nn.Module):
     def __init__(self, param: CoolChicParameter) -> None:
         super().__init__()
         self.param = param
-        self.latent_grids = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, h, w)) for h, w in param.grid_sizes)
+        self.latent_grids = nn.ParameterList(
+            nn.Parameter(torch.zeros(1, grid.n_features, *size))
+            for grid, size in zip(param.grids, param.grid_sizes, strict=True)
+        )
         self.arm = Arm(
             param.dim_arm,
             param.n_hidden_layers_arm,
@@ -38,11 +41,11 @@ class CoolChic(nn.Module):
         self.synthesis = Synthesis(param)
 
     def decoder_side_latents(self) -> list[Tensor]:
-        """Quantized latents and hyperlatents of the evaluation, ``[1, 1, H_i, W_i]`` each."""
+        """Quantized latents and hyperlatents of the evaluation, ``[1, n_i, H_i, W_i]`` each."""
         return quantize_latents(list(self.latent_grids), self.param.encoder_gain)
 
     def rate(self, latents: Sequence[Tensor]) -> Tensor:
-        """Bits of each decoder-side latent by the arm, ``[Σ H_i · W_i]``, grid after grid."""
+        """Bits of each decoder-side latent by the arm, ``[Σ n_i · H_i · W_i]``, grid after grid."""
         context = contexts(latents, self.param.context_indices)
         if self.ifce is not None:
             context = torch.cat([context, self.ifce(latents)], dim=1)
@@ -56,18 +59,18 @@ class CoolChic(nn.Module):
 
     def dense(self, latents: Sequence[Tensor]) -> Tensor:
         """Input of the synthesis, ``[1, C, h, w]``."""
-        dense = cast(Tensor, self.upsampling(without_hyperlatents(latents, self.param)))
+        dense = cast(Tensor, self.upsampling(upsampled_latents(latents, self.param)))
         return with_noise(dense, self.param)
 
 
-def without_hyperlatents(latents: Sequence[Tensor], param: CoolChicParameter) -> list[Tensor]:
+def upsampled_latents(latents: Sequence[Tensor], param: CoolChicParameter) -> list[Tensor]:
     """The grids that the upsampling takes, finest first."""
-    return [grid for grid, kind in zip(latents, param.grids, strict=True) if not kind.hyperlatent]
+    return [latents[i] for i in param.upsampled_grids]
 
 
 def with_noise(dense: Tensor, param: CoolChicParameter) -> Tensor:
     """The input of the synthesis ``[1, n_latents, H, W]``, with common randomness where a cool-chic has it."""
-    if not param.flag_common_randomness:
+    if not param.noise_channels:
         return dense
-    sizes = [size for size, kind in zip(param.grid_sizes, param.grids, strict=True) if not kind.hyperlatent]
-    return torch.cat([dense, noise(tuple(sizes)).to(dense.device)], dim=1)
+    made = noise(param.img_size, param.noise_channels)
+    return torch.cat([dense, made.to(dense.device)], dim=1)

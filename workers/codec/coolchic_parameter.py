@@ -57,10 +57,12 @@ class Grid(NamedTuple):
     Attributes:
         resolution: 0 is the frame's own.
         hyperlatent: whether it is a context of other grids alone, and no input of the upsampling.
+        n_features: channels; a grid may be empty.
     """
 
     resolution: int
     hyperlatent: bool = False
+    n_features: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,12 @@ class CoolChicParameter:
         ups_preconcat_k_size: odd size of the filters before concatenation.
         encoder_gain: factor of the latents before they are rounded.
         final_upsampling_type: how the output is resized to ``img_size``, where the latents end at a coarser one.
-        flag_common_randomness: whether the synthesis also takes fixed noise.
+        flag_common_randomness: whether the synthesis also takes fixed noise, a channel for each latent grid.
         n_outputs: channels of the output.
+        n_ft_per_res: features of the latents of each resolution, the finest first; ``None`` for one each.
+        n_ft_per_res_cr: channels of fixed noise of each resolution, from 0 on, that the synthesis also takes.
+        ends_before_empty: whether the upsampling ends before the first grid without features, counted from the
+            coarsest on; else it goes on to the finest grid.
     """
 
     family: "Family"
@@ -104,10 +110,13 @@ class CoolChicParameter:
     n_ups_kernels: int = 6
     ups_k_size: int = 8
     ups_preconcat_k_size: int = 7
-    encoder_gain: int = 16
+    encoder_gain: float = 16
     final_upsampling_type: FinalUpsampling = "bicubic"
     flag_common_randomness: bool = False
     n_outputs: int = 3
+    n_ft_per_res: tuple[int, ...] | None = None
+    n_ft_per_res_cr: tuple[int, ...] = ()
+    ends_before_empty: bool = False
 
     def __post_init__(self) -> None:
         ranges = [self.latent_resolution, self.hyperlatent_resolution, self.ifce_resolution]
@@ -138,7 +147,7 @@ class CoolChicParameter:
                 1 <= self.ups_preconcat_k_size <= MAX_KERNEL and self.ups_preconcat_k_size % 2 == 1,
                 f"odd, 1 to {MAX_KERNEL}",
             ),
-            "encoder_gain": (1 <= self.encoder_gain <= 1 << 16, f"1 to {1 << 16}"),
+            "encoder_gain": (0 < abs(self.encoder_gain) <= 1 << 16, f"a number other than 0, at most {1 << 16}"),
             "final_upsampling_type": (
                 self.final_upsampling_type in get_args(FinalUpsampling),
                 "bicubic, bilinear or nearest",
@@ -148,11 +157,13 @@ class CoolChicParameter:
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise CheckpointError(f"{name}: {rule}; found {getattr(self, name)!r}")
-        if self.flag_common_randomness and self.latent_resolution[0] > 0:
+        if self.noise_channels and self.resolution_synthesis > 0:
             raise CheckpointError(
-                "flag_common_randomness: the noise fits latents of full resolution alone; "
-                f"found latent_resolution {list(self.latent_resolution)}"
+                "common randomness: the noise fits a synthesis at full resolution alone; found resolution "
+                f"{self.resolution_synthesis}"
             )
+        if not self.n_latents:
+            raise CheckpointError("n_ft_per_res: some of the grids that are upsampled have features; found none")
         self._check_layers()
         self._check_ifce()
 
@@ -185,6 +196,9 @@ class CoolChicParameter:
         if self.hyperlatent_resolution is not None:
             ranges.append((self.hyperlatent_resolution, True))
         found = [Grid(r, hyper) for (low, high), hyper in ranges for r in range(low, high + 1)]
+        features = self.n_ft_per_res
+        if features is not None:
+            found = [Grid(grid.resolution, n_features=n) for grid, n in zip(found, features, strict=True)]
         return tuple(sorted(found))
 
     @cached_property
@@ -193,11 +207,33 @@ class CoolChicParameter:
         height, width = self.img_size
         return tuple((-(-height >> grid.resolution), -(-width >> grid.resolution)) for grid in self.grids)
 
+    @cached_property
+    def resolution_synthesis(self) -> int:
+        """Resolution at which the upsampling ends, and the synthesis is evaluated."""
+        low, high = self.latent_resolution
+        if not self.ends_before_empty:
+            return low
+        empty = [grid.resolution for grid in self.grids if grid.resolution < high and not grid.n_features]
+        return max(empty, default=low - 1) + 1
+
+    @cached_property
+    def upsampled_grids(self) -> tuple[int, ...]:
+        """Indices of the grids that the upsampling takes, the finest first."""
+        return tuple(
+            i
+            for i, grid in enumerate(self.grids)
+            if not grid.hyperlatent and grid.resolution >= self.resolution_synthesis
+        )
+
     @property
     def n_latents(self) -> int:
-        """Grids that are no hyperlatents: inputs of the upsampling."""
-        low, high = self.latent_resolution
-        return high - low + 1
+        """Channels that come out of the upsampling."""
+        return sum(self.grids[i].n_features for i in self.upsampled_grids)
+
+    @property
+    def noise_channels(self) -> tuple[int, ...]:
+        """Channels of noise of each resolution, from 0 on."""
+        return (1,) * len(self.upsampled_grids) if self.flag_common_randomness else self.n_ft_per_res_cr
 
     @property
     def dim_arm(self) -> int:
@@ -207,7 +243,7 @@ class CoolChicParameter:
     @property
     def n_inputs_synthesis(self) -> int:
         """Channels of the input of the synthesis."""
-        return self.n_latents * (2 if self.flag_common_randomness else 1)
+        return self.n_latents + sum(self.noise_channels)
 
     @cached_property
     def ifce_grids(self) -> tuple[int, ...]:
@@ -232,7 +268,8 @@ class CoolChicParameter:
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor of its state dict."""
         shapes: dict[str, tuple[int, ...]] = {
-            f"latent_grids.{i}": (1, 1, *size) for i, size in enumerate(self.grid_sizes)
+            f"latent_grids.{i}": (1, grid.n_features, *size)
+            for i, (grid, size) in enumerate(zip(self.grids, self.grid_sizes, strict=True))
         }
 
         def add(name: str, *shape: int) -> None:

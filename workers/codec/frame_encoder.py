@@ -109,7 +109,7 @@ class FrameEncoder(nn.Module):
                 own[name].copy_(value)
 
     def decoder_side_latents(self) -> list[Tensor]:
-        """Quantized latents of the evaluation, ``[1, 1, H_i, W_i]`` each, cool-chic after cool-chic."""
+        """Quantized latents of the evaluation, ``[1, n_i, H_i, W_i]`` each, cool-chic after cool-chic."""
         return [grid for coolchic in self.coolchics.values() for grid in coolchic.decoder_side_latents()]
 
     def forward(self, latents: list[Tensor] | None = None) -> FrameEncoderOutput:
@@ -132,12 +132,12 @@ class FrameEncoder(nn.Module):
         return planes if self.training else planes.round(self.param.bitdepth)
 
     def rate(self, latents: list[Tensor]) -> Tensor:
-        """Bits of each decoder-side latent by the arms, ``[Σ H_i · W_i]``, grid after grid."""
+        """Bits of each decoder-side latent by the arms, ``[Σ n_i · H_i · W_i]``, grid after grid."""
         parts = self._split(latents)
         return torch.cat([coolchic.rate(parts[name]) for name, coolchic in self.coolchics.items()])
 
     def rate_of_grids(self) -> tuple[Tensor, ...]:
-        """Bits of each latent of the evaluation, ``[H_i · W_i]`` for each grid."""
+        """Bits of each latent of the evaluation, ``[n_i · H_i · W_i]`` for each grid."""
         latents = self.decoder_side_latents()
         return torch.split(self.rate(latents), [grid.numel() for grid in latents])
 

@@ -1,6 +1,7 @@
 """Latent grids: quantization, and the causal contexts that the arm sees."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +13,11 @@ MASK_SIZE = 9
 PAD = MASK_SIZE // 2
 
 
-def quantize_latents(latent_grids: Sequence[Tensor], encoder_gain: int) -> list[Tensor]:
+def quantize_latents(latent_grids: Sequence[Tensor], encoder_gain: float) -> list[Tensor]:
     """Decoder-side latents ``y_i = round(encoder_gain · latent_grids[i])``, ties to even.
 
     Args:
-        latent_grids: ``[1, 1, H_i, W_i]`` each.
+        latent_grids: ``[1, n_i, H_i, W_i]`` each.
         encoder_gain: factor before rounding.
 
     Returns:
@@ -34,16 +35,16 @@ def contexts(latents: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
     """Causal neighbours of every latent, zeros outside its grid.
 
     Args:
-        latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
+        latents: decoder-side latents, ``[1, n_i, H_i, W_i]`` each; a channel knows nothing of the others.
         indices: of the ``C`` neighbours in the window, in the order in which they are wanted.
 
     Returns:
-        ``[N, C]``, the ``N`` latents grid by grid, in raster order within a grid.
+        ``[N, C]``, the ``N`` latents grid by grid, channel by channel, in raster order within a channel.
     """
     flat = []
-    for grid in latents:
-        height, width = grid.shape[-2:]
-        padded = F.pad(grid[0, 0], (PAD, PAD, PAD, PAD))  # [H_i + 8, W_i + 8]
+    for channel in chain.from_iterable(grid[0] for grid in latents):
+        height, width = channel.shape
+        padded = F.pad(channel, (PAD, PAD, PAD, PAD))  # [H_i + 8, W_i + 8]
         neighbours = [
             padded[PAD + dy : PAD + dy + height, PAD + dx : PAD + dx + width].reshape(-1)
             for dy, dx in context_offsets(indices)
@@ -53,5 +54,5 @@ def contexts(latents: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
 
 
 def flatten(latents: Sequence[Tensor]) -> Tensor:
-    """All latents as one vector ``[N]``, grid by grid, in raster order."""
+    """All latents as one vector ``[N]``, grid by grid, channel by channel, in raster order."""
     return torch.cat([grid.reshape(-1) for grid in latents])

@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM files: their headers, and those of 10-bit samples, which Pillow would cut to 8 bits."""
+"""PBM, PGM and PPM files: their headers, and those of more than 8 bits, which Pillow would cut to 8."""
 
 import re
 from typing import NamedTuple
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from workers.codec.picture_header import InexactError
 
-DEEP_MAXVAL = 1023
-"""Largest sample of a file of 10 bits."""
+DEEP_MAXVALS = {2**bits - 1: bits for bits in range(9, 17)}
+"""Largest sample of a file of more than 8 bits, and how many these are."""
 
 _HEADER = re.compile(rb"P([1-6])" + 3 * rb"(?:(?:\s|#[^\r\n]*[\r\n])+(\d{1,10}))")
 _BITMAP_HEADER = re.compile(rb"P([14])" + 2 * rb"(?:(?:\s|#[^\r\n]*[\r\n])+(\d{1,10}))")
@@ -55,10 +55,10 @@ def check_netpbm(content: bytes) -> None:
         IndexError: see :func:`parse_header`.
     """
     header = parse_header(content)
-    is_deep = header.maxval == DEEP_MAXVAL and header.kind in (5, 6)
+    is_deep = header.maxval in DEEP_MAXVALS and header.kind in (5, 6)
     if (header.maxval not in (1, 255) and not is_deep) or (header.maxval == 1 and header.kind not in (1, 4)):
         raise InexactError(
-            f"its maxval is {header.maxval}; accepted: 255, or 1023 where samples are binary (P5, P6)"
+            f"its maxval is {header.maxval}; accepted: 255, or 511, 1023, … 65535 where samples are binary (P5, P6)"
         )
     if header.kind >= 4:
         row = -(-header.width // 8) if header.kind == 4 else header.width * (3 if header.kind == 6 else 1)
@@ -67,23 +67,24 @@ def check_netpbm(content: bytes) -> None:
             raise InexactError("there is more than one picture in it")
 
 
-def read_deep(content: bytes) -> NDArray[np.uint16] | None:
-    """Samples ``[H, W, 3]`` of a 10-bit file, ``None`` for files of 8 bits.
+def read_deep(content: bytes) -> tuple[NDArray[np.uint16], int] | None:
+    """Samples ``[H, W, 3]`` of a file of more than 8 bits, and how many; ``None`` for files of 8 bits.
 
     Raises:
         ValueError: the file is truncated, or a sample exceeds the largest one.
     """
     header = parse_header(content)
-    if header.maxval != DEEP_MAXVAL:
+    if header.maxval not in DEEP_MAXVALS:
         return None
     channels = 3 if header.kind == 6 else 1
     n = header.height * header.width * channels
     if not n or len(content) - header.size < 2 * n:
         raise ValueError(f"{2 * n} bytes of samples are expected, {max(0, len(content) - header.size)} are there")
     samples = np.frombuffer(content, ">u2", n, header.size).astype(np.uint16)
-    if samples.max() > DEEP_MAXVAL:
-        raise ValueError(f"a sample is at most {DEEP_MAXVAL}; found {samples.max()}")
-    return np.broadcast_to(samples.reshape(header.height, header.width, channels), (header.height, header.width, 3))
+    if samples.max() > header.maxval:
+        raise ValueError(f"a sample is at most {header.maxval}; found {samples.max()}")
+    samples = samples.reshape(header.height, header.width, channels)
+    return np.broadcast_to(samples, (header.height, header.width, 3)), DEEP_MAXVALS[header.maxval]
 
 
 def write_ppm(samples: NDArray[np.generic], bitdepth: int) -> bytes:

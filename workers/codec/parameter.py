@@ -1,6 +1,7 @@
 """Architecture of a ``coolchic-3.4`` frame encoder: what its metadata says."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,12 @@ from workers.candidates import RESIDUE
 from workers.codec.coolchic_parameter import MAX_KERNEL, MAX_SIDE, CoolChicParameter, SynthesisLayer
 from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
 from workers.errors import CheckpointError
+
+RELEASES = ("3.4.1", "4.0.0", "4.1.0", "4.2.1")
+"""Official releases that these frame encoders are of. They differ in what they do with grids without features."""
+
+_MAX_GRIDS = 16
+_MAX_FEATURES = 64
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,14 @@ class FrameEncoderParameter(EncoderParameter):
         layers_synthesis: the synthesis' convolutions, first to last.
         dim_arm: number of causal neighbours of a latent, and width of the arm's hidden layers.
         n_hidden_layers_arm: hidden layers of the arm; 0 for a linear one.
-        n_grids: number of latent grids ``L``; grid ``i`` is ``ceil(H/2^i) × ceil(W/2^i)``.
+        n_ft_per_res: features of each of the ``L`` latent grids; grid ``i`` is ``ceil(H/2^i) × ceil(W/2^i)``.
         ups_k_size: even size of the ×2 upsampling kernels.
         ups_preconcat_k_size: odd size of the filters before concatenation.
         encoder_gain: factor of the latents before they are rounded.
         frame_data_type: colour format of the decoded frame.
         bitdepth: bits of a decoded sample.
+        release: of Cool-Chic, by which it is computed: one of :data:`RELEASES`.
+        n_ft_per_res_cr: channels of common randomness of each resolution, 0 or 1, the finest first.
     """
 
     family_name: ClassVar[str] = "coolchic-3.4"
@@ -37,19 +46,29 @@ class FrameEncoderParameter(EncoderParameter):
     layers_synthesis: tuple[SynthesisLayer, ...]
     dim_arm: int
     n_hidden_layers_arm: int
-    n_grids: int = 7
+    n_ft_per_res: tuple[int, ...] = (1,) * 7
     ups_k_size: int = 8
     ups_preconcat_k_size: int = 7
-    encoder_gain: int = 16
+    encoder_gain: float = 16
     frame_data_type: FrameDataType = "rgb"
     bitdepth: int = 8
+    release: str = RELEASES[0]
+    n_ft_per_res_cr: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         rules = [
             (all(1 <= side <= MAX_SIDE for side in self.img_size), f"img_size: sides of 1 to {MAX_SIDE}"),
             (self.dim_arm in self.family.contexts, f"dim_arm: one of {sorted(self.family.contexts)}"),
             (0 <= self.n_hidden_layers_arm <= 16, "n_hidden_layers_arm: 0 to 16"),
-            (1 <= self.n_grids <= 16, "n_ft_per_res: 1 to 16 grids"),
+            (1 <= self.n_grids <= _MAX_GRIDS, f"n_ft_per_res: 1 to {_MAX_GRIDS} grids"),
+            (
+                all(0 <= n <= _MAX_FEATURES for n in self.n_ft_per_res),
+                f"n_ft_per_res: 0 to {_MAX_FEATURES} features in a grid",
+            ),
+            (
+                max(self.n_ft_per_res[:-1], default=0) <= 1,
+                "n_ft_per_res: two features or more in the last grid alone",
+            ),
             (
                 4 <= self.ups_k_size <= MAX_KERNEL and self.ups_k_size % 2 == 0,
                 f"ups_k_size: even, 4 to {MAX_KERNEL}",
@@ -58,16 +77,41 @@ class FrameEncoderParameter(EncoderParameter):
                 1 <= self.ups_preconcat_k_size <= MAX_KERNEL and self.ups_preconcat_k_size % 2 == 1,
                 f"ups_preconcat_k_size: odd, 1 to {MAX_KERNEL}",
             ),
-            (1 <= self.encoder_gain <= 1 << 16, f"encoder_gain: 1 to {1 << 16}"),
+            (0 < abs(self.encoder_gain) <= 1 << 16, f"encoder_gain: a number other than 0, at most {1 << 16}"),
             (self.frame_data_type in get_args(FrameDataType), "frame_data_type: rgb, yuv444 or yuv420"),
-            (self.bitdepth in (8, 10), "bitdepth: 8 or 10"),
+            (8 <= self.bitdepth <= 16, "bitdepth: 8 to 16"),
+            (self.release in RELEASES, f"release: one of {', '.join(RELEASES)}"),
+            *self._rules_of_release(),
             (bool(self.layers_synthesis), "layers_synthesis: at least one layer"),
         ]
         for holds, rule in rules:
             if not holds:
-                found = {name: getattr(self, name) for name in (rule.partition(":")[0],) if hasattr(self, name)}
-                raise CheckpointError(f"{rule}; found {next(iter(found.values()), self.n_grids)!r}")
+                raise CheckpointError(f"{rule}; found {getattr(self, rule.partition(':')[0])!r}")
         self._residue  # noqa: B018  # checks its layers
+
+    def _rules_of_release(self) -> list[tuple[bool, str]]:
+        """What the official encoder of its release fails on."""
+        finer = self.n_ft_per_res[:-1]
+        from_first = finer[next((i for i, n in enumerate(finer) if n), len(finer)) :]
+        noise = self.n_ft_per_res_cr
+        rules = {
+            "3.4.1": (all(finer), "n_ft_per_res: only the last grid may be without features in 3.4"),
+            "4.0.0": (True, ""),
+        }
+        later = (all(from_first), "n_ft_per_res: grids without features come first in 4.1 and 4.2, or last")
+        return [
+            rules.get(self.release, later),
+            (
+                not noise
+                or (self.release == "4.2.1" and len(noise) <= self.n_grids and any(noise) and max(noise) == 1),
+                "n_ft_per_res_cr: zeros and ones, not all zero, for no more grids than there are, and in 4.2 alone",
+            ),
+        ]
+
+    @property
+    def n_grids(self) -> int:
+        """Number of latent grids ``L``."""
+        return len(self.n_ft_per_res)
 
     @property
     def grid_sizes(self) -> tuple[tuple[int, int], ...]:
@@ -92,23 +136,32 @@ class FrameEncoderParameter(EncoderParameter):
             ups_k_size=self.ups_k_size,
             ups_preconcat_k_size=self.ups_preconcat_k_size,
             encoder_gain=self.encoder_gain,
+            final_upsampling_type="nearest",
+            n_ft_per_res=self.n_ft_per_res,
+            n_ft_per_res_cr=self.n_ft_per_res_cr,
+            ends_before_empty=self.release not in ("3.4.1", "4.0.0"),
         )
 
     def to_metadata(self) -> dict[str, str]:
         """Metadata of a checkpoint, all values strings."""
-        return {
+        metadata = {
             "format": self.family_name,
             "img_size": json.dumps(list(self.img_size)),
             "dim_arm": str(self.dim_arm),
             "n_hidden_layers_arm": str(self.n_hidden_layers_arm),
             "layers_synthesis": ",".join(map(str, self.layers_synthesis)),
-            "n_ft_per_res": ",".join(["1"] * self.n_grids),
+            "n_ft_per_res": ",".join(map(str, self.n_ft_per_res)),
             "ups_k_size": str(self.ups_k_size),
             "ups_preconcat_k_size": str(self.ups_preconcat_k_size),
             "encoder_gain": str(self.encoder_gain),
             "frame_data_type": self.frame_data_type,
             "bitdepth": str(self.bitdepth),
         }
+        if self.release != RELEASES[0]:
+            metadata["release"] = self.release
+        if self.n_ft_per_res_cr:
+            metadata["n_ft_per_res_cr"] = ",".join(map(str, self.n_ft_per_res_cr))
+        return metadata
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "FrameEncoderParameter":
@@ -129,15 +182,16 @@ class FrameEncoderParameter(EncoderParameter):
                 raise CheckpointError(f"metadata key {key!r} is an integer; found {text[:80]!r}")
             return int(text)
 
+        def integers(key: str) -> tuple[int, ...]:
+            if not re.fullmatch(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*){0,63}", value(key)):
+                raise CheckpointError(
+                    f"metadata key {key!r} is a few comma-separated integers; found {value(key)[:80]!r}"
+                )
+            return tuple(map(int, value(key).split(",")))
+
         size = re.fullmatch(r"\s*[\[(]\s*(\d{1,9})\s*,\s*(\d{1,9})\s*[\])]\s*", value("img_size"))
         if size is None:
             raise CheckpointError(f"metadata key 'img_size' is '[height, width]'; found {value('img_size')[:80]!r}")
-        features = [entry.strip() for entry in value("n_ft_per_res").split(",")]
-        if any(entry != "1" for entry in features):
-            raise CheckpointError(
-                "metadata key 'n_ft_per_res': only one feature per resolution is supported, "
-                f"every entry must be 1; found {value('n_ft_per_res')[:80]!r}"
-            )
         try:
             layers = tuple(SynthesisLayer.parse(text) for text in value("layers_synthesis").split(","))
         except ValueError as error:
@@ -147,13 +201,26 @@ class FrameEncoderParameter(EncoderParameter):
             layers_synthesis=layers,
             dim_arm=integer("dim_arm"),
             n_hidden_layers_arm=integer("n_hidden_layers_arm"),
-            n_grids=len(features),
+            n_ft_per_res=integers("n_ft_per_res"),
             ups_k_size=integer("ups_k_size"),
             ups_preconcat_k_size=integer("ups_preconcat_k_size"),
-            encoder_gain=integer("encoder_gain"),
+            encoder_gain=_gain(value("encoder_gain")),
             frame_data_type=value("frame_data_type"),  # type: ignore[arg-type]  # checked in __post_init__
             bitdepth=integer("bitdepth"),
+            release=metadata.get("release", RELEASES[0])[:80],
+            n_ft_per_res_cr=integers("n_ft_per_res_cr") if metadata.get("n_ft_per_res_cr") else (),
         )
+
+
+def _gain(text: str) -> float:
+    """A finite number; whole ones are int, and written as such."""
+    try:
+        gain = float(text[:80])
+    except ValueError:
+        gain = math.nan
+    if not math.isfinite(gain):
+        raise CheckpointError(f"metadata key 'encoder_gain' is a number; found {text[:80]!r}")
+    return int(gain) if gain.is_integer() else gain
 
 
 class Architecture(NamedTuple):

@@ -42,7 +42,7 @@ _UNTURNED = {
 
 
 def parse_picture(content: bytes, name: str, frame_index: int | None) -> Frame:
-    """Frame of a picture file, rgb: of 10 bits for a PGM or PPM of maxval 1023, else of 8.
+    """Frame of a picture file, rgb: of 9 to 16 bits for a binary PGM or PPM of such a maxval, else of 8.
 
     The format is that of the content, not of the name.
 
@@ -68,7 +68,7 @@ def parse_picture(content: bytes, name: str, frame_index: int | None) -> Frame:
             check_netpbm(content)
             if (deep := read_deep(content)) is not None:
                 choose_frame(1, frame_index, name)
-                return _frame(deep, 10, ())
+                return _frame(*deep, ())
         samples, hints = _decode(kind, content, name, frame_index)
     except FrameFileError:
         raise

@@ -1,6 +1,7 @@
 """Upsampling: latent grids of all resolutions become one dense tensor of the frame's size."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -97,17 +98,23 @@ class Upsampling(nn.Module):
         """Upsample and concatenate.
 
         Args:
-            latents: ``L`` tensors ``[1, 1, H_i, W_i]``, full resolution first.
+            latents: ``L`` tensors ``[1, n_i, H_i, W_i]``, the largest first; some may have no channels.
 
         Returns:
-            ``[1, L, H, W]``, channel ``i`` from grid ``i``.
+            ``[1, Σ n_i, H, W]``, channels in the order of the grids.
         """
-        *larger, z = latents  # z: [1, 1, H_{L-1}, W_{L-1}]
+        *larger, z = latents  # z: [1, n_{L-1}, H_{L-1}, W_{L-1}]
         for target, conv_transpose, conv in zip(
             reversed(larger), self.conv_transpose2ds, self.conv2ds, strict=False
         ):
             height, width = target.shape[-2:]
-            # Channels become the batch: every channel is filtered by the same kernel.
-            u = conv_transpose(z.transpose(0, 1)).transpose(0, 1)[..., :height, :width]
-            z = torch.cat([conv(target), u], dim=1)
+            u = _by_channel(conv_transpose, z, 2 * z.shape[-2], 2 * z.shape[-1])[..., :height, :width]
+            z = torch.cat([_by_channel(conv, target, height, width), u], dim=1)
         return z
+
+
+def _by_channel(kernel: nn.Module, x: Tensor, height: int, width: int) -> Tensor:
+    """Channels become the batch: every channel is filtered by the same kernel. There may be none."""
+    if not x.shape[1]:
+        return x.new_empty(*x.shape[:2], height, width)
+    return cast(Tensor, kernel(x.transpose(0, 1))).transpose(0, 1)

@@ -30,7 +30,7 @@ class ArmRate:
     """Bits of all latents; see :class:`~workers.measure.cost.Cost`.
 
     Args:
-        latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
+        latents: decoder-side latents, ``[1, n_i, H_i, W_i]`` each.
         param: of their cool-chic.
         tile: latents that are evaluated together, at most.
         compiled: whether to use the compiled kernel, if there is one.
@@ -48,7 +48,7 @@ class ArmRate:
         self._ifce: Parameters | None = None
         self._tile = tile
         self._grids = [
-            OrderedGrid.of(grid[0, 0], ifce_input(latents, i)[0] if i in param.ifce_grids else None)
+            OrderedGrid.of(grid[0], ifce_input(latents, i)[0] if i in param.ifce_grids else None)
             for i, grid in enumerate(latents)
         ]
         self._offsets = context_offsets(param.context_indices)
@@ -88,7 +88,8 @@ class ArmRate:
         other = copy(self)
         other._grids, other.tiles, other.poll, sums = [], [], [], []
         for i, grid in enumerate(self._grids):
-            of_grid = torch.cat([part for part, tile in zip(bits, self.tiles, strict=True) if tile.grid == i])
+            parts = [part for part, tile in zip(bits, self.tiles, strict=True) if tile.grid == i]
+            of_grid = torch.cat([*parts, grid.values[:0]])
             level = torch.frexp(of_grid).exponent.clamp_(_LEAST_LEVEL, _MOST_LEVEL)
             place = (_MOST_LEVEL + 1 - level).to(torch.uint8)  # bytes are sorted many times faster
             polled = place[_POLLED // 2 :: _POLLED].zero_()

@@ -22,7 +22,7 @@ class OrderedGrid(NamedTuple):
     """A latent grid, and an order of its latents.
 
     Attributes:
-        padded: the grid with zeros around it, ``[H_i + 8, W_i + 8]``.
+        padded: its channels with zeros around each of them, below each other, ``[n_i · (H_i + 8), W_i + 8]``.
         positions: flat index of each latent in it, ``[N_i]`` int64.
         values: the latents, ``[N_i]``.
         inputs: of the linear layer that gives the features, ``[n_inputs, h · w]``; ``None`` where there is none.
@@ -37,21 +37,20 @@ class OrderedGrid(NamedTuple):
 
     @classmethod
     def of(cls, grid: Tensor, inputs: Tensor | None) -> "OrderedGrid":
-        """A grid ``[H_i, W_i]`` in raster order.
+        """A grid ``[n_i, H_i, W_i]``, channel by channel, in raster order.
 
         Args:
             grid: the latents.
             inputs: of its IFCE, ``[n_inputs, h, w]``, if it has one.
         """
-        height, width = grid.shape[0] + 2 * PAD, grid.shape[1] + 2 * PAD
         padded = F.pad(grid, (PAD, PAD, PAD, PAD))
-        index = torch.arange(height * width, device=grid.device).view(height, width)
-        positions = index[PAD:-PAD, PAD:-PAD].flatten()
+        index = torch.arange(padded.numel(), device=grid.device).view(padded.shape)
+        positions = index[:, PAD:-PAD, PAD:-PAD].flatten()
         # What is one wide is flattened without a copy, and then its elements do not follow each other.
-        made = cls(padded.contiguous(), positions.contiguous(), grid.flatten().contiguous())
+        made = cls(padded.flatten(0, 1).contiguous(), positions.contiguous(), grid.flatten().contiguous())
         if inputs is None:
             return made
-        rows, columns = (torch.arange(size, dtype=torch.int32, device=grid.device) // 2 for size in grid.shape)
+        rows, columns = (torch.arange(size, dtype=torch.int32, device=grid.device) // 2 for size in grid.shape[1:])
         coarse = (rows[:, None] * inputs.shape[-1] + columns).flatten()
         return made._replace(inputs=inputs.flatten(1).contiguous(), coarse=coarse)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from workers.candidates import QStepPair
-from workers.codec.coolchic import CoolChic, with_noise, without_hyperlatents
+from workers.codec.coolchic import CoolChic, upsampled_latents, with_noise
 from workers.measure import kernel
 from workers.measure.cost import Parameters
 from workers.measure.parallel import Threads, one_thread
@@ -22,7 +22,7 @@ class PictureStage:
     Args:
         output: of the plan.
         coolchic: that is the picture.
-        latents: its decoder-side latents, ``[1, 1, H_i, W_i]`` each.
+        latents: its decoder-side latents, ``[1, n_i, H_i, W_i]`` each.
         target: the original frame.
         tile: pixels that are evaluated together, about.
         compiled: whether to use the compiled kernel, if there is one.
@@ -42,7 +42,7 @@ class PictureStage:
     ) -> None:
         (self._upsampling,) = (spec.id for spec in output.upstream)
         self._coolchic = coolchic
-        self._latents = without_hyperlatents(latents, coolchic.param)
+        self._latents = upsampled_latents(latents, coolchic.param)
         self._threads = threads
         self._error = SynthesisError(coolchic.param, target, tile, compiled=compiled)
         self._kept: tuple[QStepPair | None, SynthesisError] | None = None

@@ -21,7 +21,7 @@ class RateStage:
     Args:
         output: of the plan.
         param: of the cool-chic.
-        latents: decoder-side latents, ``[1, 1, H_i, W_i]`` each.
+        latents: decoder-side latents, ``[1, n_i, H_i, W_i]`` each.
         tile: latents that are evaluated together, at most.
         compiled: whether to use the compiled kernel, if there is one.
     """

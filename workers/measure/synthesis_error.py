@@ -51,14 +51,15 @@ class SynthesisError:
         self._layers = layers
         self._target = target
         self._tile = tile
-        self._kernel = kernel.load() if compiled and on_cpu and kernel.supports(layers) else None
+        self._kernel = kernel.load() if compiled and on_cpu and kernel.supports(param) else None
         self._workspace = Workspace(target.samples.device)
         self._share = target.samples.numel() > _SHARE_SAMPLES
         inputs = [param.n_inputs_synthesis, *(layer.out_channels for layer in layers)][: len(layers)]
-        n_exact = next((i for i, n in enumerate(inputs) if n * height * width <= kernel.SMALL_INPUT), len(layers))
+        pixels = -(-height >> param.resolution_synthesis) * -(-width >> param.resolution_synthesis)
+        n_exact = next((i for i, n in enumerate(inputs) if n * pixels <= kernel.SMALL_INPUT), len(layers))
         small = target.samples.numel() <= _SMALL_FRAME and (self._kernel is None or n_exact < len(layers))
         # What is resized is small, and a sample of the frame depends on others than those under it.
-        self._whole = small or param.latent_resolution[0] > 0
+        self._whole = small or param.resolution_synthesis > 0
         self._pointwise_compiled = self._kernel is not None and n_exact >= kernel.n_pointwise(layers)
         self.parallel = on_cpu and (self._pointwise_compiled or not self._whole)
         if self._whole:

@@ -65,7 +65,7 @@ class Target:
         scaled = plane * self.maximum
         nearest = scaled.round()
         # A frame made in memory may hold values between those of its bit depth; those stay as they are.
-        return torch.where((scaled - nearest).abs() < 1e-3, nearest, scaled)
+        return torch.where((scaled - nearest).abs() < max(1e-3, self.maximum * 2.0**-23), nearest, scaled)
 
     def squared_error(self, decoded: Tensor, tile: FrameTile) -> Tensor:
         """Sum of squared errors of a tile, in units of ``1/M²``.

@@ -73,6 +73,30 @@ def test_a_manifest_says_which_frame_of_a_file_is_meant(folder: Path, sequence: 
     ]
 
 
+def test_an_encoder_of_several_frames_gives_each_frame_its_own(folder: Path) -> None:
+    manifest(folder, "frame,encoder,encoder_frame\na.png,video_encoder.pt,3\na.png,video_encoder.pt,\n")
+    found = items(folder, "[{frame: a.png, encoder: e.pt, encoder_frame: 2}, {frame: list.csv, encoder_frame: 1}]")
+    assert [item.encoder_frame for item in found] == [2, 3, 1]
+    message = error_of(folder, "[{frame: a.png, encoder: e.pt, encoder_frame: -1}]")
+    assert "frames[0].encoder_frame: accepted: an integer, 0 or more" in message
+    manifest(folder, "frame,encoder_frame\na.png,0.5\n")
+    assert "row 1: encoder_frame is an integer, 0 or more; found 0.5" in error_of(folder, "[list.csv]")
+
+
+@pytest.mark.parametrize(
+    ("text", "lmbda"),
+    [("", None), ("fit: {lmbda: 0.25}", 0.25), ("fit: {arch: lop}", None)],
+)
+def test_an_encoder_without_lmbda_takes_that_of_the_fit_where_it_is_written(
+    folder: Path, text: str, lmbda: float | None
+) -> None:
+    path = folder / "job.yaml"
+    path.write_text(f"frames: [{{frame: a.png, encoder: e.pt}}]\nout: out\n{text}\n")
+    job = load_job(path)
+    assert job.lmbda_of_encoders == lmbda
+    assert job.identity()["lmbda"] == lmbda
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -156,8 +180,14 @@ def test_what_a_manifest_leaves_out_its_entry_gives(folder: Path) -> None:
     [
         ("", "the file is empty"),
         ("frame\n", "has no rows"),
-        ("path,encoder\na.png,\n", "its columns are frame, encoder, lmbda, frame_index; found 'path'"),
-        ("frame,lambda\na.png,1\n", "its columns are frame, encoder, lmbda, frame_index; found 'lambda'"),
+        (
+            "path,encoder\na.png,\n",
+            "its columns are frame, encoder, lmbda, frame_index, encoder_frame; found 'path'",
+        ),
+        (
+            "frame,lambda\na.png,1\n",
+            "its columns are frame, encoder, lmbda, frame_index, encoder_frame; found 'lambda'",
+        ),
         ("encoder,lmbda\na,1\n", "it has a column frame; found encoder, lmbda"),
         ("frame,lmbda\na.png,high\n", "row 1: lmbda is a number, 0 or more; found 'high'"),
         ("frame,lmbda\na.png,1\nb.png,-1\n", "row 2: lmbda is a number, 0 or more; found -1"),

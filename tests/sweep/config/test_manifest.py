@@ -13,7 +13,7 @@ import pytest
 from sweep.config.csv_file import parse_number
 from sweep.config.manifest import ManifestRow, read_manifest
 
-ROWS: list[ManifestRow] = [("a.png", "e.safetensors", 0.001, None), ("b,ü.png", None, 0.02, None)]
+ROWS: list[ManifestRow] = [("a.png", "e.safetensors", 0.001, None, None), ("b,ü.png", None, 0.02, None, None)]
 
 
 def read(folder: Path, content: str | bytes | pa.Table, encoding: str = "utf-8") -> list[ManifestRow]:
@@ -58,7 +58,7 @@ def test_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, text: str, encodin
 
 
 def test_a_byte_order_mark_may_be_of_either_order(tmp_path: Path) -> None:
-    assert read(tmp_path, b"\xfe\xff" + "frame\na.png\n".encode("utf-16-be")) == [("a.png", None, None, None)]
+    assert read(tmp_path, b"\xfe\xff" + "frame\na.png\n".encode("utf-16-be")) == [("a.png", None, None, None, None)]
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,14 @@ def test_a_byte_order_mark_may_be_of_either_order(tmp_path: Path) -> None:
     [
         ("frame,frame\na.png,b.png\n", ": a column stands once; found frame, frame, with frame more than once"),
         ("frame;Frame\na.png;b.png\n", ": a column stands once; found frame, Frame, with frame more than once"),
-        ("frame;size\na.png;1\n", ": its columns are frame, encoder, lmbda, frame_index; found 'size'"),
-        ("frame,,lmbda\na.png,,1\n", ": its columns are frame, encoder, lmbda, frame_index; found ''"),
+        (
+            "frame;size\na.png;1\n",
+            ": its columns are frame, encoder, lmbda, frame_index, encoder_frame; found 'size'",
+        ),
+        (
+            "frame,,lmbda\na.png,,1\n",
+            ": its columns are frame, encoder, lmbda, frame_index, encoder_frame; found ''",
+        ),
         ("frame;lmbda\na.png;1\nb.png\n", ", row 2: a row has as many cells as the header, 2; found 1"),
         ("frame;lmbda\na.png;1;x\n", ", row 1: a row has as many cells as the header, 2; found 3"),
         ("frame\na,b.png\n", ", row 1: a row has as many cells as the header, 1; found 2"),
@@ -77,12 +83,12 @@ def test_a_byte_order_mark_may_be_of_either_order(tmp_path: Path) -> None:
         ("frame;lmbda\na.png;1_0\n", ", row 1: lmbda is a number, 0 or more; found '1_0'"),
         ('frame\n"a.png\nb.png\n', ": line 3: unexpected end of data"),
         ("frame;lmbda\n;\n", " has no rows"),
-        (";;\n", ": its columns are frame, encoder, lmbda, frame_index; found ';;'"),
+        (";;\n", ": its columns are frame, encoder, lmbda, frame_index, encoder_frame; found ';;'"),
         ("\n \n", ": the file is empty"),
         ("sep=;\n", ": the file is empty"),
         (b"frame\nb\xfcro.png\n", ": line 2: byte 0xFC is no text in UTF-8; save the file as CSV in UTF-8"),
         (b"PK\x03\x04\x00\x00", ": it is no CSV file: there are NUL characters in it"),
-        (b"\xff\xfef\x00r\x00", ": its columns are frame, encoder, lmbda, frame_index; found 'fr'"),
+        (b"\xff\xfef\x00r\x00", ": its columns are frame, encoder, lmbda, frame_index, encoder_frame; found 'fr'"),
         (b"\xff\xfef\x00r\x00a", ": line 1: byte 0x61 is no text in UTF-16; save the file as CSV in UTF-8"),
     ],
 )
@@ -153,10 +159,10 @@ def test_text_may_be_stored_in_any_way_and_empty_text_is_no_encoder(tmp_path: Pa
     encoders = pa.array(["e", "", " ", None]).cast(kind)
     table = pa.table({"frame": pa.array(["a", "b", "c", "d"]).cast(kind), "encoder": encoders})
     assert read(tmp_path, table) == [
-        ("a", "e", None, None),
-        ("b", None, None, None),
-        ("c", None, None, None),
-        ("d", None, None, None),
+        ("a", "e", None, None, None),
+        ("b", None, None, None, None),
+        ("c", None, None, None, None),
+        ("d", None, None, None, None),
     ]
 
 
@@ -173,4 +179,7 @@ def test_the_index_of_pandas_is_no_column(tmp_path: Path) -> None:
     for name, part in (("selection", table[table.frame != "a"]), ("indexed", table[1:].set_index("frame"))):
         path = tmp_path / f"{name}.parquet"
         part.to_parquet(path)
-        assert list(read_manifest(str(path)).values()) == [("b", None, 2.0, None), ("c", None, None, None)]
+        assert list(read_manifest(str(path)).values()) == [
+            ("b", None, 2.0, None, None),
+            ("c", None, None, None, None),
+        ]

@@ -101,12 +101,16 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("write", [pickle.dumps, lambda trap: saved_by_torch(trap)], ids=["pickle", "torch.save"])
-def test_a_pickle_is_refused_and_never_unpickled(write: Callable[[Any], bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("write", "cause"),
+    [(pickle.dumps, "no zip file of torch.save"), (lambda trap: saved_by_torch(trap), "is in no official file")],
+    ids=["pickle", "torch.save"],
+)
+def test_a_pickle_is_refused_and_never_unpickled(write: Callable[[Any], bytes], cause: str, tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     content = write(Trap(sprung))
 
-    refused(content, "a pickle is never read")
+    refused(content, cause)
 
     assert not sprung.exists()
     pickle.loads(pickle.dumps(Trap(sprung)))
@@ -117,6 +121,16 @@ def saved_by_torch(value: Any) -> bytes:
     file = io.BytesIO()
     torch.save(value, file)
     return file.getvalue()
+
+
+def test_a_checkpoint_whose_first_byte_is_that_of_a_pickle_is_read() -> None:
+    """The length of its header begins so, in one file of 32."""
+    tensors, metadata = contents()
+    found = [safetensors.torch.save(tensors, metadata | {"note": "x" * n}) for n in range(0, 256, 8)]
+    alike = [content for content in found if content.startswith(b"\x80")]
+
+    assert alike
+    parse_frame_encoder(alike[0], "a.safetensors")
 
 
 @pytest.mark.parametrize("n_bytes", [1, 7, 8, 100, -1, -2000])
@@ -149,7 +163,13 @@ def test_a_metadata_key_that_is_missing_is_named(key: str) -> None:
         ("img_size", "[12]", r"'img_size' is '\[height, width\]'; found '\[12\]'"),
         ("img_size", "[0, 17]", "img_size: .* found .0, 17"),
         ("img_size", "[65537, 1]", "img_size: .* found .65537, 1"),
-        ("n_ft_per_res", "1,2,1", "'n_ft_per_res': .* found '1,2,1'"),
+        ("n_ft_per_res", "1,2,1", r"n_ft_per_res: .* in the last grid alone; found \(1, 2, 1\)"),
+        ("n_ft_per_res", "0,1,1", r"n_ft_per_res: only the last grid may be .* in 3\.4; found \(0, 1, 1\)"),
+        ("n_ft_per_res", "1,1,x", "'n_ft_per_res' is a few comma-separated integers; found '1,1,x'"),
+        ("n_ft_per_res_cr", "1,1", "n_ft_per_res_cr: .* in 4.2 alone"),
+        ("release", "3.3.0", r"release: one of 3\.4\.1, 4\.0\.0, 4\.1\.0, 4\.2\.1; found '3\.3\.0'"),
+        ("encoder_gain", "much", "'encoder_gain' is a number; found 'much'"),
+        ("encoder_gain", "inf", "'encoder_gain' is a number; found 'inf'"),
         ("n_ft_per_res", "", "'n_ft_per_res'"),
         ("dim_arm", "12", r"dim_arm: one of \[8, 16, 24, 32\]; found 12"),
         ("dim_arm", "8.0", "'dim_arm' is an integer; found '8.0'"),
@@ -158,7 +178,7 @@ def test_a_metadata_key_that_is_missing_is_named(key: str) -> None:
         ("ups_preconcat_k_size", "8", "ups_preconcat_k_size: odd, .* found 8"),
         ("encoder_gain", "0", "encoder_gain: .* found 0"),
         ("frame_data_type", "yuv422", "frame_data_type: .* found 'yuv422'"),
-        ("bitdepth", "12", "bitdepth: 8 or 10; found 12"),
+        ("bitdepth", "17", "bitdepth: 8 to 16; found 17"),
         ("lmbda", "small", "'lmbda' is a number; found 'small'"),
         ("lmbda", "-0.1", "'lmbda' is finite and not negative; found -0.1"),
         ("lmbda", "inf", "'lmbda' is finite and not negative; found inf"),

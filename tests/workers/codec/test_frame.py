@@ -33,10 +33,6 @@ def png_of_16_bits(height: int, width: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def ppm_of_16_bits(height: int, width: int) -> bytes:
-    return b"P6 %d %d 65535\n" % (width, height) + bytes(6 * height * width)
-
-
 def tiff_of_16_bits(height: int, width: int) -> bytes:
     """An uncompressed little-endian RGB TIFF of two bytes a sample, which Pillow cannot write either."""
     short, long = 3, 4
@@ -103,7 +99,6 @@ def translucent() -> Image.Image:
         (encoded(picture("L"), transparency=int(np.array(picture("L"))[0, 0])), "transparency is not supported"),
         (encoded(Image.fromarray(np.zeros((4, 4), np.uint16))), "8-bit .* this PNG .* 16 bits"),
         (png_of_16_bits(4, 4), "8-bit .* this PNG .* 16 bits"),
-        (ppm_of_16_bits(4, 4), "8-bit"),
         (tiff_of_16_bits(4, 4), "8-bit"),
         (
             encoded(picture("RGB"), save_all=True, append_images=[picture("L").convert("RGB")]),
@@ -119,7 +114,6 @@ def translucent() -> Image.Image:
         "colour key",
         "grey 16",
         "rgb 16",
-        "ppm 16",
         "tiff 16",
         "animation",
         "truncated",

@@ -175,7 +175,7 @@ RGB_TAGS = {262: (2,), 277: (3,)}
         pytest.param(
             b"BM" + struct.pack("<IIIIiiHH", 78, 0, 54, 40, 4, 1, 1, 16) + bytes(40), "5 or 6 bits", id="bmp 16"
         ),
-        pytest.param(b"P6 1 1 65535\n" + bytes(6), "maxval is 65535", id="ppm 16"),
+        pytest.param(b"P6 1 1 1000\n" + bytes(6), "maxval is 1000", id="ppm 1000"),
         pytest.param(b"P5 # made\n 2 2 100\n\1\2\3\4", "maxval is 100", id="pgm 100"),
         pytest.param(b"P2\n2 1\n1023\n7 1000\n", "maxval is 1023", id="plain pgm 1023"),
         pytest.param(png(2, 0, b"\x1b", 4, (b"tRNS", b"\0\3")), "shades of grey is transparent", id="png grey key"),
@@ -211,16 +211,17 @@ def test_grey_and_palettes_are_expanded(content: bytes, expected: list[int]) -> 
     assert samples_of(frame).tolist() == [[[value] * 3 for value in expected]]
 
 
-def test_a_ppm_of_10_bits_is_read_and_written_exactly() -> None:
-    samples = np.random.default_rng(1).integers(0, 1024, (3, 5, 3))
-    content = b"P6\n5 3\n1023\n" + samples.astype(">u2").tobytes()
+@pytest.mark.parametrize("bitdepth", [9, 10, 12, 16])
+def test_a_ppm_of_many_bits_is_read_and_written_exactly(bitdepth: int) -> None:
+    samples = np.random.default_rng(1).integers(0, 2**bitdepth, (3, 5, 3))
+    content = f"P6\n5 3\n{2**bitdepth - 1}\n".encode() + samples.astype(">u2").tobytes()
 
     frame = parse_frame(content, "a.ppm")
 
-    assert (frame.frame_data_type, frame.bitdepth, frame.img_size) == ("rgb", 10, (3, 5))
+    assert (frame.frame_data_type, frame.bitdepth, frame.img_size) == ("rgb", bitdepth, (3, 5))
     assert np.array_equal(samples_of(frame), samples)
     assert dump_frame(frame, "b.ppm") == content
-    with pytest.raises(FrameFileError, match=r"rgb of 10 bits is written as \.ppm"):
+    with pytest.raises(FrameFileError, match=rf"rgb of {bitdepth} bits is written as \.ppm"):
         dump_frame(frame, "b.png")
 
 
@@ -235,6 +236,7 @@ def test_a_frame_of_8_bits_is_written_as_png_or_ppm() -> None:
     [
         (b"P6 1 2 1023\n" + bytes(6), "12 bytes of samples are expected, 6"),
         (b"P5 1 1 1023\n\x04\x00", "at most 1023; found 1024"),
+        (b"P5 1 1 4095\n\x10\x00", "at most 4095; found 4096"),
         (b"P6 \xff", "damaged"),
         (encoded(PICTURE, "PPM") * 2, "more than one picture"),
     ],

@@ -15,8 +15,11 @@ from workers.errors import CheckpointError
 _FRAME_TYPES = ("I", "P", "B")
 _MAX_INDEX = 1 << 31
 
-_OWN_FIELDS = {"family", "output_transform", "n_ups_kernels", "n_outputs"}
-"""Fields of :class:`CoolChicParameter` that follow from the family and from others."""
+_OWN_FIELDS = {
+    *("family", "output_transform", "n_ups_kernels", "n_outputs"),
+    *("n_ft_per_res", "n_ft_per_res_cr", "ends_before_empty"),
+}
+"""Fields of :class:`CoolChicParameter` that follow from the family and from others, or that this family lacks."""
 
 _STORED = tuple(field.name for field in fields(CoolChicParameter) if field.name not in _OWN_FIELDS)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workers.codec import SynthesisLayer
+from workers.codec import CoolChicParameter, SynthesisLayer
 from workers.codec.family import Chroma
 from workers.measure.kernel.library import Rectangle, long, pointer
 
@@ -199,6 +199,8 @@ def n_pointwise(layers: Sequence[SynthesisLayer]) -> int:
     return next((i for i, layer in enumerate(layers) if layer.kernel_size > 1), len(layers))
 
 
-def supports(layers: Sequence[SynthesisLayer]) -> bool:
+def supports(param: CoolChicParameter) -> bool:
     """Whether the kernel can evaluate a synthesis: one that begins with a 1×1 layer and is not too wide."""
-    return n_pointwise(layers) > 0 and max(layer.out_channels for layer in layers) <= MAX_CHANNELS
+    layers = param.layers_synthesis
+    widest = max(param.n_inputs_synthesis, *(layer.out_channels for layer in layers))
+    return n_pointwise(layers) > 0 and widest <= MAX_CHANNELS
