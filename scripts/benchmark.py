@@ -28,7 +28,7 @@ from sweep.config import Grid, RayConfig, load_job, pairs_of, usual_pairs
 from sweep.driver import Lines, RayPool, connect
 from sweep.job import run_on
 from sweep.results import Results
-from workers.candidates import Choice, QStepPair
+from workers.candidates import RESIDUE, Choice, QStepPair
 from workers.codec import (
     Frame,
     FrameEncoder,
@@ -39,9 +39,10 @@ from workers.codec import (
     read_frame,
     read_frame_encoder,
 )
-from workers.codec.network import Effect, last_networks
+from workers.codec.network import Effect
 from workers.codec.quantization import apply_choices
 from workers.measure import EngineOptions, Measurer
+from workers.measure.plan import Plan
 from workers.reference import measure_plain, reference_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +87,8 @@ def read_case(text: str) -> Case:
     """A case from a folder that holds ``frame*`` and ``encoder.safetensors``, or of a size ``HEIGHTxWIDTH``."""
     if Path(text).is_dir():
         frame_encoder, manager = read_frame_encoder(Path(text) / "encoder.safetensors")
-        return Case(frame_encoder, read_frame(next(Path(text).glob("frame*"))), manager)
+        frame = next(path for path in Path(text).glob("frame*") if path.suffix != ".pt")
+        return Case(frame_encoder, read_frame(frame), manager)
     height, _, width = text.partition("x")
     return tiled_case(int(height), int(width))
 
@@ -184,7 +186,7 @@ def measure_way(name: str, text: str, threads: int) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "mib": (peak - resident) / 2**20,
-        "choices": {m: list(c) for m, c in choices.items()},
+        "choices": {network: choice.to_json() for network, choice in choices.items()},
     }
 
 
@@ -202,23 +204,23 @@ def in_turn(name: str, text: str, threads: int) -> dict[str, Any]:
 
 def floor_seconds(case: Case, threads: int) -> float:
     """Time for all pairs' multiplications and additions, at the speed of a large matrix product."""
-    param = case.frame_encoder.param
-    grid = grid_of(case)
+    param = case.frame_encoder.param.coolchics[RESIDUE]
+    grid, plan = grid_of(case), Plan(case.frame_encoder.networks)
     height, width = param.img_size
     n_latents = sum(h * w for h, w in param.grid_sizes)
     first_arm = 2 * param.dim_arm**2
     other_arm = 2 * param.dim_arm * (param.dim_arm * (param.n_hidden_layers_arm - 1) + 2)
-    channels = [param.n_grids, *(layer.out_channels for layer in param.layers_synthesis)]
+    channels = [param.n_inputs_synthesis, *(layer.out_channels for layer in param.layers_synthesis)]
     first, *others = (
         2 * n_in * layer.out_channels * layer.kernel_size**2
         for n_in, layer in zip(channels, param.layers_synthesis, strict=False)
     )
-    last = {spec.id for spec in last_networks(case.frame_encoder.networks)}
     flop = 0
     for spec in case.frame_encoder.networks:
         pairs = grid[spec.id]
-        # Candidates of a last network share the first product of their weight step; others have their own input.
-        n_first = len({pair.weight for pair in pairs}) if spec.id in last else len(pairs)
+        # Candidates that are evaluated together share the first product of their weight step.
+        together = plan.output_of(spec.id).together(spec.id)
+        n_first = len({pair.weight for pair in pairs}) if together else len(pairs)
         if spec.effect is Effect.RATE:
             flop += n_latents * (n_first * first_arm + len(pairs) * other_arm)
         else:
@@ -291,6 +293,7 @@ def main() -> int:
     case = read_case(text)
     size = "×".join(map(str, case.frame.img_size))
     floor = floor_seconds(case, threads)
+    n_pairs = sum(map(len, grid_of(case).values()))
     seconds = {name: statistics.median(run["seconds"] for run in of_name) for name, of_name in runs.items()}
     wanted = runs[REFERENCE][0]["choices"]
     table = Table("", "seconds", "ratio", "pairs/s", "of the floor", "peak MiB", "choices", box=None)
@@ -301,12 +304,12 @@ def main() -> int:
             name,
             f"{seconds[name]:.2f}",
             f"{seconds[REFERENCE] / seconds[name]:.1f}×",
-            f"{N_PAIRS / seconds[name]:.0f}",
+            f"{n_pairs / seconds[name]:.0f}",
             f"{floor / seconds[name]:.1%}",
             memory,
             same,
         )
-    console.print(f"{size}, {N_PAIRS} pairs, {threads} threads; floor {floor:.2f} s; Ray was running before")
+    console.print(f"{size}, {n_pairs} pairs, {threads} threads; floor {floor:.2f} s; Ray was running before")
     console.print(table)
     measurements: dict[str, Any] = {"size": size, "floor": floor, "runs": runs}
     if arguments.sizes:
