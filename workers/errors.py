@@ -95,6 +95,10 @@ class InfeasibleModuleError(QsweepError):
     """A module none of whose pairs of quantization steps gives a finite loss without overflow."""
 
 
+class SearchError(QsweepError):
+    """A search that ended, or that asks for nothing more, without a choice for every network."""
+
+
 class ConfigError(QsweepError):
     """A configuration file or a command line that cannot be accepted."""
 

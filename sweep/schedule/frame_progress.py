@@ -24,7 +24,7 @@ from sweep.schedule.messages import (
 )
 from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.candidates import Candidate, Choice
-from workers.errors import InfeasibleModuleError, ReplicaError
+from workers.errors import InfeasibleModuleError, ReplicaError, SearchError
 from workers.search import Search
 from workers.source import FrameInfo
 
@@ -134,6 +134,8 @@ class FrameProgress:
             self._search = self._search_of(event.answer)
             if self._search.nested:
                 self._todo.append(RunSearch(self._search))
+            else:
+                return self._after_search()
         return None
 
     def progressed(self, search: Search, replica: ReplicaId) -> None:
@@ -164,11 +166,19 @@ class FrameProgress:
         """The end of the frame, with what was measured of it."""
         return self._end("failed", error=error)
 
-    def _after_search(self) -> FrameSwept | None:
-        """The end of the sweep, if it is that."""
+    def _after_search(self) -> FrameSwept | FrameEnded | None:
+        """The end of the sweep, if it is that; or of the frame, if the search cannot get there."""
         assert self._search is not None
         assert self._info is not None
+        missing = [spec.id for spec in self._info.networks if spec.id not in self._search.choices]
+        if self._search.finished and (missing or not self._search.choices):
+            names = ", ".join(missing) or "any network"
+            return self.failed(SearchError(f"frame {self.id}: its search ended without a choice for {names}"))
         if not self._search.finished:
+            if not (self.calls or self.may_run):
+                return self.failed(
+                    SearchError(f"frame {self.id}: its search is not finished, and asks for nothing")
+                )
             return None
         choices = tuple(self._search.choices.values())
         if not self._bitstream:

@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +36,7 @@ from tests.making import make_param
 from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.bitstream import SectionBytes
 from workers.candidates import Candidate, Choice, Counts, Measured, Measurement, QStepPair, by_network
-from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError
+from workers.errors import FrameFileError, InfeasibleModuleError, ReplicaError, SearchError
 from workers.search import Request
 from workers.source import FrameInfo
 
@@ -412,6 +413,49 @@ def test_in_full_nothing_is_said_of_the_best() -> None:
     _, calls = run([Task("a")])
 
     assert all(call.work.request.best is None for call in calls if isinstance(call.work, Measure))
+
+
+# --- searches that go wrong
+
+
+class Broken:
+    """A search that is ready, or finished, as it is told, and makes no choice."""
+
+    nested = False
+    choices: Mapping[str, Choice] = {}
+    measurements: Sequence[Measurement] = ()
+
+    def __init__(self, *, finished: bool, n_requests: int) -> None:
+        self.finished, self._n_requests = finished, n_requests
+
+    @property
+    def ready(self) -> bool:
+        return self._n_requests > 0
+
+    def ask(self, size: int | None = None, parts: int = 1) -> Request:  # noqa: ARG002
+        self._n_requests -= 1
+        return Request((Candidate(ARM, GRID[ARM][self._n_requests]),), ())
+
+    def tell(self, request: Request, measurements: Sequence[Measurement]) -> None: ...
+
+    def put_back(self, request: Request) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("finished", "n_requests", "message"),
+    [
+        (True, 0, r"^frame a: its search ended without a choice for residue\.arm, residue\.synthesis, "),
+        (False, 0, r"^frame a: its search is not finished, and asks for nothing$"),
+        (False, 2, r"^frame a: its search is not finished, and asks for nothing$"),
+    ],
+)
+def test_a_search_that_leads_nowhere_fails_its_frame_and_the_job_ends(
+    finished: bool, n_requests: int, message: str
+) -> None:
+    ended, calls = run([Task("a")], search_of=lambda _: Broken(finished=finished, n_requests=n_requests))
+    assert isinstance(ended["a"].error, SearchError)
+    assert re.search(message, str(ended["a"].error))
+    assert len(requests(calls)) == n_requests
 
 
 # --- many frames, many replicas
