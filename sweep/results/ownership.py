@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _OF_SOME = ("fit", "lmbda")
-"""Parts of a job's identity that only some frames depend on: those that are fitted, and those whose encoder has no weight."""
+"""Parts of a job's identity that only some frames depend on: those that are fitted, and those whose encoder's
+file holds no weight of the rate."""
 
 _SHOWN_DIFFERENCES, _SHOWN_CHARACTERS = 4, 60
 

@@ -76,7 +76,9 @@ def test_steps_that_repeat_themselves_or_are_none_are_refused(steps: list[float]
 
 @pytest.mark.parametrize("modules", [["arm", "synthesis"], ["arm", "synthesis", "upsampling", "arm2"]])
 def test_a_grid_is_for_the_three_modules(modules: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"a grid has the modules \['arm', 'synthesis', 'upsampling'\]; found"):
+    with pytest.raises(
+        ValueError, match=r"a grid has the modules \['arm', 'synthesis', 'upsampling'\] or .*; found"
+    ):
         make_grid(dict.fromkeys(modules, SMALL["arm"]))
 
 

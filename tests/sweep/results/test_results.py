@@ -65,6 +65,7 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
             "seed": 5,
             "iterations": {"warmup": None, "phase_1": None, "phase_2": None},
         },
+        "lmbda": None,
         "bitstream": None,
     }
     assert content["versions"].keys() >= {"qsweep", "python", "torch", "ray", "pyarrow"}

@@ -210,7 +210,7 @@ def test_frames_that_have_no_rows_are_named(tmp_path: Path) -> None:
 
 def test_modules_and_columns_that_do_not_exist_are_named(tmp_path: Path) -> None:
     out = write(tmp_path, "a")
-    with pytest.raises(ValueError, match=r"^modules: accepted: arm, synthesis, upsampling; found ram$"):
+    with pytest.raises(ValueError, match=r"^modules: accepted: arm, synthesis, upsampling, ifce; found ram$"):
         read_rd_table(out, modules=["arm", "ram"])
     with pytest.raises(ValueError, match=r"^columns: accepted: frame, lmbda, .*; found bpp$"):
         read_rd_table(out, columns=["bpp"])

@@ -102,7 +102,7 @@ def test_noise_is_that_of_a_loop_and_its_finest_channel_comes_first() -> None:
         expected.append(math.sqrt(-2 * math.log(u[0])) * math.cos(2 * 3.14159265359 * u[1]))
 
     np.testing.assert_allclose(gaussian(5000), np.array(expected), rtol=1e-6, atol=1e-7)
-    channels = noise(((5, 7), (3, 4), (2, 2)))
+    channels = noise((5, 7), (1, 1, 1))
     assert channels.shape == (1, 3, 5, 7)
     assert torch.equal(channels[0, 0].flatten(), torch.from_numpy(gaussian(35)))
 
@@ -202,7 +202,10 @@ def test_tensors_are_listed_in_the_order_in_which_they_are_refined() -> None:
         ({"layers_synthesis": ["5-1-residual-relu"]}, "a residual layer keeps its 4 channels"),
         ({"layers_synthesis": "3-1-linear-none"}, "layers_synthesis: a list of layers"),
         ({"final_upsampling_type": "lanczos"}, "final_upsampling_type: bicubic, bilinear or nearest"),
-        ({"flag_common_randomness": True, "latent_resolution": [1, 3]}, "noise fits latents of full resolution"),
+        (
+            {"flag_common_randomness": True, "latent_resolution": [1, 3]},
+            "the noise fits a synthesis at full resolution alone",
+        ),
         ({"linear_stabiliser_arm": 1}, "linear_stabiliser_arm: true or false; found '1'"),
         ({"unheard_of": 1}, "'residue.param' has fields that are not known: unheard_of"),
     ],
