@@ -12,6 +12,9 @@ from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
 from workers.codec.family import FAMILIES
 from workers.errors import CheckpointError
 
+RELEASE = "5.0.1"
+"""The official release that these frame encoders are of."""
+
 _FRAME_TYPES = ("I", "P", "B")
 _MAX_INDEX = 1 << 31
 
@@ -84,6 +87,8 @@ class Coolchic5Parameter(EncoderParameter):
             CheckpointError: a key is missing, its value is not what the format allows, or the frame is one of those
                 with references.
         """
+        if metadata.get("release", RELEASE) != RELEASE:
+            raise CheckpointError(f"metadata key 'release' is {RELEASE}; found {metadata['release'][:80]!r}")
         frame_type = _value(metadata, "frame_type")
         if frame_type not in _FRAME_TYPES:
             raise CheckpointError(f"metadata key 'frame_type' is I, P or B; found {frame_type[:80]!r}")

@@ -10,6 +10,8 @@ from workers.codec.formats.stored import (
     EncodedText,
     InertObject,
     Reference,
+    Sizes,
+    StateDict,
     Storage,
     StoredTensor,
     Value,
@@ -124,9 +126,9 @@ class Tensors:
         name = function.name if isinstance(function, Reference) else None
         match name, arguments:
             case "collections.OrderedDict", ():
-                return {}
+                return StateDict()
             case "torch.Size", (tuple(sizes) | list(sizes),):
-                return _integers(sizes)
+                return Sizes(_integers(sizes))
             case "_codecs.encode", (str(text), "latin1"):
                 return EncodedText(text)
             case "torch._utils._rebuild_tensor_v2", (

@@ -29,6 +29,34 @@ def read_3_4(file: Fields, encoder_frame: int | None) -> OfficialFrame:
     Raises:
         OfficialFileError: there is no such frame, or it cannot be used.
     """
+    _, inner, of_manager = find_frame(file, encoder_frame)
+    manager = Fields.of(of_manager, "the frame's manager")
+    name = "the frame" if encoder_frame is None else f"frame {encoder_frame}"
+    try:
+        frame = Fields.of(read_torch_file(inner), name)
+    except OfficialFileError as error:
+        raise OfficialFileError(f"{name}, a file within the file: {error.reason}") from None
+    if frame.item("frame_type", str) != "I":
+        raise OfficialFileError(
+            f"{name} is of type {frame.item('frame_type', str)[:20]!r}: of Cool-Chic 3.4, I frames "
+            "are supported (it does nothing with the references of others)"
+        )
+    return _frame(frame, "coolchic_encoder", "coolchic", "coolchic_encoder_param", "3.4.1", manager)
+
+
+def find_frame(file: Fields, encoder_frame: int | None) -> tuple[str, bytes, Value]:
+    """Where a frame is in a file of 3.4.
+
+    Args:
+        file: its content.
+        encoder_frame: display index of the frame; ``None`` for the only one.
+
+    Returns:
+        Its key among the frame encoders, the file within the file, and its manager.
+
+    Raises:
+        OfficialFileError: there is no such frame.
+    """
     encoders = file.fields("all_frame_encoders")
     coded = {display: key for key, display in _frames(file) if key in encoders}
     listed = "display indices " + ", ".join(map(str, sorted(coded)[:50])) if coded else "none that is coded"
@@ -39,16 +67,7 @@ def read_3_4(file: Fields, encoder_frame: int | None) -> OfficialFrame:
     if encoder_frame not in coded:
         raise OfficialFileError(f"there is no frame of encoder_frame {encoder_frame}; found {listed}")
     inner, manager = _entry(encoders.value(coded[encoder_frame]))
-    try:
-        frame = Fields.of(read_torch_file(inner), f"frame {encoder_frame}")
-    except OfficialFileError as error:
-        raise OfficialFileError(f"frame {encoder_frame}, a file within the file: {error.reason}") from None
-    if frame.item("frame_type", str) != "I":
-        raise OfficialFileError(
-            f"frame {encoder_frame} is of type {frame.item('frame_type', str)[:20]!r}: of Cool-Chic 3.4, I frames "
-            "are supported (it does nothing with the references of others)"
-        )
-    return _frame(frame, "coolchic_encoder", "coolchic", "coolchic_encoder_param", "3.4.1", manager)
+    return coded[encoder_frame], inner, manager
 
 
 def _frames(file: Fields) -> Iterator[tuple[str, int]]:
@@ -61,14 +80,14 @@ def _frames(file: Fields) -> Iterator[tuple[str, int]]:
         yield str(frame.item("coding_order", int)), frame.item("display_order", int)
 
 
-def _entry(value: Value) -> tuple[bytes, Fields]:
+def _entry(value: Value) -> tuple[bytes, Value]:
     """A frame encoder as a file within the file, and its manager."""
     if not isinstance(value, tuple) or len(value) != 2:
         raise OfficialFileError(f"a frame is a frame encoder and its manager; found {kind_of(value)}")
     inner, manager = value
     if not isinstance(inner, BytesFile) or inner.encoded is None:
         raise OfficialFileError(f"a frame encoder is a file within the file; found {kind_of(inner)}")
-    return inner.encoded.content(), Fields.of(manager, "the frame's manager")
+    return inner.encoded.content(), manager
 
 
 def read_4(file: Fields) -> OfficialFrame:

@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from workers.codec.coolchic_5.parameter import RELEASE
 from workers.codec.formats.fields import Fields
 from workers.codec.formats.official_frame import OfficialFrame, read_state
 from workers.codec.formats.stored import Value
 from workers.errors import OfficialFileError
 
-_FORMAT, _RELEASE = "coolchic-5", "5.0.1"
+_FORMAT = "coolchic-5"
 _COOLCHICS = {"I": ["residue"], "P": ["residue", "motion"], "B": ["residue", "motion"]}
 _INTEGERS = (
     "output_feature_ifce",
@@ -74,7 +75,7 @@ def metadata_of(frame: Fields, params: Mapping[str, Fields]) -> dict[str, str]:
         raise OfficialFileError(f"the cool-chics of a frame are of one size; found {sizes}")
     return {
         "format": _FORMAT,
-        "release": _RELEASE,
+        "release": RELEASE,
         "img_size": json.dumps(sizes[0]),
         "frame_type": frame_type,
         "frame_data_type": frame.item("frame_data_type", str),
@@ -125,14 +126,19 @@ def _range(param: Fields, key: str) -> list[int]:
 
 def _check_derived(param: Fields, own: dict[str, Any]) -> None:
     """Refuse attributes that do not follow from the others, as they must."""
-    for key, expected in _derived(own).items():
+    for key, expected in derived(own).items():
         if key in param and not _equal(param.value(key), expected):
             raise OfficialFileError(
                 f"{param.where}: {key} does not follow from the other attributes: {str(expected)[:200]} is expected"
             )
 
 
-def _derived(own: dict[str, Any]) -> dict[str, Any]:
+def derived(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes that follow from the others of a cool-chic.
+
+    Args:
+        own: the others, as in the metadata of a checkpoint.
+    """
     height, width = own["img_size"]
     latent, hyper, ifce = (own[f"{kind}_resolution"] for kind in ("latent", "hyperlatent", "ifce"))
     grids = [

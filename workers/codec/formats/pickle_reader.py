@@ -159,7 +159,7 @@ class _Machine:
 
     def set_items(self, values: list[Value]) -> None:
         target = self._top()
-        if type(target) is not dict or len(values) % 2:
+        if not isinstance(target, dict) or len(values) % 2:
             raise OfficialFileError(f"items, with a key each, are set in a dict; found {kind_of(target)}")
         target.update(_with_text_keys(zip(values[::2], values[1::2], strict=True)))
 

@@ -96,6 +96,10 @@ class StoredTensor:
         view = np.lib.stride_tricks.as_strided(numbers, self.shape, strides, writeable=False)
         return torch.from_numpy(view.astype(np.float32, order="C", copy=True).reshape(self.shape))
 
+    def contiguous(self) -> "StoredTensor":
+        """The same numbers in a storage of their own."""
+        return store(self.read())
+
 
 def checked_tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> StoredTensor:
     """A tensor that lies within its storage and has no more elements than that.
@@ -116,6 +120,23 @@ def checked_tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride
     if last >= storage.numel:
         raise OfficialFileError(f"a tensor reaches to element {last} of a storage that has {storage.numel}")
     return tensor
+
+
+def store(tensor: Tensor) -> StoredTensor:
+    """A tensor in a storage of its own, contiguous float32, as official files hold their parameters."""
+    numbers = tensor.detach().cpu().contiguous().numpy().astype("<f4")
+    stride = tuple(torch.empty(tensor.shape, device="meta").stride())
+    return StoredTensor(Storage(memoryview(numbers.tobytes()), numbers.size), 0, tuple(tensor.shape), stride)
+
+
+class StateDict(dict[str, "Value"]):
+    """A ``collections.OrderedDict``: official programs keep parameters in these, and other items in dicts."""
+
+
+class Sizes(tuple[int, ...]):
+    """A ``torch.Size``."""
+
+    __slots__ = ()
 
 
 Value: TypeAlias = Union[
