@@ -21,7 +21,7 @@ from sweep.command import (
     say,
     stop,
 )
-from sweep.conversion_commands import import_
+from sweep.conversion_commands import export, import_
 from sweep.options import (
     ConfigArgument,
     OutOption,
@@ -117,6 +117,7 @@ app.command(
 )(encode)
 app.command(epilog=statuses("the picture was written"))(decode)
 app.command("import", epilog=statuses("the checkpoint was written"))(import_)
+app.command(epilog=statuses("the file was written"))(export)
 
 
 @app.command(epilog=statuses("the report was written"))

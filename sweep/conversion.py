@@ -1,8 +1,24 @@
 """Checkpoints from one form to another."""
 
-from sweep.results import Output
-from workers.codec import FrameEncoderManager, dump_frame_encoder, read_frame_encoder
-from workers.errors import ResultsError
+from pathlib import PurePath
+
+from sweep.results import Output, SweptFrame, find_swept
+from workers.codec import (
+    EncoderParameter,
+    FrameEncoder,
+    FrameEncoderManager,
+    dump_frame_encoder,
+    parse_frame_encoder,
+    read_frame_encoder,
+)
+from workers.codec.formats.official import ZIP
+from workers.codec.formats.official_writer import SweptEncoder, dump_official, release_of, with_release
+from workers.errors import CheckpointError, ConfigError, ResultsError
+from workers.files import describe, read_bytes
+from workers.reasons import reason_of
+
+OFFICIAL, OWN = ".pt", ".safetensors"
+"""What the name of an exported file ends in, by its form."""
 
 
 def import_encoder(
@@ -25,10 +41,80 @@ def import_encoder(
     """
     with Output(target, [file]) as output:
         frame_encoder, manager = read_frame_encoder(file, encoder_frame, lmbda)
-        content = dump_frame_encoder(frame_encoder, manager.lmbda, manager.fitted_mse)
-        try:
-            output.write(content)
-        except ResultsError as error:
-            error.started = True
-            raise
+        _write(output, dump_frame_encoder(frame_encoder, manager.lmbda, manager.fitted_mse))
     return manager
+
+
+def export_encoder(
+    out: str, frame: str, target: str, release: str | None = None, encoder: str | None = None
+) -> str:
+    """Write a frame's quantized encoder as a file of Cool-Chic's own encoder, or as a checkpoint of this project.
+
+    Args:
+        out: folder or URI of a job's results.
+        frame: id of the frame.
+        target: path or URI of the file, which says the form by its ending; see :class:`~sweep.results.Output`.
+            Streams get an official file.
+        release: of Cool-Chic, in whose layout it is written; ``None`` for that of the encoder.
+        encoder: path or URI of the encoder that was swept, where it is no longer where the job read it.
+
+    Returns:
+        The release.
+
+    Raises:
+        ConfigError: the target has another ending.
+        CheckpointError: the release cannot hold the encoder; or the encoder that was swept cannot be read, or has
+            changed.
+        ResultsError: there are no results of such a frame; or the file cannot be written.
+    """
+    swept = find_swept(out, frame)
+    before = swept.encoder if encoder is None else encoder
+    with Output(target, [before, swept.quantized_name]) as output:
+        ending = OFFICIAL if output.is_stream else PurePath(describe(target)).suffix.lower()
+        if ending not in (OFFICIAL, OWN):
+            raise ConfigError(f"{output.name}: an exported encoder is a file {OFFICIAL} or {OWN}; found {ending!r}")
+        quantized, manager = parse_frame_encoder(swept.quantized, swept.quantized_name)
+        try:
+            param = with_release(quantized.param, release)
+            if ending == OWN:
+                content = dump_frame_encoder(_of(quantized, param), manager.lmbda)
+            else:
+                content = _official(swept, before, quantized, manager.lmbda, release)
+        except CheckpointError as error:
+            raise CheckpointError(f"frame {frame}: {error}") from None
+        _write(output, content)
+    return release_of(param)
+
+
+def _official(
+    swept: SweptFrame, location: str, quantized: FrameEncoder, lmbda: float, release: str | None
+) -> bytes:
+    name = describe(location)
+    try:
+        content = read_bytes(location)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            "an official file also holds the parameters in full precision, and the encoder that was swept is not "
+            f"readable: {name}: {reason_of(error)}; --encoder says where it is"
+        ) from None
+    full_precision, _ = parse_frame_encoder(content, name, swept.encoder_frame, lmbda)
+    both = SweptEncoder(full_precision, quantized, lmbda, PurePath(describe(swept.picture)).stem)
+    try:
+        both.check()
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from None
+    return dump_official(both, release, content if content.startswith(ZIP) else None, swept.encoder_frame)
+
+
+def _of(frame_encoder: FrameEncoder, param: EncoderParameter) -> FrameEncoder:
+    """A frame encoder with the architecture of another release, which computes the same."""
+    frame_encoder.param = param
+    return frame_encoder
+
+
+def _write(output: Output, content: bytes) -> None:
+    try:
+        output.write(content)
+    except ResultsError as error:
+        error.started = True
+        raise

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sweep.command import running, say
-from sweep.options import EncoderFrameOption, QuietOption, VerboseOption, expanded
+from sweep.options import EncoderFrameOption, QuietOption, ResultsArgument, VerboseOption, expanded
 from sweep.results import goes_to_stdout
 from workers.files import describe
 
@@ -50,3 +50,47 @@ def import_(
     with running(context, verbose, quiet):
         manager = import_encoder(file, output, encoder_frame, lmbda)
         say(f"{describe(output)}: lmbda {manager.lmbda:g}", err=goes_to_stdout(output))
+
+
+def export(
+    context: typer.Context,
+    out: ResultsArgument,
+    frame: Annotated[str, typer.Option(metavar="ID", help="A frame of the job.", show_default=False)],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file to write: .pt, as Cool-Chic's own encoder saves it, or .safetensors; - for standard "
+            "output, as .pt.",
+            show_default=False,
+            callback=expanded,
+        ),
+    ],
+    release: Annotated[
+        str | None,
+        typer.Option(help="Of Cool-Chic, in whose layout it is written.", show_default="that of the encoder"),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The encoder that was swept, if it has been moved.",
+            show_default="where the job read it",
+            callback=expanded,
+        ),
+    ] = None,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write the quantized encoder of a frame for Cool-Chic's own program, which makes the bitstream of it.
+
+    Call the file video_encoder.pt for release 3.4, and NNNN-frame_encoder.pt for 4 and 5, NNNN being the display
+    index of the frame; put it in the work directory of the official encoder, and run that.
+    """
+    from sweep.conversion import export_encoder
+
+    with running(context, verbose, quiet):
+        written = export_encoder(out, frame, output, release, encoder)
+        say(f"{describe(output)}: encoder of Cool-Chic {written}", err=goes_to_stdout(output))

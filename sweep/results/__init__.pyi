@@ -15,6 +15,7 @@ from .reading import iter_rd_table, read_rd_table, to_pandas
 from .results import Results
 from .status import is_running, read_status
 from .storage import Storage
+from .swept import SweptFrame, find_swept
 from .table import CHOICES, FRAMES, rd_table
 from .timeline import read_timeline, stages_of
 
@@ -30,10 +31,12 @@ __all__ = [
     "Output",
     "Results",
     "Storage",
+    "SweptFrame",
     "choose_at",
     "compare_jobs",
     "cost_of_steps",
     "describe_output",
+    "find_swept",
     "goes_to_stdout",
     "is_running",
     "iter_rd_table",

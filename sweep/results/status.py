@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.results.claim import EXPIRY_SECONDS, Owner, read_owner
-from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE, JOB_FILE, RD_FOLDER
+from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE, RD_FOLDER
 from sweep.results.manifest import job_frames, left_out
 from sweep.results.parquet import read_table
 from sweep.results.rows import current, frame_folder, rd_path
 from sweep.results.storage import Storage
-from workers.errors import ResultsError
+from sweep.results.swept import open_job
 from workers.reasons import printable
 
 _RECENT_FRAMES = 100
@@ -34,9 +34,7 @@ def read_status(out: str) -> str:
     Raises:
         ResultsError: there are no results of a job, or they cannot be read.
     """
-    storage = Storage(out)
-    if not storage.is_file(JOB_FILE):
-        raise ResultsError(f"{storage.describe('')}: there are no results of a job ({JOB_FILE} is missing)")
+    storage = open_job(out)
     manifest = job_frames(storage)
     n_frames = manifest.num_rows
     others = {frame_folder(frame) for frame in left_out(storage)}

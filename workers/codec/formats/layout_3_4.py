@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from workers.codec.formats.fields import Fields
 from workers.codec.formats.official_frame import OfficialFrame, read_state
@@ -29,11 +30,10 @@ def read_3_4(file: Fields, encoder_frame: int | None) -> OfficialFrame:
     Raises:
         OfficialFileError: there is no such frame, or it cannot be used.
     """
-    _, inner, of_manager = find_frame(file, encoder_frame)
-    manager = Fields.of(of_manager, "the frame's manager")
-    name = "the frame" if encoder_frame is None else f"frame {encoder_frame}"
+    coded = find_frame(file, encoder_frame)
+    manager, name = Fields.of(coded.manager, "the frame's manager"), f"frame {coded.display_index}"
     try:
-        frame = Fields.of(read_torch_file(inner), name)
+        frame = Fields.of(read_torch_file(coded.content), name)
     except OfficialFileError as error:
         raise OfficialFileError(f"{name}, a file within the file: {error.reason}") from None
     if frame.item("frame_type", str) != "I":
@@ -44,15 +44,28 @@ def read_3_4(file: Fields, encoder_frame: int | None) -> OfficialFrame:
     return _frame(frame, "coolchic_encoder", "coolchic", "coolchic_encoder_param", "3.4.1", manager)
 
 
-def find_frame(file: Fields, encoder_frame: int | None) -> tuple[str, bytes, Value]:
-    """Where a frame is in a file of 3.4.
+class CodedFrame(NamedTuple):
+    """A frame in a file of 3.4.
+
+    Attributes:
+        key: among the frame encoders: its coding order.
+        display_index: of the frame.
+        content: the file within the file.
+        manager: of the frame.
+    """
+
+    key: str
+    display_index: int
+    content: bytes
+    manager: Value
+
+
+def find_frame(file: Fields, encoder_frame: int | None) -> CodedFrame:
+    """A frame in a file of 3.4.
 
     Args:
         file: its content.
         encoder_frame: display index of the frame; ``None`` for the only one.
-
-    Returns:
-        Its key among the frame encoders, the file within the file, and its manager.
 
     Raises:
         OfficialFileError: there is no such frame.
@@ -67,7 +80,7 @@ def find_frame(file: Fields, encoder_frame: int | None) -> tuple[str, bytes, Val
     if encoder_frame not in coded:
         raise OfficialFileError(f"there is no frame of encoder_frame {encoder_frame}; found {listed}")
     inner, manager = _entry(encoders.value(coded[encoder_frame]))
-    return coded[encoder_frame], inner, manager
+    return CodedFrame(coded[encoder_frame], encoder_frame, inner, manager)
 
 
 def _frames(file: Fields) -> Iterator[tuple[str, int]]:

@@ -137,7 +137,7 @@ def _dump_3_4(param: FrameEncoderParameter, swept: SweptEncoder, kept: Value, en
     if kept is None:
         place, frame, manager = "0", official_template.frame_3_4(param), official_template.manager_3_4(swept.lmbda)
     else:
-        place, inner, manager = layout_3_4.find_frame(Fields(file, "the file"), encoder_frame)
+        place, _, inner, manager = layout_3_4.find_frame(Fields(file, "the file"), encoder_frame)
         frame = _dict(read_torch_file(inner))
     _put_state(frame, "coolchic_encoder", "coolchic", swept)
     _finish(manager, swept)

@@ -1,0 +1,74 @@
+"""A frame of a job's results by its id: its quantized encoder, and where the one that was swept is."""
+
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweep.results.layout import JOB_FILE, MANIFEST_FILE, fitted_path, quantized_path
+from sweep.results.parquet import read_table
+from sweep.results.storage import Storage
+from workers.errors import ResultsError
+
+_LISTED_IDS = 20
+
+
+class SweptFrame(NamedTuple):
+    """A frame that was swept.
+
+    Attributes:
+        picture: path or URI of its picture.
+        quantized: checkpoint of its quantized encoder.
+        quantized_name: path or URI of that, for messages.
+        encoder: path or URI of the encoder that was swept.
+        encoder_frame: display index of the frame in that, where the job says it.
+    """
+
+    picture: str
+    quantized: bytes
+    quantized_name: str
+    encoder: str
+    encoder_frame: int | None
+
+
+def find_swept(out: str, frame: str) -> SweptFrame:
+    """A frame that a job has swept.
+
+    Args:
+        out: folder or URI of its results.
+        frame: id of the frame.
+
+    Raises:
+        ResultsError: there are no results of a job, or none of such a frame; the message lists ids.
+    """
+    storage = open_job(out)
+    manifest = read_table(storage, MANIFEST_FILE)
+    ids = manifest["id"]
+    found = manifest.filter(pc.field("id") == pa.scalar(frame, ids.type)).to_pylist()
+    if not found:
+        raise ResultsError(
+            f"{storage.describe('')}: there is no frame {frame[:200]!r}; found {_listed(ids.to_pylist())}"
+        )
+    (row,) = found
+    path = quantized_path(frame)
+    if not storage.is_file(path):
+        raise ResultsError(f"{storage.describe(path)}: the frame is not done: its quantized encoder is missing")
+    encoder = storage.location(fitted_path(frame)) if row["encoder"] is None else row["encoder"]
+    return SweptFrame(row["frame"], storage.read(path), storage.describe(path), encoder, row.get("encoder_frame"))
+
+
+def open_job(out: str) -> Storage:
+    """The folder of a job's results.
+
+    Raises:
+        ResultsError: there are none.
+    """
+    storage = Storage(out)
+    if not storage.is_file(JOB_FILE):
+        raise ResultsError(f"{storage.describe('')}: there are no results of a job ({JOB_FILE} is missing)")
+    return storage
+
+
+def _listed(ids: list[str]) -> str:
+    more = f", … ({len(ids)} in all)" if len(ids) > _LISTED_IDS else ""
+    return ", ".join(map(repr, ids[:_LISTED_IDS])) + more
