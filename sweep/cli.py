@@ -34,6 +34,7 @@ from sweep.options import (
 )
 from sweep.report import FIGURES, FORMATS, plot, write_report
 from sweep.results import goes_to_stdout, read_status
+from sweep.show_command import show
 from workers.codec.family import modules
 from workers.errors import QsweepError
 from workers.streams import output_failure, prepare_streams
@@ -118,6 +119,7 @@ app.command(
 app.command(epilog=statuses("the picture was written"))(decode)
 app.command("import", epilog=statuses("the checkpoint was written"))(import_)
 app.command(epilog=statuses("the file was written"))(export)
+app.command(epilog=statuses("shown", "wrong command line, or a file that cannot be shown"))(show)
 
 
 @app.command(epilog=statuses("the report was written"))

@@ -1,5 +1,6 @@
 """Checkpoints from one form to another."""
 
+import logging
 from pathlib import PurePath
 
 from sweep.results import Output, SweptFrame, find_swept
@@ -11,11 +12,14 @@ from workers.codec import (
     parse_frame_encoder,
     read_frame_encoder,
 )
+from workers.codec.formats.decoder_limits import decoder_warnings
 from workers.codec.formats.official import ZIP
-from workers.codec.formats.official_writer import SweptEncoder, dump_official, release_of, with_release
+from workers.codec.formats.official_writer import SweptEncoder, dump_official, with_release
 from workers.errors import CheckpointError, ConfigError, ResultsError
 from workers.files import describe, read_bytes
 from workers.reasons import reason_of
+
+_log = logging.getLogger(__name__)
 
 OFFICIAL, OWN = ".pt", ".safetensors"
 """What the name of an exported file ends in, by its form."""
@@ -83,7 +87,7 @@ def export_encoder(
         except CheckpointError as error:
             raise CheckpointError(f"frame {frame}: {error}") from None
         _write(output, content)
-    return release_of(param)
+    return param.release
 
 
 def _official(
@@ -103,6 +107,8 @@ def _official(
         both.check()
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from None
+    for warning in decoder_warnings(with_release(quantized.param, release)):
+        _log.warning("%s", warning)
     return dump_official(both, release, content if content.startswith(ZIP) else None, swept.encoder_frame)
 
 

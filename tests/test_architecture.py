@@ -129,8 +129,8 @@ def test_tables_are_read_without_loading_what_computes() -> None:
     assert seconds < 1
 
 
-@pytest.mark.parametrize("command", ["status", "report", "plot"])
-def test_help_of_commands_that_read_results_loads_nothing_that_computes(command: str) -> None:
+@pytest.mark.parametrize("command", ["status", "report", "plot", "show", "import", "export"])
+def test_help_of_commands_loads_nothing_that_computes(command: str) -> None:
     program = (
         "import sys\nfrom sweep.launch import main\n"
         f"sys.argv = ['qsweep', {command!r}, '--help']\n"

@@ -1,9 +1,11 @@
 """Checkpoints: a frame encoder as a safetensors file, or as Cool-Chic's own encoder saves it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -60,21 +62,65 @@ def parse_frame_encoder(
         CheckpointError: it is no checkpoint, or its metadata, tensor names, shapes, types or values are wrong or do
             not fit each other.
     """
-    is_official = content.startswith(ZIP) or _is_pickle(content)
-    try:
-        if is_official:
+    with _errors_of(content, name):
+        if _is_official(content):
             official = read_official(content, encoder_frame)
             metadata, tensors = official.metadata, official.tensors()
         else:
-            metadata, tensors = _read_safetensors(content)
-            _check_frame(metadata, encoder_frame)
+            metadata, tensors = _read_safetensors(content, encoder_frame)
         if "lmbda" not in metadata and lmbda is not None:
             metadata = {**metadata, "lmbda": repr(lmbda)}
         return build_frame_encoder(metadata, tensors)
-    except CheckpointError as error:
+
+
+class Checkpoint(NamedTuple):
+    """All that a checkpoint holds.
+
+    Attributes:
+        frame_encoder: as it is in the file: quantized, with steps and counts, if it was swept.
+        full_precision: what a sweep starts from; ``None`` if the file does not hold it.
+        lmbda: weight of the rate; ``None`` if the file does not say it.
+        is_official: whether it is a file of Cool-Chic's own encoder.
+    """
+
+    frame_encoder: FrameEncoder
+    full_precision: FrameEncoder | None
+    lmbda: float | None
+    is_official: bool
+
+
+def parse_checkpoint(content: bytes, name: str, encoder_frame: int | None = None) -> Checkpoint:
+    """All that a checkpoint's bytes hold, also where there is nothing to be swept, or no rate constraint.
+
+    Args and errors are those of :func:`parse_frame_encoder`.
+    """
+    is_official = _is_official(content)
+    with _errors_of(content, name):
         if is_official:
+            official = read_official(content, encoder_frame)
+            metadata, tensors = official.metadata | official.quantization(), official.current_tensors()
+        else:
+            metadata, tensors = _read_safetensors(content, encoder_frame)
+        frame_encoder, manager = build_frame_encoder({"lmbda": "0", **metadata}, tensors)
+        full_precision = None if frame_encoder.nn_q_step else frame_encoder
+        if is_official and all(state.full_precision is not None for state in official.states.values()):
+            full_precision, _ = build_frame_encoder({"lmbda": "0", **official.metadata}, official.tensors())
+    return Checkpoint(frame_encoder, full_precision, manager.lmbda if "lmbda" in metadata else None, is_official)
+
+
+@contextmanager
+def _errors_of(content: bytes, name: str) -> Iterator[None]:
+    """Errors that name the file, and what kind of file it is."""
+    try:
+        yield
+    except CheckpointError as error:
+        if _is_official(content):
             raise OfficialFileError(str(error), name) from None
         raise CheckpointError(f"{name}: {error}") from None
+
+
+def _is_official(content: bytes) -> bool:
+    return content.startswith(ZIP) or _is_pickle(content)
 
 
 def _is_pickle(content: bytes) -> bool:
@@ -82,7 +128,7 @@ def _is_pickle(content: bytes) -> bool:
     return content.startswith(_PICKLE) and content[8:9] != b"{"
 
 
-def _read_safetensors(content: bytes) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+def _read_safetensors(content: bytes, encoder_frame: int | None) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a safetensors file."""
     if not content:
         raise CheckpointError("the frame encoder's file is empty")
@@ -92,7 +138,9 @@ def _read_safetensors(content: bytes) -> tuple[Mapping[str, str], dict[str, Tens
         raise CheckpointError(
             f"a frame encoder is a safetensors file, or one of Cool-Chic's own; found: {reason_of(error)}"
         ) from None
-    return checkpoint_metadata(content), tensors
+    metadata = checkpoint_metadata(content)
+    _check_frame(metadata, encoder_frame)
+    return metadata, tensors
 
 
 def _check_frame(metadata: Mapping[str, str], encoder_frame: int | None) -> None:

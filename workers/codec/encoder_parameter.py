@@ -20,12 +20,14 @@ class EncoderParameter(ABC):
         img_size: height and width of the frame, in luma samples.
         frame_data_type: colour format of the decoded frame.
         bitdepth: bits of a decoded sample.
+        release: of Cool-Chic, by which it is computed.
     """
 
     family_name: ClassVar[str]
     img_size: tuple[int, int]
     frame_data_type: FrameDataType
     bitdepth: int
+    release: str
 
     @property
     def family(self) -> Family:
@@ -36,6 +38,13 @@ class EncoderParameter(ABC):
     @abstractmethod
     def coolchics(self) -> Mapping[str, CoolChicParameter]:
         """Its cool-chics by name, in the order in which they are swept."""
+
+    @property
+    def n_together(self) -> int:
+        """Samples of a plane of the frame that one sample of a synthesis stands for, at most."""
+        height, width = self.img_size
+        coarsest = max(coolchic.resolution_synthesis for coolchic in self.coolchics.values())
+        return int(min(4**coarsest, height * width))
 
     @abstractmethod
     def to_metadata(self) -> dict[str, str]:

@@ -56,6 +56,11 @@ class Coolchic5Parameter(EncoderParameter):
         """Height and width of the frame, in luma samples."""
         return self.residue.img_size
 
+    @property
+    def release(self) -> str:  # type: ignore[override]  # there is one
+        """The official release that it is of."""
+        return RELEASE
+
     @cached_property
     def coolchics(self) -> Mapping[str, CoolChicParameter]:
         """The residue alone: frames with references have another."""

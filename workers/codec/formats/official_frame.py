@@ -18,13 +18,14 @@ class CoolChicState:
     """Parameters of one cool-chic.
 
     Attributes:
-        full_precision: what a sweep starts from: latents and networks.
+        full_precision: what a sweep starts from: latents and networks; ``None`` if the file holds them quantized
+            alone.
         current: as the file holds them: quantized, if there are steps.
         q_steps: of the networks that are quantized, by module.
         expgol_cnts: likewise.
     """
 
-    full_precision: Mapping[str, StoredTensor]
+    full_precision: Mapping[str, StoredTensor] | None
     current: Mapping[str, StoredTensor]
     q_steps: Mapping[str, QStepPair]
     expgol_cnts: Mapping[str, Counts]
@@ -39,16 +40,43 @@ class OfficialFrame:
         states: per cool-chic, with the prefix of its tensors in such a checkpoint.
     """
 
-    metadata: Mapping[str, str]
+    metadata: dict[str, str]
     states: Mapping[str, CoolChicState]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters in full precision, named as in a checkpoint of this project."""
+        """Parameters in full precision, named as in a checkpoint of this project.
+
+        Raises:
+            OfficialFileError: the file does not hold them.
+        """
+        tensors: dict[str, Tensor] = {}
+        for prefix, state in self.states.items():
+            if state.full_precision is None:
+                raise OfficialFileError(
+                    "it is quantized already, and the full-precision parameters are not in the file: there is "
+                    "nothing to sweep (Cool-Chic 4 leaves them out where an encode had more than one training loop)"
+                )
+            tensors |= {prefix + name: stored.read() for name, stored in state.full_precision.items()}
+        return tensors
+
+    def current_tensors(self) -> dict[str, Tensor]:
+        """Parameters as the file holds them, quantized if there are steps, named likewise."""
         return {
             prefix + name: stored.read()
             for prefix, state in self.states.items()
-            for name, stored in state.full_precision.items()
+            for name, stored in state.current.items()
         }
+
+    def quantization(self) -> dict[str, str]:
+        """Steps and counts, as in the metadata of a checkpoint of this project."""
+        metadata: dict[str, str] = {}
+        for prefix, state in self.states.items():
+            for module, pair in state.q_steps.items():
+                counts = state.expgol_cnts.get(module)
+                for kind in KINDS:
+                    metadata[f"q_step.{prefix}{module}.{kind}"] = repr(getattr(pair, kind))
+                    metadata[f"expgol_cnt.{prefix}{module}.{kind}"] = repr(getattr(counts, kind, 0))
+        return metadata
 
 
 def read_state(file: Fields, now: str, name: str) -> CoolChicState:
@@ -60,7 +88,7 @@ def read_state(file: Fields, now: str, name: str) -> CoolChicState:
         name: what the other keys begin with.
 
     Raises:
-        OfficialFileError: the parameters are quantized, and those in full precision are missing or others.
+        OfficialFileError: the parameters in full precision are not those of the quantized ones.
     """
     steps, counts = {}, {}
     if f"{name}_nn_q_step" in file:
@@ -79,12 +107,7 @@ def read_state(file: Fields, now: str, name: str) -> CoolChicState:
         full_precision = file.tensors(f"{name}_full_precision_param")
         _check_alike(full_precision, current, name)
         return CoolChicState(full_precision, current, steps, counts)
-    if steps:
-        raise OfficialFileError(
-            f"{name} is quantized already, and the full-precision parameters are not in the file: there is nothing "
-            "to sweep (Cool-Chic 4 leaves them out where an encode had more than one training loop)"
-        )
-    return CoolChicState(current, current, steps, counts)
+    return CoolChicState(None if steps else current, current, steps, counts)
 
 
 def _check_alike(

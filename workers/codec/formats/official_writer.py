@@ -81,23 +81,18 @@ def with_release(param: EncoderParameter, release: str | None) -> EncoderParamet
     Raises:
         CheckpointError: the release is not known, or cannot hold it, or computes something else.
     """
-    if release is None or release == release_of(param):
+    if release is None or release == param.release:
         return param
     if release not in (*RELEASES, RELEASE_5):
         raise CheckpointError(f"release: one of {', '.join((*RELEASES, RELEASE_5))}; found {release[:80]!r}")
     if not isinstance(param, FrameEncoderParameter) or release == RELEASE_5:
-        raise CheckpointError(f"release: an encoder of {release_of(param)} cannot be one of {release}")
+        raise CheckpointError(f"release: an encoder of {param.release} cannot be one of {release}")
     changed = replace(param, release=release)
     if changed.coolchics["residue"].resolution_synthesis != param.coolchics["residue"].resolution_synthesis:
         raise CheckpointError(
             f"release: {release} computes another picture than {param.release} where the finest grids are empty"
         )
     return changed
-
-
-def release_of(param: EncoderParameter) -> str:
-    """The release of Cool-Chic that an architecture is of."""
-    return param.release if isinstance(param, FrameEncoderParameter) else RELEASE_5
 
 
 def dump_official(

@@ -15,7 +15,7 @@ from tests.workers.codec.formats.files import FILES
 from workers.codec import FrameEncoder, parse_frame_encoder
 from workers.codec.formats.construction import CLASSES
 from workers.codec.formats.official import read_official
-from workers.codec.formats.official_writer import SweptEncoder, dump_official, release_of
+from workers.codec.formats.official_writer import SweptEncoder, dump_official
 from workers.codec.formats.stored import BytesFile, EncodedText, InertObject, StoredTensor, Value
 from workers.codec.formats.torch_file import read_torch_file, write_torch_file
 from workers.errors import CheckpointError, OfficialFileError
@@ -230,7 +230,7 @@ def test_an_encoder_is_written_for_another_release(release: str) -> None:
 
     again, _ = parse_frame_encoder(dump_official(given, release), "a.pt")
 
-    assert release_of(again.param) == release
+    assert again.param.release == release
     assert all(
         torch.equal(value, again.state_dict()[key]) for key, value in given.full_precision.state_dict().items()
     )

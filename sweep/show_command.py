@@ -1,0 +1,38 @@
+"""The command that tells what is in a file."""
+
+from typing import Annotated
+
+import typer
+
+from sweep.command import check_output, running
+from sweep.options import EncoderFrameOption, QuietOption, VerboseOption, expanded
+
+
+def show(
+    context: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A frame encoder (.safetensors, or Cool-Chic's own .pt) or a bitstream (.qsw), or its URI.",
+            show_default=False,
+            callback=expanded,
+        ),
+    ],
+    encoder_frame: EncoderFrameOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print it as JSON, for programs.", show_default=False)
+    ] = False,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Tell what is in a checkpoint or bitstream.
+
+    Release, architecture, lmbda, steps, counts and bits of each network, and what official decoders are known to do
+    wrong with it. Nothing in the file is executed.
+    """
+    from sweep.show import show_file  # loads torch
+
+    with running(context, verbose, quiet):
+        show_file(file, encoder_frame, as_json=as_json)
+        check_output()

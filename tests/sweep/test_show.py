@@ -1,0 +1,168 @@
+"""What is in a file, as people and programs are shown it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sweep.cli import app
+from tests.cases import CASES, CASES_5
+from tests.making import make_frame_encoder
+from tests.workers.codec.formats.files import FILES, members, pickle_name, zipped
+from workers.codec import dump_frame_encoder
+from workers.codec.formats.decoder_limits import decoder_warnings
+
+HOSTILE = sorted((Path(__file__).parents[1] / "workers" / "codec" / "formats" / "hostile").glob("*.pt"))
+GOLDEN = sorted((Path(__file__).parents[1] / "workers" / "bitstream" / "golden").glob("*.qsw"))
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["show", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("before-3.4.1", "full precision"),
+        ("lop-3.4.1", "swept"),
+        ("zeros-4.0.0", "swept"),
+        ("lop-5.0.1", "refined"),  # by the search after the sweep
+    ],
+)
+def test_an_official_file_is_shown(name: str, state: str) -> None:
+    path, choice = FILES[name], json.loads((FILES[name].parent / "choice.json").read_text())
+
+    shown = json.loads(run(path, "--json").stdout)
+
+    assert shown["form"] == "Cool-Chic's own file"
+    assert shown["file_bytes"] == path.stat().st_size
+    assert shown["release"] == name.rpartition("-")[2]
+    assert shown["state"] == state
+    assert shown["lmbda"] == (None if "5.0.1" in name else choice["lmbda"])
+    for network in shown["networks"]:
+        expected = choice["in_the_file"][network["network"].removeprefix("residue.")]
+        if state == "full precision":
+            assert network["q_step"] is network["expgol_cnt"] is network["rate_bit"] is None
+        else:
+            assert network["q_step"] == expected["q_step"]
+            assert network["expgol_cnt"] == expected["expgol_cnt"]
+    assert any("lmbda" in warning for warning in shown["warnings"]) is ("5.0.1" in name)
+
+
+@pytest.mark.parametrize("folder", [CASES / "astronaut_64x96_lop", CASES_5 / "astronaut_50x70_plain"], ids=str)
+def test_a_checkpoint_before_the_sweep_is_shown(folder: Path) -> None:
+    shown = json.loads(run(folder / "encoder.safetensors", "--json").stdout)
+    assert (shown["form"], shown["state"]) == ("safetensors", "full precision")
+
+
+def test_bits_of_networks_are_those_of_the_sweep() -> None:
+    import pandas as pd
+
+    table = pd.read_parquet(FILES["lop-3.4.1"].parent / "rd_table.parquet")
+    chosen = table[table.chosen].set_index("module")
+
+    networks = json.loads(run(FILES["lop-3.4.1"], "--json").stdout)["networks"]
+
+    assert len(networks) == 3
+    for network in networks:
+        row = chosen.loc[network["network"].removeprefix("residue.")]
+        assert network["rate_bit"] == {"weight": row.rate_weight_bit, "bias": row.rate_bias_bit}
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_bitstream_is_shown(path: Path) -> None:
+    shown = json.loads(run(path, "--json").stdout)
+
+    assert shown["form"] == "qsw"
+    assert f"{shown['height']}x{shown['width']}" in path.stem
+    bits = sum(sum(network["rate_bit"].values()) for network in shown["networks"])
+    header = shown["file_bytes"] - shown["latents_bytes"] - -(-bits // 8)
+    assert 0 < header < 150
+
+
+def test_people_are_shown_one_screen() -> None:
+    result = run(FILES["options-3.4.1"])
+
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 24
+    assert "Cool-Chic 3.4.1, family coolchic-3.4" in lines
+    assert "state: swept, lmbda 0.003" in lines
+    assert "6×4 (2 features)" in result.stdout
+    assert [line.split()[1] for line in lines if line.strip().startswith("residue.arm")] == ["650"]
+    assert sum(line.startswith("warning: ") for line in lines) == 2
+
+
+def test_a_file_with_nothing_to_sweep_is_shown(tmp_path: Path) -> None:
+    old, new = b"residue_full_precision_param", b"residue_full_precision_paran"
+    parts = members(FILES["zeros-4.0.0"].read_bytes())
+    name = pickle_name(parts)
+    (tmp_path / "a.pt").write_bytes(zipped({**parts, name: parts[name].replace(old, new)}))
+
+    result = run(tmp_path / "a.pt")
+
+    assert result.exit_code == 0, result.output
+    assert "state: swept, lmbda 0.004\n" in result.stdout
+    assert (
+        "warning: the parameters in full precision are not in the file: it cannot be swept again" in result.stdout
+    )
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)
+def test_a_hostile_file_is_one_clear_line(path: Path) -> None:
+    result = run(path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"qsweep: {path}: ")
+    assert result.stderr.count("\n") == 1
+    assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the frame encoder's file is empty"),
+        (b"\x89PNG\r\n\x1a\n and more", "a frame encoder is a safetensors file, or one of Cool-Chic's own; found"),
+        (b"qsw\x01 cut off", "truncated or altered: the checksum does not match"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_other_files_are_one_clear_line(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "a"
+    if content is not None:
+        path.write_bytes(content)
+    result = run(path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"qsweep: {path}: {reason}")
+    assert result.stderr.count("\n") == 1
+
+
+# --- what official decoders do wrong
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ups_k_size": 6}, "ups_k_size is not 4 or 8; found 6"),
+        ({"ups_k_size": 4}, None),
+        ({"layers": "3-1-linear-relu,3-5-residual-none"}, "with the layer 3-5-residual-none"),
+        ({"layers": "3-1-linear-relu,3-3-residual-none"}, None),
+        ({"n_ft_per_res": (1, 1, 0)}, "3.4.1 shows another picture with 0 features"),
+        ({"n_ft_per_res": (1, 1, 0), "release": "4.2.1"}, None),
+        ({"n_ft_per_res": (1, 1, 2), "release": "4.2.1"}, "cannot write a bitstream with 2 features"),
+        ({"n_ft_per_res": (0, 1, 1), "release": "4.2.1"}, "4.2.1 shows a smaller picture"),
+        ({"n_ft_per_res": (0, 1, 1), "release": "4.0.0"}, None),
+    ],
+)
+def test_what_official_decoders_do_wrong_is_said(
+    tmp_path: Path, changes: dict[str, object], reason: str | None
+) -> None:
+    frame_encoder = make_frame_encoder(**changes)  # type: ignore[arg-type]
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(dump_frame_encoder(frame_encoder, 0.001))
+
+    warnings = json.loads(run(path, "--json").stdout)["warnings"]
+
+    assert warnings == list(decoder_warnings(frame_encoder.param))
+    assert ([] if reason is None else [True]) == [reason in warning for warning in warnings if reason]
+    assert bool(warnings) is (reason is not None)
