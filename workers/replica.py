@@ -82,6 +82,7 @@ class Replica:
             mean_colour_mse=mean_colour_error(frame.data).item(),
             fitted_mse=loaded.manager.fitted_mse,
             precision=(self._options or EngineOptions()).precision,
+            n_together=loaded.frame_encoder.param.n_together,
             frame_file=frame.file,
             encoder_file=loaded.manager.file,
         )

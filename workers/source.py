@@ -55,6 +55,7 @@ class FrameInfo(NamedTuple):
         precision: of the products with which replicas measure candidates.
         frame_file: what tells whether the frame's file is still the one that was measured; ``None`` without a file.
         encoder_file: the same of the encoder's file.
+        n_together: samples of the frame that have the value of one sample of the synthesis, at most.
     """
 
     height: int
@@ -69,6 +70,7 @@ class FrameInfo(NamedTuple):
     precision: Precision = "float32"
     frame_file: Fingerprint | None = None
     encoder_file: Fingerprint | None = None
+    n_together: int = 1
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

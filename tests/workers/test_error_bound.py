@@ -67,6 +67,24 @@ def test_one_sample_that_rounds_to_the_other_side_is_within_the_bound_however_fe
     assert after - before <= bound.of(before)
 
 
+@given(st.sampled_from([1, 4, 16, 64]), st.integers(1, 60), st.integers(0, 200), st.integers(8, 10))
+def test_samples_that_round_together_are_within_the_bound(
+    n_together: int, n_groups: int, error: int, bitdepth: int
+) -> None:
+    """Of a frame all of whose error is that of one sample of the synthesis, which stands for several."""
+    bound = ErrorBound(n_together * n_groups, 2**bitdepth - 1, 1e-3, n_together)
+    steps = bound.maximum**2 * bound.n_samples
+    before, after = n_together * error**2 / steps, n_together * (error + 1) ** 2 / steps
+    assert after - before <= bound.of(before)
+
+
+def test_a_walk_of_groups_deviates_as_their_sums_do() -> None:
+    """A large frame: the part of the bound that is a random walk grows as the root of the size of a group."""
+    alone, together = (ErrorBound(1 << 30, 255, 0.0, n) for n in (1, 16))
+    sums = ErrorBound(1 << 60, 255, 0.0).of(1e-2)  # all that does not depend on the number of samples
+    assert together.of(1e-2) - sums == pytest.approx(4 * (alone.of(1e-2) - sums), rel=0.02)
+
+
 def test_samples_of_half_resolution_count_once() -> None:
     assert ErrorBound.of_frame(5, 7, "yuv420", 10, 1e-3) == ErrorBound(5 * 7 + 2 * 3 * 4, 1023, 1e-3)
     assert ErrorBound.of_frame(5, 7, "yuv444", 8, 1e-3) == ErrorBound(5 * 7 * 3, 255, 1e-3)
@@ -104,7 +122,8 @@ def largest_error(
     quantized.load_state_dict(frame_encoder.state_dict())
     apply_choices(quantized, choices)
     plain = measure_plain(quantized, frame, lmbda, choices, module, pairs)
-    bound = ErrorBound.of_frame(*frame.img_size, frame.frame_data_type, frame.bitdepth, lmbda)
+    param = frame_encoder.param
+    bound = ErrorBound.of_frame(*frame.img_size, frame.frame_data_type, frame.bitdepth, lmbda, param.n_together)
     compared = [
         abs(row.loss - other.loss) / bound.of(other.loss)
         for row, other in zip(rows, plain, strict=True)
@@ -209,6 +228,20 @@ def test_frames_of_any_size_and_format_are_measured_within_the_bound(
     frame = make_frame(frame_encoder)
     for module, pairs in PAIRS.items():
         assert largest_error(frame_encoder, frame, 1e-3, {}, module, pairs) < 1 / SAFETY
+
+
+@pytest.mark.usefixtures("kernel_name")
+@pytest.mark.parametrize("img_size", [(1, 1), (5, 7), (105, 107), (209, 210)])
+@pytest.mark.parametrize("n_ft_per_res", [(0, 1, 1, 1), (0, 0, 1, 1)])
+def test_a_synthesis_of_a_coarser_resolution_is_measured_within_the_bound(
+    img_size: tuple[int, int], n_ft_per_res: tuple[int, ...]
+) -> None:
+    frame_encoder = make_frame_encoder(
+        "16-1-linear-relu,3-3-linear-none", img_size=img_size, n_ft_per_res=n_ft_per_res, release="4.2.1"
+    )
+    assert frame_encoder.param.n_together == min(4 ** n_ft_per_res.count(0), img_size[0] * img_size[1])
+    for module, pairs in PAIRS.items():
+        assert largest_error(frame_encoder, make_frame(frame_encoder), 1e-3, {}, module, pairs) < 1 / SAFETY
 
 
 @pytest.mark.usefixtures("kernel_name")

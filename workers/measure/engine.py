@@ -67,7 +67,13 @@ class Measurer:
             frame_encoder, frame, self._device, threads if self._device.type == "cpu" else 1, self._options
         )
         self._bound = ErrorBound.of_frame(
-            height, width, frame.frame_data_type, frame.bitdepth, lmbda, self._options.precision
+            height,
+            width,
+            frame.frame_data_type,
+            frame.bitdepth,
+            lmbda,
+            self._options.precision,
+            frame_encoder.param.n_together,
         )
 
     def measure(

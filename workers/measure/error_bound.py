@@ -5,6 +5,9 @@ The engine and the plain reference do the same operations in another order. Two 
 - **Samples round to the other side.** A sample that lies within the error of float32 of the middle of two steps may
   become either. That changes its squared error by ``2e ± 1`` steps², with ``e`` its error in steps. The signs are
   those of unrelated samples, so over a frame they add up as a random walk; a few samples may stand alone.
+  Where the synthesis ends at a coarser resolution, ``g`` samples of the frame have the value of one of its samples
+  and round together. Their change is ``Σ (2e ± 1)``, whose square is at most ``g · Σ (2e ± 1)²``: the variance of
+  the random walk is ``g`` times what it is for unrelated samples, and what stands alone is a group.
 - **Sums in float32** are off by a fraction of themselves, the differences of samples by ``2^−24`` each, and what
   latents that cost next to nothing cost by ``2^−23`` bits each.
 
@@ -69,12 +72,14 @@ class ErrorBound:
         maximum: of a sample, ``2^bitdepth − 1``.
         lmbda: weight of the rate.
         precision: of the products of the measured one; those of the plain one are float32.
+        n_together: samples that have the value of one sample of the synthesis, at most.
     """
 
     n_samples: int
     maximum: int
     lmbda: float
     precision: Precision = "float32"
+    n_together: int = 1
 
     @classmethod
     def of_frame(
@@ -85,10 +90,11 @@ class ErrorBound:
         bitdepth: int,
         lmbda: float,
         precision: Precision = "float32",
+        n_together: int = 1,
     ) -> "ErrorBound":
         """The bound for a frame of this size and format."""
         chroma = -(-height // 2) * -(-width // 2) if frame_data_type == "yuv420" else height * width
-        return cls(height * width + 2 * chroma, 2**bitdepth - 1, lmbda, precision)
+        return cls(height * width + 2 * chroma, 2**bitdepth - 1, lmbda, precision, n_together)
 
     def of(self, loss: float) -> float:
         """Largest difference that a loss of this size can have: of the mse, which it contains, and of the rate.
@@ -97,9 +103,9 @@ class ErrorBound:
         """
         squared = loss * self.maximum**2  # mean squared error of a sample, in steps²
         flips = 2 * _OUTPUT_ERROR * self.maximum * self.n_samples
-        walk = _DEVIATIONS * math.sqrt(flips * (4 * squared + 1))
-        largest = min(_LARGEST_ERROR**2, self.n_samples) * squared
-        alone = 2 * math.sqrt(largest) + 1
+        walk = _DEVIATIONS * math.sqrt(flips * self.n_together * (4 * squared + 1))
+        largest = min(_LARGEST_ERROR**2 * self.n_together, self.n_samples) * squared  # of a group, all its samples
+        alone = 2 * math.sqrt(self.n_together * largest) + self.n_together
         steps = self.maximum**2 * self.n_samples
         sums = _RELATIVE * loss + _SAMPLE_DIFFERENCE * math.sqrt(loss) + _LATENT_BIT * self.lmbda
         bound = (walk + alone) / steps + sums
