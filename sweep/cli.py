@@ -47,8 +47,8 @@ app = typer.Typer(
     help="The quantization sweep of overfitted image codecs (Cool-Chic family) as a distributed Ray job.",
     epilog="Exit status: 0 every frame done; 1 some frames failed; 2 wrong configuration or command line, nothing "
     "was started; 130 or 143 interrupted, the same command resumes the job. Output that cannot be written (a "
-    "closed pipe, a full disk) changes none of these, but for status, --help and --version: those end with 1 then, "
-    "and with 0 after a closed pipe.",
+    "closed pipe, a full disk) changes none of these, but for status, show, --help and --version: those end with 1 "
+    "then, and with 0 after a closed pipe.",
 )
 
 

@@ -42,6 +42,8 @@ BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 MOST_LINES = 250
 
+COMMANDS = ("run", "encode", "decode", "import", "export", "show")
+
 
 def read(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
@@ -115,7 +117,7 @@ def test_the_line_that_plots_is_a_command(example: Path, monkeypatch: pytest.Mon
 
 
 def test_every_option_that_is_named_exists() -> None:
-    help_texts = {name: CliRunner().invoke(app, [name, "--help"]).output for name in ("run", "encode", "decode")}
+    help_texts = {name: CliRunner().invoke(app, [name, "--help"]).output for name in COMMANDS}
     lines = re.findall(r"^\.venv/bin/qsweep (\w+) (.*)$", README, re.MULTILINE)
     named = {(command, option) for command, rest in lines for option in re.findall(r"--[a-z-]+", rest)}
     assert len(named) > 8

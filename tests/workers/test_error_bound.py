@@ -72,7 +72,7 @@ def test_samples_that_round_together_are_within_the_bound(
     n_together: int, n_groups: int, error: int, bitdepth: int
 ) -> None:
     """Of a frame all of whose error is that of one sample of the synthesis, which stands for several."""
-    bound = ErrorBound(n_together * n_groups, 2**bitdepth - 1, 1e-3, n_together)
+    bound = ErrorBound(n_together * n_groups, 2**bitdepth - 1, 1e-3, n_together=n_together)
     steps = bound.maximum**2 * bound.n_samples
     before, after = n_together * error**2 / steps, n_together * (error + 1) ** 2 / steps
     assert after - before <= bound.of(before)
@@ -123,7 +123,9 @@ def largest_error(
     apply_choices(quantized, choices)
     plain = measure_plain(quantized, frame, lmbda, choices, module, pairs)
     param = frame_encoder.param
-    bound = ErrorBound.of_frame(*frame.img_size, frame.frame_data_type, frame.bitdepth, lmbda, param.n_together)
+    bound = ErrorBound.of_frame(
+        *frame.img_size, frame.frame_data_type, frame.bitdepth, lmbda, n_together=param.n_together
+    )
     compared = [
         abs(row.loss - other.loss) / bound.of(other.loss)
         for row, other in zip(rows, plain, strict=True)
