@@ -32,7 +32,7 @@ from sweep.options import (
     expanded,
     statuses,
 )
-from sweep.report import FIGURES, FORMATS, plot, write_report
+from sweep.report import FIGURES, FORMATS
 from sweep.results import goes_to_stdout, read_status
 from sweep.show_command import show
 from workers.codec.family import modules
@@ -141,6 +141,8 @@ def report(
 
     The job may be running meanwhile.
     """
+    from sweep.report import write_report
+
     with running(context, verbose, quiet):
         say(write_report(out, pictures=pictures))
 
@@ -191,6 +193,8 @@ def plot_(
     quiet: QuietOption = False,
 ) -> None:
     """Draw a figure of the report into a file."""
+    from sweep.report import plot
+
     default = "steps" if frame is None else "bits" if module is None else "loss"
     with running(context, verbose, quiet):
         say(plot(out, figure or default, output, frame, module), err=goes_to_stdout(output))

@@ -1,4 +1,4 @@
-"""One picture to a file, and a file to a picture, in this process."""
+"""One picture to a file, in this process."""
 
 import logging
 from collections.abc import Callable
@@ -14,21 +14,9 @@ from sweep.driver import LocalPool, Tally, run_one
 from sweep.job import Display
 from sweep.results import Output
 from workers.answers import EncodedAnswer
-from workers.bitstream import MAX_PIXELS, decode_frame, format_of
-from workers.codec import (
-    Frame,
-    FrameEncoder,
-    FrameEncoderManager,
-    check_suffix,
-    dump_frame,
-    read_frame,
-    read_frame_encoder,
-    suffixes_of,
-)
-from workers.errors import BitstreamError, ResultsError
-from workers.files import describe, read_bytes
+from workers.codec import FrameEncoder, FrameEncoderManager, read_frame, read_frame_encoder
+from workers.files import describe
 from workers.psnr import psnr_db
-from workers.reasons import reason_of
 from workers.replica import Replica
 from workers.source import FrameInfo, FrameSource
 
@@ -81,7 +69,7 @@ def encode_file(
     with Output(target, [frame, *([] if encoder is None else [encoder])]) as output:
         read_encoder = None if encoder is None else partial(read_frame_encoder, encoder, encoder_frame, lmbda)
         encoded, info = _encode(frame, fit, encoder, read_encoder, lmbda, display, frame_index)
-        _write(output, encoded.bitstream)
+        output.write(encoded.bitstream, started=True)
     size = len(encoded.bitstream)
     bpp = 8 * size / (info.height * info.width)
     return EncodedFile(size, bpp, psnr_db(encoded.mse), encoded.mse + info.lmbda * bpp)
@@ -118,50 +106,3 @@ def _encode(
     assert ended.encoded is not None
     assert ended.info is not None
     return ended.encoded, ended.info
-
-
-def _write(output: Output, content: bytes) -> None:
-    try:
-        output.write(content)
-    except ResultsError as error:
-        error.started = True
-        raise
-
-
-def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Decode a bitstream.
-
-    Args:
-        file: its path or URI.
-        target: path or URI of the picture: ``.png`` for rgb of 8 bits, ``.ppm`` for any rgb, ``.yuv`` for yuv; see
-            :class:`~sweep.results.Output`. Streams, which have no suffix, are given the same.
-        max_pixels: luma samples of the largest frame that is accepted.
-
-    Returns:
-        Height and width.
-
-    Raises:
-        BitstreamError: the file cannot be read, or is no bitstream, truncated, altered or too large.
-        FrameFileError: the picture's suffix is not that of the frame's format.
-        ResultsError: the picture cannot be written.
-    """
-    with Output(target, [file]) as output:
-        frame, name = _decode(file, None if output.is_stream else describe(target), max_pixels)
-        _write(output, dump_frame(frame, name))
-    return frame.img_size
-
-
-def _decode(file: str, name: str | None, max_pixels: int) -> tuple[Frame, str]:
-    """The frame, and a name with the suffix of its file: the one that is given, or else one that fits."""
-    try:
-        content = read_bytes(file)
-    except (OSError, ValueError) as error:
-        raise BitstreamError(f"{describe(file)}: the bitstream cannot be read: {reason_of(error)}") from None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = format_of(content)
-        name = f"frame{suffixes_of(*kind)[0]}" if name is None else name
-        check_suffix(*kind, name)
-        return decode_frame(content, device, max_pixels=max_pixels), name
-    except BitstreamError as error:
-        raise BitstreamError(f"{describe(file)}: {error}") from None

@@ -1,4 +1,4 @@
-"""The commands for one picture: a picture to a file, and a file to a picture."""
+"""The commands for one picture: a picture to a file, a file to a picture, and what is in a file."""
 
 from typing import Annotated
 
@@ -94,8 +94,11 @@ def decode(
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Decode a bitstream: the same samples on every machine."""
-    from sweep.coding import decode_file  # loads torch
+    """Decode a bitstream, .qsw or .cool.
+
+    A .qsw file gives the same samples on every machine; of a .cool file the last bit of a few samples may differ.
+    """
+    from sweep.decoding import decode_file
 
     with running(context, verbose, quiet):
         height, width = decode_file(file, output, max_pixels)

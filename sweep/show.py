@@ -4,10 +4,13 @@ import json
 from typing import Any
 
 from sweep.printing import Printer
+from workers.bitstream.cool.description import describe_cool
+from workers.bitstream.cool.file import is_cool
+from workers.bitstream.limits import MAX_PIXELS
 from workers.candidates import KINDS
 from workers.codec.architecture import architecture_lines
 from workers.description import describe_content
-from workers.errors import InputError
+from workers.errors import BitstreamError, InputError
 from workers.files import describe, read_bytes
 from workers.reasons import reason_of
 
@@ -28,6 +31,9 @@ def show_file(location: str, encoder_frame: int | None = None, *, as_json: bool 
         content = read_bytes(location)
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be read: {reason_of(error)}") from None
+    if is_cool(content, name):
+        _show_cool(content, name, as_json=as_json)
+        return
     found: dict[str, Any] = {"file": name, "file_bytes": len(content)} | describe_content(
         content, name, encoder_frame
     )
@@ -41,6 +47,18 @@ def show_file(location: str, encoder_frame: int | None = None, *, as_json: bool 
     printer.table(["network", "parameters", *_COLUMNS], map(_row, found["networks"]))
     for warning in found["warnings"]:
         printer.line(f"warning: {warning}")
+
+
+def _show_cool(content: bytes, name: str, *, as_json: bool) -> None:
+    if as_json:
+        raise InputError(f"{name}: --json tells of checkpoints and .qsw files; this is a .cool file")
+    try:
+        title, *lines = describe_cool(content, MAX_PIXELS)
+    except BitstreamError as error:
+        raise BitstreamError(f"{name}: {error}") from None
+    printer = Printer()
+    for line in (f"{name}: {title}", *lines):
+        printer.line(line)
 
 
 _COLUMNS = ("weight step", "bias step", "weight count", "bias count", "bits")

@@ -14,7 +14,7 @@ def show(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A frame encoder (.safetensors, or Cool-Chic's own .pt) or a bitstream (.qsw), or its URI.",
+            help="A frame encoder (.safetensors, or Cool-Chic's own .pt) or a bitstream (.qsw, .cool), or its URI.",
             show_default=False,
             callback=expanded,
         ),

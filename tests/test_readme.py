@@ -29,7 +29,7 @@ from tests.cases import CASE_NAMES, load_case
 from workers.codec.checkpoint import FITTED_MSE, dump_frame_encoder, parse_frame_encoder
 from workers.codec.family import FAMILIES, modules
 from workers.codec.picture_header import ACCEPTED
-from workers.measure.kernel.library import _FORCED
+from workers.native.library import FORCED
 from workers.replica import Replica
 
 ROOT = Path(__file__).parent.parent
@@ -250,7 +250,7 @@ def test_every_key_of_a_checkpoint_is_explained() -> None:
 
 def test_every_build_of_the_kernel_is_explained() -> None:
     text = read("workers/measure/PERFORMANCE.md")
-    assert all(f"`{name}`" in text for name in _FORCED)
+    assert all(f"`{name}`" in text for name in FORCED)
 
 
 def test_every_exit_status_is_explained() -> None:

@@ -17,6 +17,7 @@ from workers.bitstream import check_encodable, decode_frame, encode_frame
 from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
+from workers.device import usual_device
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
@@ -53,9 +54,7 @@ class Replica:
     """
 
     def __init__(self, device: str = "auto", threads: int = 1, options: EngineOptions | None = None) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
+        self._device = torch.device(usual_device() if device == "auto" else device)
         self._threads = threads
         self._options = options
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()

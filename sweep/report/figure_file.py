@@ -11,8 +11,7 @@ from PIL import Image
 
 from sweep.report import frame_data, job_data
 from sweep.report.details import pixels_of
-from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
-from sweep.report.job_figures import JOB_FIGURES
+from sweep.report.figures import FIGURES, FORMATS, JOB_FIGURES, MODULE_FIGURES, figure_spec
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE, Spec
 from sweep.results import (
@@ -28,10 +27,6 @@ from sweep.results import (
 from workers.codec.family import modules
 from workers.errors import ConfigError, ResultsError
 from workers.files import describe
-
-FIGURES = (*MODULE_FIGURES, *FRAME_FIGURES, *JOB_FIGURES)
-
-FORMATS = (".svg", ".pdf", ".png")
 
 _WIDTH = 420  # pixels, where a figure says none itself
 _PNG_SCALE = 3.0
@@ -95,7 +90,7 @@ def render(spec: Spec, suffix: str) -> bytes:
 def figure_of(out: str, figure: str, frame: str | None = None, module: str | None = None) -> Spec:
     """A figure's specification together with its data; see :func:`plot`."""
     _check_subject(figure, frame, module)
-    spec = (MODULE_FIGURES | FRAME_FIGURES | JOB_FIGURES)[figure]()
+    spec = figure_spec(figure)
     dataset, records = _data(out, figure, frame, module)
     if not records:
         why = ": no picture is done with several weights of the rate" if figure == "curves" else ""

@@ -1,7 +1,5 @@
 """Figures of a frame and of its modules; their data come from :mod:`.frame_data`."""
 
-from collections.abc import Callable
-
 import altair as alt
 
 from sweep.report.terms import CHOSEN, NEAR_TIE, NON_FINITE, OVERFLOW, PRUNED
@@ -171,12 +169,6 @@ def _pairs() -> alt.Chart:
         nn_text=text("nn_bit", ",d"),
     )
 
-
-FRAME_FIGURES: dict[str, Callable[[], Spec]] = {"bits": bits}
-"""Figures of a frame, by name."""
-
-MODULE_FIGURES: dict[str, Callable[[], Spec]] = {"loss": loss_map, "rate-distortion": rate_distortion}
-"""Figures of a module of a frame, by name."""
 
 _PAIR_TOOLTIP = [
     alt.Tooltip("weight_step:N", title="weight step"),

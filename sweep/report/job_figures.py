@@ -1,6 +1,5 @@
 """Figures of a whole job; their data come from :mod:`.job_data`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import altair as alt
@@ -164,15 +163,6 @@ def utilisation() -> Spec:
     )
     return to_spec(bars + there, "Replicas at work over time, by stage; dashed, those that were there", height=200)
 
-
-JOB_FIGURES: dict[str, Callable[[], Spec]] = {
-    "steps": steps,
-    "counts": counts,
-    "curves": curves,
-    "stages": stages,
-    "utilisation": utilisation,
-}
-"""Figures of a whole job, by name."""
 
 _POINT_TOOLTIP = [
     alt.Tooltip("picture:N"),

@@ -11,8 +11,7 @@ import yaml
 
 from sweep.config import default_steps, parse_yaml
 from sweep.report import job_data
-from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
-from sweep.report.job_figures import JOB_FIGURES
+from sweep.report.figures import FIGURES, figure_spec
 from sweep.report.terms import Columns, Records
 from sweep.results import JOB_FILE, MANIFEST_FILE, Storage, is_running, job_frames, read_timeline, stages_of
 from workers.errors import ResultsError
@@ -56,7 +55,6 @@ def job_view(
     chosen = choices.to_pandas()
     content = _job_file(storage)
     n_frames = max(frames.num_rows, _n_frames(storage))
-    figures = JOB_FIGURES | FRAME_FIGURES | MODULE_FIGURES
     return {
         "out": storage.describe(""),
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -71,7 +69,7 @@ def job_view(
         "edges": job_data.edges(chosen, content.get("job", {}).get("grid") or default_steps()),
         "configuration": _shortened(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)),
         "list": _list(records, where),
-        "figures": {name: figure() for name, figure in figures.items()},
+        "figures": {name: figure_spec(name) for name in FIGURES},
         "data": {
             "chosen": job_data.chosen(chosen),
             "points": job_data.points(table),

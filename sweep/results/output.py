@@ -76,12 +76,23 @@ class Output:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes, *, started: bool = False) -> None:
         """Write everything at once.
+
+        Args:
+            content: all of it.
+            started: whether it took work to make, for errors to say so.
 
         Raises:
             ResultsError: it cannot be written. A file that was there is unchanged.
         """
+        try:
+            self._write(content)
+        except ResultsError as error:
+            error.started = started
+            raise
+
+    def _write(self, content: bytes) -> None:
         if self._storage is not None:
             storage, name = self._storage
             storage.be_patient()

@@ -218,9 +218,9 @@ def test_every_command_shows_what_the_packages_warn_of(
         logging.getLogger("workers.some").warning("beware")
         raise ResultsError("and no more")
 
-    for name in ("read_status", "write_report", "plot"):
-        monkeypatch.setattr(cli_module, name, warn)
-    monkeypatch.setattr("sweep.evaluate.evaluate", warn)
+    monkeypatch.setattr(cli_module, "read_status", warn)
+    for name in ("report.page.write_report", "report.figure_file.plot", "evaluate.evaluate"):
+        monkeypatch.setattr(f"sweep.{name}", warn)
     result = qsweep(*command, tmp_path)
     assert (result.exit_code, result.stderr) == (2, "warning: beware\nqsweep: and no more\n")
 

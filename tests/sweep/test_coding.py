@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from sweep import coding
 from sweep.cli import app
 from sweep.config import fit_config
 from tests.cases import CASES
@@ -132,7 +131,7 @@ def test_a_picture_of_the_wrong_kind_is_told_before_it_is_decoded(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("work was done before")
 
-    monkeypatch.setattr(coding, "decode_frame", forbidden)
+    monkeypatch.setattr("workers.bitstream.coding.decode_frame", forbidden)
     file = Path(__file__).parents[1] / "workers/bitstream/golden/astronaut_64x96_lop.qsw"
     result = qsweep("decode", file, "-o", tmp_path / "new" / "a.yuv")
     assert result.exit_code == 2
@@ -205,7 +204,7 @@ def test_decode_into_a_device_needs_no_suffix() -> None:
 
 
 def test_where_nothing_can_be_written_nothing_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.coding.decode_frame", None)
+    monkeypatch.setattr("workers.bitstream.coding.decode_frame", None)
     (tmp_path / "a.png").mkdir()
     result = qsweep("decode", GOLDEN, "-o", tmp_path / "a.png")
     assert (result.exit_code, result.stderr) == (

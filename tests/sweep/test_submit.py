@@ -177,7 +177,7 @@ def test_a_kernel_that_was_built_from_other_sources_stays_here(
     stale = next(iter((ROOT / "workers" / "measure" / "kernel").glob("_any.*.so")), None)
     if stale is None:
         pytest.skip("the kernel was not built")
-    monkeypatch.setattr(kernel.library, "is_current", lambda path: path != stale)
+    monkeypatch.setattr(kernel.library, "is_current", lambda path, _: path != stale)
     folder, _ = staged(write_config(tmp_path, ["a.png"]))
     there = {path.name for path in (folder / "workers" / "measure" / "kernel").glob("*.so")}
     assert there == {path.name for path in stale.parent.glob("*.so")} - {stale.name}

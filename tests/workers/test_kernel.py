@@ -20,7 +20,8 @@ from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.codec.latent import context_offsets, contexts
 from workers.errors import ConfigError, ReplicaError
 from workers.measure import EngineOptions, Measurer, kernel
-from workers.measure.kernel import library, sources
+from workers.measure.kernel import library
+from workers.native import sources
 from workers.plain import plain_arithmetic
 
 pytestmark = pytest.mark.skipif(kernel.load() is None, reason="the kernel was not built: there is no C compiler")
@@ -195,9 +196,8 @@ def test_a_machine_without_the_kernel_measures_in_torch(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The kernel's folder, copied with its builds, in place of the one that is installed."""
     copy = tmp_path / "kernel"
-    shutil.copytree(sources.FOLDER, copy)
+    shutil.copytree(library.FOLDER, copy)
     monkeypatch.setattr(library, "FOLDER", copy)
-    monkeypatch.setattr(sources, "FOLDER", copy)
     return copy
 
 
@@ -241,13 +241,13 @@ def test_a_build_without_a_function_is_refused(folder: Path, caplog: pytest.LogC
 
 def test_a_build_of_other_sources_is_made_again_even_if_its_date_is_later(folder: Path) -> None:
     path = build_in(folder)
-    assert sources.is_current(path)
+    assert sources.is_current(path, folder)
     unchanged = path.stat().st_mtime_ns
     assert build_in(folder).stat().st_mtime_ns == unchanged
     (folder / "lanes.h").write_text("/* another version, with an earlier date */")
     os.utime(folder / "lanes.h", (0, 0))
-    assert not sources.is_current(path)
-    assert sources.is_current(build_in(folder))
+    assert not sources.is_current(path, folder)
+    assert sources.is_current(build_in(folder), folder)
 
 
 def test_builds_for_another_python_are_not_taken(folder: Path) -> None:
@@ -261,7 +261,7 @@ def build_in(folder: Path) -> Path:
     """Build an extension as setuptools does: of ``sources.c`` alone, which is quick."""
     setuptools: Any = pytest.importorskip("setuptools")
     extension = setuptools.Extension("_any", [str(folder / "sources.c")], depends=[str(folder / "lanes.h")])
-    command_class = runpy.run_path(str(folder / "build.py"))["BuildKernel"]
+    command_class = runpy.run_path(str(Path(sources.__file__).with_name("build.py")))["BuildKernel"]
     project = setuptools.Distribution({"ext_modules": [extension], "cmdclass": {"build_ext": command_class}})
     command = project.get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(folder), str(folder.parent / "temp")

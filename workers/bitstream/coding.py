@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import torch
 
-from workers.bitstream.container import BITDEPTHS, MAX_COUNT, Bitstream, SectionBytes, pack, unpack
+from workers.bitstream.container import BITDEPTHS, MAX_COUNT, Bitstream, pack, unpack
+from workers.bitstream.exp_golomb import Integers
 from workers.bitstream.latent_coder import MAX_LATENT, decode_latents, encode_latents
-from workers.bitstream.limits import MAX_PIXELS
-from workers.bitstream.networks import Integers, QuantizedNetworks
+from workers.bitstream.limits import MAX_PIXELS, PRODUCTS_A_PIXEL, check_size
+from workers.bitstream.networks import QuantizedNetworks
 from workers.bitstream.reconstruction import Samples, reconstruct
+from workers.bitstream.sections import SectionBytes
 from workers.codec import EncoderParameter, Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.codec.latent import flatten
 from workers.codec.network import last_networks
 from workers.errors import BitstreamError, InputError
-
-_PRODUCTS_A_PIXEL = 4096  # that may be asked for in the largest frame; hop needs about 1,300
 
 
 class EncodedFrame(NamedTuple):
@@ -122,9 +122,7 @@ def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixe
         BitstreamError: it is no bitstream, truncated, altered, or larger than is accepted.
     """
     networks, latents, samples_crc = unpack(content)
-    height, width = networks.param.img_size
-    if height * width > max_pixels:
-        raise BitstreamError(f"frames of at most {max_pixels} luma samples are accepted; found {width}×{height}")
+    check_size(networks.param.img_size, max_pixels)
     _check_work(networks.param, max_pixels)
     samples = reconstruct(decode_latents(latents, networks), networks, device)
     if _crc(samples, networks.param) != samples_crc:
@@ -148,9 +146,9 @@ def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
     # The last network before an output is evaluated at every latent, or pixel.
     prefixes = tuple(f"{spec.prefix}." for spec in last_networks(param.networks))
     products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefixes))
-    if products * height * width > _PRODUCTS_A_PIXEL * max_pixels:
+    if products * height * width > PRODUCTS_A_PIXEL * max_pixels:
         raise BitstreamError(
-            f"a frame of {width}×{height} has at most {_PRODUCTS_A_PIXEL * max_pixels // (height * width)} "
+            f"a frame of {width}×{height} has at most {PRODUCTS_A_PIXEL * max_pixels // (height * width)} "
             f"parameters in its networks; found {products}"
         )
 

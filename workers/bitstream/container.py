@@ -8,6 +8,7 @@ from typing import NamedTuple
 from workers.bitstream.exp_golomb import BitReader, BitWriter
 from workers.bitstream.latent_coder import CodedLatents
 from workers.bitstream.networks import EXPONENTS, Quantization, QuantizedNetworks, tensors
+from workers.bitstream.sections import SectionBytes
 from workers.candidates import KINDS, Kind
 from workers.codec import FrameEncoderParameter, SynthesisLayer
 from workers.codec.encoder_parameter import FrameDataType
@@ -40,19 +41,6 @@ class Bitstream(NamedTuple):
     networks: QuantizedNetworks
     latents: CodedLatents
     samples_crc: int
-
-
-class SectionBytes(NamedTuple):
-    """Sizes of the parts of a file, in bytes."""
-
-    header: int
-    networks: int
-    latents: int
-
-    @property
-    def total(self) -> int:
-        """Of the file."""
-        return sum(self)
 
 
 def pack(bitstream: Bitstream) -> tuple[bytes, SectionBytes]:

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
-from workers.bitstream.networks import Integers
 from workers.errors import BitstreamError
+
+Integers = npt.NDArray[np.int64]
 
 
 class BitWriter:
@@ -36,6 +38,12 @@ class BitWriter:
         bits = "".join(self._bits)
         n_bytes = -(-len(bits) // 8)
         return int(bits.ljust(8 * n_bytes, "0") or "0", 2).to_bytes(n_bytes, "big")
+
+    def to_bytes_from_end(self) -> tuple[bytes, int]:
+        """All bits with zeros in front, so that the last one ends a byte; and the number of these zeros."""
+        bits = "".join(self._bits)
+        n_bytes = -(-len(bits) // 8)
+        return int(bits or "0", 2).to_bytes(n_bytes, "big"), 8 * n_bytes - len(bits)
 
 
 class BitReader:
@@ -97,6 +105,16 @@ class BitReader:
             magnitude = self.read_magnitude(count, maximum)
             values[index] = -magnitude if magnitude and self.read(1) else magnitude
         return values
+
+    def read_magnitudes(self, n: int, count: int, maximum: int) -> Integers:
+        """The next ``n`` numbers, in the exp-Golomb code of a count, ``[n]``.
+
+        Raises:
+            BitstreamError: they are not there, or one exceeds the maximum.
+        """
+        if n > self.n_left:
+            raise BitstreamError(f"the {self._name} end early")
+        return np.fromiter((self.read_magnitude(count, maximum) for _ in range(n)), np.int64, n)
 
     def finish(self) -> None:
         """Check that nothing is left but the zeros that fill the last byte.

@@ -8,7 +8,7 @@ multiplies fast, and never exceed what it holds exactly, whole numbers up to 2^5
 import numpy as np
 import numpy.typing as npt
 
-from workers.bitstream.networks import Integers
+from workers.bitstream.exp_golomb import Integers
 
 Doubles = npt.NDArray[np.float64]
 

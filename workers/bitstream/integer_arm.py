@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workers.bitstream.exp_golomb import Integers
 from workers.bitstream.fixed_point import (
     FRACTION_BITS,
     MAX_ACTIVATION,
@@ -13,7 +14,7 @@ from workers.bitstream.fixed_point import (
     round_half_up,
 )
 from workers.bitstream.laplace import FIRST_SCALE, LAST_SCALE, MEAN_BITS, SCALE_BITS
-from workers.bitstream.networks import Integers, QuantizedNetworks
+from workers.bitstream.networks import QuantizedNetworks
 from workers.codec.coolchic_3_4 import ARM
 
 

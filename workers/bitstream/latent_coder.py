@@ -5,10 +5,10 @@ from typing import NamedTuple
 import constriction
 import numpy as np
 
-from workers.bitstream.exp_golomb import BitReader, BitWriter
+from workers.bitstream.exp_golomb import BitReader, BitWriter, Integers
 from workers.bitstream.integer_arm import Distributions, IntegerArm, to_activations
 from workers.bitstream.laplace import ESCAPE, REACH, laplace_table
-from workers.bitstream.networks import Integers, QuantizedNetworks
+from workers.bitstream.networks import QuantizedNetworks
 from workers.bitstream.wave_fronts import ContextIndex, wave_fronts
 from workers.errors import BitstreamError
 

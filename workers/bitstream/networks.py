@@ -7,14 +7,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from workers.bitstream.exp_golomb import Integers
 from workers.candidates import KINDS, Kind
 from workers.codec import FrameEncoder, FrameEncoderParameter, NetworkSpec
 from workers.codec.quantization import MAX_ABS_QUANTIZED
 from workers.errors import InputError
-
-Integers = npt.NDArray[np.int64]
 
 EXPONENTS = range(-128, 128)
 """Exponents of two that a quantization step may have."""
@@ -55,25 +53,12 @@ class QuantizedNetworks:
         """
         param = frame_encoder.param
         assert isinstance(param, FrameEncoderParameter)  # the only families that a bitstream holds
-        quantization, integers = {}, {}
+        quantization: dict[tuple[str, Kind], Quantization] = {}
+        integers: dict[str, Integers] = {}
         for spec in frame_encoder.networks:
-            prefix = spec.prefix
-            if prefix not in frame_encoder.nn_q_step:
-                raise InputError(f"a bitstream holds quantized networks; the {prefix} has not been quantized")
-            steps, counts = frame_encoder.nn_q_step[prefix], frame_encoder.nn_expgol_cnt[prefix]
-            parameters = frame_encoder.get_network_parameters(spec.id)
-            for kind in KINDS:
-                mantissa, exponent = math.frexp(steps[kind])
-                if mantissa != 0.5 or exponent - 1 not in EXPONENTS:
-                    raise InputError(f"steps in a bitstream are powers of two; the {prefix}'s is {steps[kind]}")
-                quantization[prefix, kind] = Quantization(exponent - 1, counts[kind])
-                for name in spec.names(kind):
-                    multiples = parameters[name].double().cpu().numpy() / steps[kind]
-                    whole = np.rint(multiples)
-                    if not (np.abs(whole) <= MAX_ABS_QUANTIZED).all() or (whole != multiples).any():
-                        found = f"those of {prefix}.{name} are not"
-                        raise InputError(f"parameters in a bitstream are multiples of their step; {found}")
-                    integers[f"{prefix}.{name}"] = whole.astype(np.int64)
+            of_kinds, of_names = quantized_network(frame_encoder, spec, dict.fromkeys(KINDS, MAX_ABS_QUANTIZED))
+            quantization |= {(spec.prefix, kind): of_kind for kind, of_kind in of_kinds.items()}
+            integers |= {f"{spec.prefix}.{name}": values for name, values in of_names.items()}
         return cls(param, quantization, integers)
 
     @cached_property
@@ -85,6 +70,41 @@ class QuantizedNetworks:
             for kind in KINDS
             for name in spec.names(kind)
         }
+
+
+def quantized_network(
+    frame_encoder: FrameEncoder, spec: NetworkSpec, largest: Mapping[Kind, int]
+) -> tuple[dict[Kind, Quantization], dict[str, Integers]]:
+    """How a network has been quantized, and the integers of its tensors, by name within it.
+
+    Args:
+        frame_encoder: it is not changed.
+        spec: of the network.
+        largest: magnitude of an integer that a file can hold, by kind.
+
+    Raises:
+        InputError: it has not been quantized, or with steps or values that a file cannot hold.
+    """
+    prefix = spec.prefix
+    if prefix not in frame_encoder.nn_q_step:
+        raise InputError(f"a bitstream holds quantized networks; the {prefix} has not been quantized")
+    steps, counts = frame_encoder.nn_q_step[prefix], frame_encoder.nn_expgol_cnt[prefix]
+    parameters = frame_encoder.get_network_parameters(spec.id)
+    quantization: dict[Kind, Quantization] = {}
+    integers = {}
+    for kind in KINDS:
+        mantissa, exponent = math.frexp(steps[kind])
+        if mantissa != 0.5 or exponent - 1 not in EXPONENTS:
+            raise InputError(f"steps in a bitstream are powers of two; the {prefix}'s is {steps[kind]}")
+        quantization[kind] = Quantization(exponent - 1, counts[kind])
+        for name in spec.names(kind):
+            multiples = parameters[name].double().cpu().numpy() / steps[kind]
+            whole = np.rint(multiples)
+            if not (np.abs(whole) <= largest[kind]).all() or (whole != multiples).any():
+                found = f"those of {prefix}.{name} are not"
+                raise InputError(f"parameters in a bitstream are multiples of their step; {found}")
+            integers[name] = whole.astype(np.int64)
+    return quantization, integers
 
 
 def tensors(param: FrameEncoderParameter, spec: NetworkSpec, kind: Kind) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workers.bitstream.exp_golomb import Integers
 from workers.bitstream.fixed_point import FRACTION_BITS, MAX_ACTIVATION, fixed_biases, fixed_weights
 from workers.bitstream.integer_arm import to_activations
-from workers.bitstream.networks import Integers, QuantizedNetworks
+from workers.bitstream.networks import QuantizedNetworks
 from workers.codec import SynthesisLayer
 from workers.codec.coolchic_3_4 import SYNTHESIS, UPSAMPLING
 

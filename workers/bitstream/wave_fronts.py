@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from workers.bitstream.networks import Integers
+from workers.bitstream.exp_golomb import Integers
 from workers.codec.latent import PAD, context_offsets
 
 Indices = npt.NDArray[np.signedinteger[Any]]

@@ -15,14 +15,12 @@ from .frame_encoder import (
     FrameEncoderOutput,
 )
 from .frame_file import (
-    check_suffix,
     check_yuv,
     dump_frame,
     load_frame,
     parse_frame,
     read_frame,
     read_frame_digest,
-    suffixes_of,
 )
 from .network import Effect, NetworkSpec
 from .parameter import (
@@ -30,6 +28,7 @@ from .parameter import (
     Architecture,
     FrameEncoderParameter,
 )
+from .sample_file import check_suffix, dump_samples, suffixes_of
 from .yuv_file import is_yuv
 
 __all__ = [
@@ -54,6 +53,7 @@ __all__ = [
     "checkpoint_metadata",
     "dump_frame",
     "dump_frame_encoder",
+    "dump_samples",
     "is_yuv",
     "load_frame",
     "parse_frame",

@@ -1,16 +1,13 @@
 """Frame files: pictures and planar samples, read wherever they are, and written."""
 
-import io
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from workers.codec.frame import Frame
-from workers.codec.netpbm import write_ppm
 from workers.codec.picture_file import parse_picture
+from workers.codec.sample_file import dump_samples
 from workers.codec.yuv_file import YuvLayout, is_yuv
 from workers.errors import FrameFileError
 from workers.files import (
@@ -127,39 +124,9 @@ def dump_frame(frame: Frame, name: str) -> bytes:
     Raises:
         FrameFileError: the suffix is none for the frame's format.
     """
-    suffix = check_suffix(frame.frame_data_type, frame.bitdepth, name)
     maximum = 2**frame.bitdepth - 1
     planes = [torch.round(plane * maximum).cpu().numpy()[0] for plane in frame.data.tensors]  # [C, h, w] each
-    if suffix == ".yuv":
-        return b"".join(plane.astype("u1" if frame.bitdepth == 8 else "<u2").tobytes() for plane in planes)
-    samples = planes[0].transpose(1, 2, 0)
-    if suffix == ".ppm":
-        return write_ppm(samples, frame.bitdepth)
-    sink = io.BytesIO()
-    Image.fromarray(samples.astype(np.uint8)).save(sink, "PNG")
-    return sink.getvalue()
-
-
-def suffixes_of(frame_data_type: str, bitdepth: int) -> list[str]:
-    """Suffixes of the files that a frame of some format can be written to."""
-    if frame_data_type != "rgb":
-        return [".yuv"]
-    return [".png", ".ppm"] if bitdepth == 8 else [".ppm"]
-
-
-def check_suffix(frame_data_type: str, bitdepth: int, name: str) -> str:
-    """Suffix of the file of a frame of some format, which the name must have.
-
-    Raises:
-        FrameFileError: it has another one.
-    """
-    suffixes = suffixes_of(frame_data_type, bitdepth)
-    suffix = PurePath(name).suffix.lower()
-    if suffix not in suffixes:
-        depth = "" if bitdepth == 8 else f" of {bitdepth} bits"
-        accepted = " or ".join(suffixes)
-        raise FrameFileError(f"{name}: a frame of format {frame_data_type}{depth} is written as {accepted}")
-    return suffix
+    return dump_samples(planes, frame.frame_data_type, frame.bitdepth, name)
 
 
 def _find_yuv(size: int, name: str, frame_index: int | None) -> tuple[YuvLayout, int]:

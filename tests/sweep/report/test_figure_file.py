@@ -12,8 +12,8 @@ from sweep import read_frames, read_rd_table
 from sweep.cli import app
 from sweep.report import FIGURES, FORMATS, plot
 from sweep.report.figure_file import figure_of, render
-from sweep.report.frame_figures import FRAME_FIGURES, MODULE_FIGURES
-from sweep.report.job_figures import JOB_FIGURES, utilisation
+from sweep.report.figures import FRAME_FIGURES, JOB_FIGURES, MODULE_FIGURES
+from sweep.report.job_figures import utilisation
 from sweep.results import Results, Storage
 from tests.object_store import ObjectStore
 from tests.sweep.ended import done, make_job

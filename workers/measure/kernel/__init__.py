@@ -6,7 +6,7 @@ the CPUs where the two were compared, but where the synthesis shares a product a
 """
 
 from workers.measure.kernel.arm import ArmBlock, ArmLayers, laplace_arguments, probability_products, supports_arm
-from workers.measure.kernel.library import forced_build, load, refused, stale_builds
+from workers.measure.kernel.library import load, refused, stale_builds
 from workers.measure.kernel.synthesis import (
     SMALL_INPUT,
     Convolution,
@@ -16,6 +16,7 @@ from workers.measure.kernel.synthesis import (
     supports,
 )
 from workers.measure.kernel.upsampling import upsample
+from workers.native.library import forced_build
 
 __all__ = [
     "SMALL_INPUT",

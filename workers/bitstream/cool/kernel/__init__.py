@@ -1,0 +1,1 @@
+"""The compiled kernel of ``.cool`` files, where it was built."""
