@@ -53,12 +53,13 @@ def submit(
     with running(context, verbose, quiet, program=PROGRAM, interrupted="interrupted; nothing was submitted"):
         job = submit_job(config, address or default_address(), overrides or (), out)
         if not quiet:
+            server = describe(job.address)
             commands = {
-                "follow": f"ray job logs --follow --address {describe(job.address)} {job.id}",
+                "follow": f"ray job logs --follow --address {server} {job.id}",
                 "status": f"qsweep status '{unexpanded(describe(job.out))}'",
-                "stop": f"ray job stop --address {describe(job.address)} {job.id}",
+                "stop": f"ray job stop --address {server} {job.id}",
             }
-            _say(f"submitted to {describe(job.address)}")
+            _say(f"submitted to {server}")
             for what, command in commands.items():
                 typer.echo(f"  {what:8}{command}", err=True)
         typer.echo(job.id, err=follow)  # alone on the standard output, unless the log goes there

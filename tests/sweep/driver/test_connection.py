@@ -15,9 +15,8 @@ from ray._private.worker import _maybe_modify_runtime_env
 from sweep.config import RayConfig
 from sweep.driver import connect, connection
 from sweep.driver.placement import Node
+from tests.waiting import LONG_SECONDS
 from workers.errors import ClusterError
-
-LONG_SECONDS = 60.0
 
 
 class Init:

@@ -70,7 +70,7 @@ def status_of(*types: str) -> bytes:
 def test_whether_an_autoscaler_may_add_nodes(
     monkeypatch: pytest.MonkeyPatch, status: bytes | None, grows: bool
 ) -> None:
-    monkeypatch.setattr(cluster, "_internal_kv_initialized", lambda: True)
+    monkeypatch.setattr(cluster, "_internal_kv_initialized", lambda: True)  # whatever ran before
     monkeypatch.setattr(cluster, "_internal_kv_get", lambda _: status)
     assert cluster.has_autoscaler(CPUS) == grows
     monkeypatch.setattr(cluster, "_internal_kv_initialized", lambda: False)
