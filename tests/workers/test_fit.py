@@ -254,7 +254,7 @@ def test_recipes_refuse_what_cannot_be_run(of: Any, changed: dict[str, Any], rul
         ((19, 21), "rgb", {"ups_k_size": 4, "ups_preconcat_k_size": 1}),
         ((40, 23), "rgb", {"ups_k_size": 6, "ups_preconcat_k_size": 5}),
         ((40, 23), "rgb", {"ups_k_size": 10, "ups_preconcat_k_size": 9}),
-        ((9, 11), "yuv444", {"n_grids": 1}),
+        ((9, 11), "yuv444", {"n_ft_per_res": (1,)}),
         ((9, 11), "rgb", {"layers_synthesis": layers("7-1-residual-relu,3-5-linear-relu,3-1-residual-none")}),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_flipped_bit_of_the_latents_is_refused_or_gives_the_file_of_other_late
         ({"layer1k": 2}, "a kernel of the synthesis is odd, 1 to 15; found 3-2-linear-none"),
         ({"layer1o": 4}, "a residual layer keeps its 4 channels; found '3-3-residual-none'"),
         ({"layer2o": 4, "layer2r": 0}, "layers_synthesis: the last layer has 3 channels; found 4"),
-        ({"flag_common_randomness": 1, "lo": 1}, "the noise fits latents of full resolution alone"),
+        ({"flag_common_randomness": 1, "lo": 1}, "the noise fits a synthesis at full resolution alone"),
     ],
 )
 def test_what_a_header_must_not_say_is_named(fields: dict[str, int], message: str) -> None:
