@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 FinalUpsampling = Literal["bicubic", "bilinear", "nearest"]
 
+ARM, IFCE, SYNTHESIS, UPSAMPLING = "arm", "ifce", "synthesis", "upsampling"
+"""Networks of a cool-chic, also what the names of their tensors begin with."""
+
 MAX_SIDE = 1 << 16
 """Of a frame, in luma samples."""
 
@@ -174,6 +177,12 @@ class CoolChicParameter:
         """Height and width of each grid."""
         height, width = self.img_size
         return tuple((-(-height >> grid.resolution), -(-width >> grid.resolution)) for grid in self.grids)
+
+    @property
+    def channel_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each channel of each grid."""
+        grids = zip(self.grids, self.grid_sizes, strict=True)
+        return tuple(size for grid, size in grids for _ in range(grid.n_features))
 
     @cached_property
     def resolution_synthesis(self) -> int:
