@@ -18,6 +18,7 @@ from workers.bitstream.reconstruction import Samples, reconstruct
 from workers.bitstream.sections import SectionBytes
 from workers.candidates import RESIDUE
 from workers.codec import EncoderParameter, Frame, FrameEncoder, Planes
+from workers.codec.coolchic_parameter import SYNTHESIS
 from workers.codec.latent import flatten
 from workers.codec.network import Effect, last_networks
 from workers.errors import BitstreamError, InputError
@@ -63,7 +64,7 @@ def unencodable(param: EncoderParameter) -> str | None:
         families = " and ".join(sorted(kind.family_name for kind in ARCHITECTURES))
         return f"a .qsw holds frame encoders of the families {families}; found {param.family.name}"
     if (n := len(param.coolchics[RESIDUE].layers_synthesis)) > MAX_LAYERS:
-        return f"a .qsw holds a synthesis of at most {MAX_LAYERS} layers; found {n}"
+        return f"a .qsw holds a {SYNTHESIS} of at most {MAX_LAYERS} layers; found {n}"
     if (n := n_parameters(param)) > MAX_PARAMETERS:
         return f"a .qsw holds networks of at most {MAX_PARAMETERS} parameters; found {n}"
     return None
@@ -149,7 +150,7 @@ def _check_numbers(param: EncoderParameter, max_pixels: int) -> None:
     numbers = sum(h * w for h, w in coolchic.channel_sizes) + coolchic.n_inputs_synthesis * height * width
     if numbers > NUMBERS_A_PIXEL * max_pixels:
         raise BitstreamError(
-            f"latents and inputs of the synthesis are at most {NUMBERS_A_PIXEL * max_pixels} numbers; "
+            f"latents and inputs of the {SYNTHESIS} are at most {NUMBERS_A_PIXEL * max_pixels} numbers; "
             f"found {numbers}"
         )
 
