@@ -102,10 +102,10 @@ def n_parameters(param: EncoderParameter) -> int:
 
 def _by_kind(networks: QuantizedNetworks) -> dict[tuple[str, Kind], Integers]:
     """Parameters in the order in which they are sent, ``[n]`` for each network and kind."""
-    param = networks.param
+    param, none = networks.param, np.empty(0, np.int64)  # one grid alone is not upsampled
     return {
         (spec.prefix, kind): np.concatenate(
-            [networks.integers[name].reshape(-1) for name, _ in tensors(param, spec, kind)]
+            [none, *(networks.integers[name].reshape(-1) for name, _ in tensors(param, spec, kind))]
         )
         for spec in param.networks
         for kind in KINDS
