@@ -29,8 +29,8 @@ from workers.bitstream.exp_golomb import BitWriter
 from workers.bitstream.latent_coder import MAX_LATENT, encode_latents
 from workers.bitstream.networks import Quantization, QuantizedNetworks, tensors
 from workers.bitstream.reconstruction import reconstruct
-from workers.candidates import KINDS, QStepPair
-from workers.codec import Frame, FrameEncoder
+from workers.candidates import KINDS, RESIDUE, QStepPair
+from workers.codec import EncoderParameter, Frame, FrameEncoder
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.errors import BitstreamError, InputError
 
@@ -295,6 +295,37 @@ def test_networks_and_latents_of_any_extreme_come_back(seed: int) -> None:
         frame_data_type=rng.choice(["rgb", "yuv420"]),
         bitdepth=rng.choice([8, 10]),
     )
+    check_any_extreme(param, rng, seed)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_networks_and_latents_of_any_extreme_come_back_in_version_2(seed: int) -> None:
+    rng = random.Random(seed)
+    finest = rng.choice([0, 0, 1, 3])
+    ifce = rng.choice([None, [0, 0], [0, 9]])
+    metadata = make_metadata_5(
+        img_size=(rng.randint(1, 12), rng.randint(1, 14)),
+        layers_synthesis=rng.choice([["4-1-linear-relu", "3-3-linear-none"], ["3-31-linear-none"]]),
+        latent_resolution=[finest, finest + rng.choice([0, 2, 6])],
+        hyperlatent_resolution=rng.choice([None, [finest, finest + 1]]),
+        ifce_resolution=ifce,
+        output_feature_ifce=0 if ifce is None else rng.choice([1, 64]),
+        spatial_context_arm=rng.choice([1, 7, 40]),
+        n_hidden_layers_arm=rng.choice([0, 1, 16]),
+        linear_stabiliser_arm=rng.choice([False, True]),
+        linear_stabiliser_synth=rng.choice([False, True]),
+        final_upsampling_type=rng.choice(["nearest", "bilinear", "bicubic"]),
+        flag_common_randomness=finest == 0 and rng.choice([False, True]),
+        ups_k_size=rng.choice([4, 8, 30]),
+        ups_preconcat_k_size=rng.choice([1, 7, 31]),
+        frame_data_type=rng.choice(["rgb", "yuv420"]),
+        bitdepth=rng.choice(["8", "16"]),
+    )
+    check_any_extreme(Coolchic5Parameter.from_metadata(metadata), rng, seed)
+
+
+def check_any_extreme(param: EncoderParameter, rng: random.Random, seed: int) -> None:
+    """Write and read networks and latents of an architecture."""
     numbers = np.random.default_rng(seed)
     limit = rng.choice([0, 1, 65535])
     quantization, integers = {}, {}
@@ -305,12 +336,13 @@ def test_networks_and_latents_of_any_extreme_come_back(seed: int) -> None:
             integers[name] = numbers.integers(-limit, limit + 1, shape)
     networks = QuantizedNetworks(param, quantization, integers)
     reach = rng.choice([1, 100, MAX_LATENT])
-    latents = numbers.integers(-reach, reach + 1, sum(height * width for height, width in param.grid_sizes))
+    grid_sizes = param.coolchics[RESIDUE].grid_sizes
+    latents = numbers.integers(-reach, reach + 1, sum(height * width for height, width in grid_sizes))
 
     samples = reconstruct(latents, networks)
     content, _ = pack(Bitstream(networks, encode_latents(latents, networks), coding._crc(samples, param)))
     decoded = decode_frame(content)
     maximum = 2**param.bitdepth - 1
-    planes = [plane.reshape(-1, *plane.shape[-2:]) for plane in samples]
+    planes = [plane if plane.ndim == 3 else plane[None] for plane in samples]
     for ours, theirs in zip(decoded.data.tensors, planes, strict=True):
         assert torch.equal(torch.round(ours[0] * maximum).to(torch.int32), theirs)
