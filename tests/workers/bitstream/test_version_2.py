@@ -1,7 +1,6 @@
 """Files of version 2: what they hold comes back sample for sample, and takes the bits that were estimated."""
 
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 
 import pytest
 import torch
@@ -9,11 +8,11 @@ import torch
 from tests.cases import CASE_5_NAMES, CASES_5, load_case
 from tests.making import make_frame_encoder
 from tests.making_5 import make_frame_encoder_5
-from tests.plugins import toy_family
 from tests.workers.bitstream.encoding import quantized, quantized_case, rate_latent_bit
 from tests.workers.bitstream.test_round_trip import same
 from tests.workers.bitstream.version_2 import FRAME_ENCODERS
 from workers.bitstream import (
+    check_encodable,
     container_2,
     decode_frame,
     decoded_frame,
@@ -28,9 +27,10 @@ from workers.bitstream.exp_golomb import BitReader, BitWriter
 from workers.bitstream.fixed_noise import fixed_noise
 from workers.bitstream.wave_fronts import wave_fronts
 from workers.candidates import RESIDUE
-from workers.codec import FrameEncoder, read_frame_encoder
+from workers.codec import FrameEncoder, FrameEncoderParameter
 from workers.codec.common_randomness import noise
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
+from workers.codec.family import Family
 from workers.codec.ifce import ifce_input
 from workers.errors import InputError
 from workers.objective.loss import mean_squared_error
@@ -102,6 +102,27 @@ def test_an_architecture_comes_back_but_for_what_only_its_encoder_needs(name: st
         assert found == replace(param, encoder_gain=16)  # type: ignore[type-var]
 
 
+def code(value: int, count: int) -> str:
+    """The exp-Golomb code of a number, as it is documented."""
+    u = f"{value + 2**count:b}"
+    return "0" * (len(u) - 1 - count) + u
+
+
+def test_fields_of_a_header_are_those_that_are_documented() -> None:
+    content = encode_frame(quantized(make_frame_encoder_5(img_size=(12, 300), flag_common_randomness=True))).content
+    expected = [
+        *(code(0, 0), code(11, 8), code(299, 8), code(0, 0), code(0, 0)),  # kind, sides, rgb, 8 bits
+        *(code(5, 3), code(1, 1)),  # 6 contexts, one hidden layer
+        *(code(2, 1), code(3, 2), code(0, 0), "01", code(2, 2), code(0, 0), "00", code(2, 2), code(1, 0), "10"),
+        *(code(2, 2), code(3, 2)),  # kernels of 8 and 7
+        *(code(0, 0), code(3, 2), "1", code(2, 0), code(1, 2), "1", code(0, 0), code(2, 2), code(3, 2)),
+        *("11", "1", code(0, 0)),  # both stabilisers, common randomness, bicubic
+        *(code(6, 3), "1"),  # the first step, 2^−6
+    ]
+    bits = "".join(f"{byte:08b}" for byte in content[10:])
+    assert bits.startswith("".join(expected))
+
+
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", ["chelsea_99x149_hop", "5: resized yuv420", "5: common randomness"])
 def test_threads_and_bands_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,13 +148,21 @@ def test_encoders_of_version_1_go_on_being_written_so() -> None:
 # --- what is refused
 
 
-def test_other_families_and_networks_beyond_all_measure_are_refused(tmp_path: Path) -> None:
-    from tests.cases import CASES
+@dataclass(frozen=True)
+class OtherParameter(FrameEncoderParameter):
+    """An architecture of a plugin: like that of Cool-Chic 3.4, but for what files know nothing of."""
 
-    toy_family.write_encoder(CASES / "astronaut_64x96_lop" / "encoder.safetensors", tmp_path / "a.safetensors")
-    toy, _ = read_frame_encoder(tmp_path / "a.safetensors")
-    with pytest.raises(InputError, match=r"of the families coolchic-3\.4 and coolchic-5; found toy"):
-        encode_frame(toy)
+    @property
+    def family(self) -> Family:
+        return replace(super().family, name="other", bitstream=False)
+
+
+def test_other_families_and_networks_beyond_all_measure_are_refused() -> None:
+    param = make_frame_encoder().param
+    assert isinstance(param, FrameEncoderParameter)
+    other = OtherParameter(**{field.name: getattr(param, field.name) for field in fields(param)})
+    with pytest.raises(InputError, match=r"of the families coolchic-3\.4 and coolchic-5; found other"):
+        check_encodable(other)
     layers = ["3-1-linear-none"] * 257
     assert unencodable(make_frame_encoder_5(layers_synthesis=layers).param) == (
         "a .qsw holds a synthesis of at most 256 layers; found 257"
