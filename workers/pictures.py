@@ -14,6 +14,7 @@ from workers.codec import Frame, FrameEncoder, check_match
 
 _LOSSLESS_PIXELS = 1 << 16
 _QUALITY = 90  # of larger ones, which are for an overview
+_NO_CHROMA = 0.5
 _BRIGHTEST = 0.999  # quantile of the error that is white: a few samples do not make all others black
 
 
@@ -72,8 +73,18 @@ def _full_size(frame: Frame) -> Tensor:
         return frame.data.tensors[0].clone()
     height, width = frame.img_size
     y, *chroma = frame.data.tensors
-    doubled = (plane.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3) for plane in chroma)
-    return torch.cat([y, *(plane[..., :height, :width] for plane in doubled)], dim=1)
+    return torch.cat([y, *(_double(plane, height, width) for plane in chroma)], dim=1)
+
+
+def _double(plane: Tensor, height: int, width: int) -> Tensor:
+    """Chroma ``[1, 1, h, w]`` at the size of luma; where there is less than half of it, its border is repeated."""
+    if not plane.numel():  # of a frame of one row or column, where means of 2×2 samples are of nothing
+        return plane.new_full((1, 1, height, width), _NO_CHROMA)
+    rows, columns = (
+        torch.arange(wanted, device=plane.device).div(2, rounding_mode="floor").clamp_max(found - 1)
+        for wanted, found in ((height, plane.shape[2]), (width, plane.shape[3]))
+    )
+    return plane[:, :, rows[:, None], columns]
 
 
 def _rgb(frame: Frame) -> Tensor:

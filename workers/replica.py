@@ -6,9 +6,10 @@ a call repeated on another replica, in another order, gives the same rows.
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 
@@ -40,7 +41,12 @@ class _Loaded:
     frame_encoder: FrameEncoder
     lmbda: float
     manager: FrameEncoderManager
-    measurer: Measurer
+    open_measurer: Callable[[], Measurer]
+
+    @cached_property
+    def measurer(self) -> Measurer:
+        """Made when it is first needed: a frame whose choices are known is encoded without one."""
+        return self.open_measurer()
 
 
 class Replica:
@@ -159,7 +165,7 @@ class Replica:
     def encode(
         self, source: FrameSource, choices: Sequence[Choice], phase: Phase
     ) -> Iterator[FitProgress | EncodedAnswer]:
-        """Quantize the networks, train the latents on with them, and write the bitstream.
+        """Quantize the networks, train the latents on with them where this is possible, and write the bitstream.
 
         Args:
             source: of the frame.
@@ -211,10 +217,16 @@ class Replica:
             while len(self._loaded) >= CACHED_FRAMES:
                 self._loaded.popitem(last=False)
             backend = choose_backend(frame_encoder, self._device)
-            measurer = backend.open(
-                frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
+            open_measurer = partial(
+                backend.open,
+                frame_encoder,
+                frame,
+                lmbda,
+                device=self._device,
+                threads=self._threads,
+                options=self._options,
             )
-            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, open_measurer)
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.cases import Case
 from tests.making import make_frame, make_frame_encoder
+from tests.making_5 import make_frame_encoder_5
 from tests.workers.bitstream.encoding import quantized, quantized_case
 from workers.bitstream import decoded_frame, encode_frame
 from workers.codec import Frame, Planes, dump_frame
@@ -52,6 +53,13 @@ def test_frames_of_any_shape_and_format_become_pictures(kind: str, img_size: tup
     expected = (height, width) if width < 20 else (round(height * 20 / width), 20)
     for picture in (pictures.original, pictures.decoded, pictures.error):
         assert samples(picture).shape == (*expected, 3)
+
+
+@pytest.mark.parametrize("img_size", [(1, 1), (1, 9), (13, 41)])
+def test_chroma_that_is_less_than_half_is_shown(img_size: tuple[int, int]) -> None:
+    frame_encoder = quantized(make_frame_encoder_5(img_size=img_size, frame_data_type="yuv420"))
+    pictures = draw_pictures(frame_encoder, make_frame(frame_encoder), max_side=100)
+    assert samples(pictures.decoded).shape == (*img_size, 3)
 
 
 def test_a_frame_without_any_error_is_black() -> None:

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple, get_args
 
 from workers.candidates import RESIDUE
-from workers.codec.coolchic_parameter import MAX_KERNEL, MAX_SIDE, CoolChicParameter, SynthesisLayer
+from workers.codec.coolchic_parameter import MAX_SIDE, CoolChicParameter
 from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
+from workers.codec.synthesis_layer import MAX_KERNEL, SynthesisLayer
 from workers.errors import CheckpointError
 
 RELEASES = ("3.4.1", "4.0.0", "4.1.0", "4.2.1")

@@ -9,7 +9,6 @@ candidate.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -18,13 +17,13 @@ from workers.candidates import Candidate, Choices, Counts, Measured, Measurement
 from workers.codec import Frame, FrameEncoder, check_match
 from workers.codec.network import Effect
 from workers.errors import ReplicaError
+from workers.measure.account import Account
 from workers.measure.contest import Contender, Contest
 from workers.measure.error_bound import ErrorBound
 from workers.measure.network_parameters import InForce
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.plan import Output
 from workers.measure.stages import Stages
-from workers.measure.target import Target
 from workers.plain import in_precision
 from workers.reasons import reason_of
 
@@ -133,7 +132,7 @@ class Measurer:
             for pair in pairs
         ]
 
-    def _account(self, choices: Choices, network: str) -> "_Account":
+    def _account(self, choices: Choices, network: str) -> Account:
         stages = self._stages
         chosen_bit = sum(choice.rate_bit for name, choice in choices.items() if name != network)
         rate = error = None
@@ -143,7 +142,7 @@ class Measurer:
                 rate = total + (rate or 0.0)
             else:
                 error = total
-        return _Account(stages.target, self._bit_price, chosen_bit, rate, error)
+        return Account(stages.target, self._bit_price, chosen_bit, rate, error)
 
     def _contenders(self, network: str, pairs: Iterable[QStepPair], chosen_bit: int) -> list[list[Contender]]:
         """Candidates that do not overflow, those that share their weights together."""
@@ -164,7 +163,7 @@ class Measurer:
         network: str,
         groups: Sequence[Sequence[Contender]],
         in_force: InForce,
-        account: "_Account",
+        account: Account,
         best: float | None,
     ) -> None:
         """Candidates that share their weights together."""
@@ -182,7 +181,7 @@ class Measurer:
         network: str,
         contenders: Sequence[Contender],
         in_force: InForce,
-        account: "_Account",
+        account: Account,
         best: float | None,
     ) -> None:
         """Candidates of a network before the last one, one after the other: each gives an input of its own."""
@@ -198,7 +197,7 @@ class Measurer:
             else:
                 best = contest.decide(best, expected)
 
-    def _measurement(self, candidate: Candidate, contender: Contender, account: "_Account") -> Measurement:
+    def _measurement(self, candidate: Candidate, contender: Contender, account: Account) -> Measurement:
         rates = self._stages.parameters.rate(*candidate)
         assert rates is not None  # no contender overflows
         weight, bias = rates
@@ -212,36 +211,6 @@ class Measurer:
         rate, mse = account.numbers(contender.total)
         measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss)
         return Measurement(candidate, "ok", measured, seconds=contender.seconds)
-
-
-@dataclass(frozen=True)
-class _Account:
-    """What the loss of a candidate is made of beside its sum over the tiles, which is the module's own part.
-
-    Attributes:
-        target: the original frame.
-        bit_price: loss of a bit.
-        chosen_bit: of the networks that choices have been made for.
-        rate: bits of the latents, unless the sum gives them.
-        squared_error: of the frame, unless the sum gives it.
-    """
-
-    target: Target
-    bit_price: float
-    chosen_bit: int
-    rate: float | None
-    squared_error: float | None
-
-    def numbers(self, total: float) -> tuple[float, float]:
-        """Bits of the latents and mean squared error, for a sum over the tiles."""
-        rate = total if self.rate is None else self.rate
-        error = total if self.squared_error is None else self.squared_error
-        return rate, self.target.mean_squared_error(error)
-
-    def loss(self, total: float, rate_nn_bit: float) -> float:
-        """The loss, for a sum over the tiles; it never falls where the sum or the bits grow."""
-        rate, mse = self.numbers(total)
-        return mse + self.bit_price * (rate + rate_nn_bit)
 
 
 def _pairs(choices: Choices) -> dict[str, QStepPair]:

@@ -33,7 +33,7 @@ from sweep.schedule import (
     ReplicaLost,
     ReplicaReady,
 )
-from tests.cases import ARM, CASES, SYNTHESIS, UPSAMPLING, Case
+from tests.cases import ARM, CASES, CASES_5, SYNTHESIS, UPSAMPLING, Case, load_case
 from tests.making import make_frame_encoder
 from workers.bitstream import decode_frame
 from workers.candidates import split_id
@@ -329,6 +329,33 @@ def test_what_was_swept_before_is_not_measured_again() -> None:
     assert files[0] is not None
     assert files[1] is not None
     assert files[0].bitstream == files[1].bitstream
+
+
+@pytest.mark.parametrize("name", ["astronaut_64x96_lop", "coffee_64x96_yuv420_lop"])
+def test_frames_of_both_families_become_files_in_one_job(name: str) -> None:
+    case = load_case(name, CASES_5)
+    (frame,) = case.folder.glob("frame*")
+    of_5 = FrameSource(
+        "b", partial(read_frame, frame), partial(read_frame_encoder, case.folder / "encoder.safetensors")
+    )
+    witness = Witness()
+    fit = FitConfig(iterations=SHORT_FIT.iterations.model_copy(update={"phase_3": 20}))
+    search_of = search_factory("winner", {})
+    Driver(LocalPool(Replica("cpu")), [source(), of_5], search_of, fit, witness, bitstream=True).run()
+
+    assert [witness.frames[frame].status for frame in "ab"] == ["done", "done"]
+    encoded, choices = witness.frames["b"].encoded, witness.frames["b"].choices
+    assert encoded is not None
+    row = case.table[case.table.chosen].iloc[-1]
+    assert {choice.network: choice.q_step for choice in choices.values()} == {
+        network: choice.q_step for network, choice in case.choices().items()
+    }
+    # Its latents are as they were: the file has the rate and the error of the reference's last choice.
+    estimate = (row.rate_latent_bit + row.rate_nn_bit) / 8
+    assert 0 <= len(encoded.bitstream) - estimate <= 0.005 * estimate + 50
+    assert encoded.mse == pytest.approx(row.mse, rel=1e-3)
+    decoded = decode_frame(encoded.bitstream)
+    assert mean_squared_error(decoded.data, case.frame.data).item() == encoded.mse
 
 
 # --- on a pool that misbehaves

@@ -24,7 +24,7 @@ from workers.bitstream.cool.coolchic_header import (
 from workers.bitstream.cool.fields import FieldReader, FieldWriter
 from workers.bitstream.cool.file import parse_cool
 from workers.bitstream.cool.order import ARM, IFCE, SYNTHESIS, coded_tensors
-from workers.codec.coolchic_parameter import SynthesisLayer as Layer
+from workers.codec.synthesis_layer import SynthesisLayer as Layer
 from workers.errors import BitstreamError, InputError
 
 MAX_PIXELS = 8192
