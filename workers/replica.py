@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import torch
 
 from workers.answers import EncodedAnswer, QuantizedAnswer
-from workers.bitstream import check_encodable, decode_frame, encode_frame
+from workers.bitstream.formats import FORMATS, check_decodes, check_encodable
 from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
-from workers.fit import FitProgress, Phase, Recipe, fit, retune
+from workers.fit import FitProgress, Phase, Recipe, fit, is_retuned, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
+from workers.psnr import psnr_db
 from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
@@ -63,14 +64,21 @@ class Replica:
         """Device of this replica, once it is ready."""
         return str(self._device)
 
-    def open(self, source: FrameSource) -> FrameInfo:
+    def open(self, source: FrameSource, bitstream: str | None = None) -> FrameInfo:
         """Read a frame and its encoder, and check that they belong together.
 
+        Args:
+            source: of the frame.
+            bitstream: name of the format that the frame is to end in, if any.
+
         Raises:
-            InputError: one of them cannot be used, or they are not for each other.
+            InputError: one of them cannot be used, or they are not for each other; or a bitstream of this format
+                cannot hold the frame encoder.
         """
         loaded = self._load(source)
         frame = loaded.frame
+        if bitstream is not None:
+            check_encodable(FORMATS[bitstream], loaded.frame_encoder.param)
         return FrameInfo(
             *frame.img_size,
             loaded.lmbda,
@@ -157,14 +165,15 @@ class Replica:
         return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(by_network(choices)))
 
     def encode(
-        self, source: FrameSource, choices: Sequence[Choice], phase: Phase
+        self, source: FrameSource, choices: Sequence[Choice], phase: Phase, bitstream: str
     ) -> Iterator[FitProgress | EncodedAnswer]:
         """Quantize the networks, train the latents on with them, and write the bitstream.
 
         Args:
             source: of the frame.
             choices: of every network.
-            phase: how the latents are trained on.
+            phase: how the latents are trained on, where the family's recipe goes on after the sweep.
+            bitstream: name of the format.
 
         Yields:
             Progress; last of all the file.
@@ -172,32 +181,25 @@ class Replica:
         Raises:
             InputError: the frame encoder cannot be written as a bitstream.
         """
-        loaded = self._load(source)
-        check_encodable(loaded.frame_encoder.param)
+        loaded, written = self._load(source), FORMATS[bitstream]
+        check_encodable(written, loaded.frame_encoder.param)
         torch.set_num_threads(self._threads)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, by_network(choices))
         progress = None
-        for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
-            yield progress
-        assert progress is not None  # there is one after the last iteration
+        if is_retuned(frame_encoder.param):
+            for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
+                yield progress
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
-        with torch.inference_mode():
-            rates = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
-        yield progress  # each step from here takes a while on a large frame: said once more, as a sign of life
-        encoded = encode_frame(frame_encoder, self._device)
-        yield progress
-        # Nothing leaves this place that does not come back as it was.
-        height, width = loaded.frame.img_size
-        decoded = decode_frame(encoded.content, self._device, max_pixels=height * width)
-        if not all(map(torch.equal, decoded.data.tensors, encoded.frame.data.tensors)):
-            raise RuntimeError(f"frame {source.id}: its bitstream decodes to other samples than it was made of")
-        yield EncodedAnswer(
-            QuantizedAnswer(checkpoint, tuple(rates)),
-            encoded.content,
-            encoded.sizes,
-            mean_squared_error(decoded.data, loaded.frame.data).item(),
-        )
+        rates = written.rate_of_grids(frame_encoder)
+        if progress is not None:
+            # Each step from here takes a while on a large frame: said once more, as a sign of life.
+            yield progress
+        encoded = written.encode(frame_encoder, self._device)
+        mse = mean_squared_error(encoded.frame.data, loaded.frame.data).item()
+        yield progress or _without_iterations(loaded, mse, sum(rates))
+        check_decodes(written, encoded, self._device)
+        yield EncodedAnswer(QuantizedAnswer(checkpoint, rates), encoded.content, encoded.sizes, mse)
 
     def _load(self, source: FrameSource) -> _Loaded:
         loaded = self._loaded.get(source.id)
@@ -218,3 +220,10 @@ class Replica:
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded
+
+
+def _without_iterations(loaded: _Loaded, mse: float, rate_latent_bit: float) -> FitProgress:
+    """Progress of an encoding whose latents are not trained on."""
+    height, width = loaded.frame.img_size
+    bpp = rate_latent_bit / (height * width)
+    return FitProgress("phase 3", 0, 0, mse + loaded.lmbda * bpp, psnr_db(mse), bpp)

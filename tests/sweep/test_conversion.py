@@ -125,7 +125,12 @@ def test_an_encoder_that_has_been_moved_is_named(results: Path, tmp_path: Path) 
     [
         ("nope", "a.pt", (), "there is no frame 'nope'; found 'official', 'fitted', 'failed'"),
         ("failed", "a.pt", (), "failed.safetensors: the frame is not done"),
-        ("fitted", "a.png", (), "a.png: an exported encoder is a file .pt or .safetensors; found '.png'"),
+        (
+            "fitted",
+            "a.png",
+            (),
+            "a.png: the ending of an exported encoder is one of .pt, .safetensors, .qsw, .cool; found '.png'",
+        ),
         ("official", "a.pt", ("--release", "3.4.1"), "only the last grid may be without features in 3.4"),
         ("fitted", "a.pt", ("--release", "6"), "release: one of 3.4.1, 4.0.0, 4.1.0, 4.2.1, 5.0.1; found '6'"),
         ("fitted", "out/fitted/fitted.safetensors", (), "is an input too"),

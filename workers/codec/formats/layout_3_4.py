@@ -70,8 +70,7 @@ def find_frame(file: Fields, encoder_frame: int | None) -> CodedFrame:
     Raises:
         OfficialFileError: there is no such frame.
     """
-    encoders = file.fields("all_frame_encoders")
-    coded = {display: key for key, display in _frames(file) if key in encoders}
+    encoders, coded = file.fields("all_frame_encoders"), coded_frames(file)
     listed = "display indices " + ", ".join(map(str, sorted(coded)[:50])) if coded else "none that is coded"
     if encoder_frame is None:
         if len(coded) != 1:
@@ -81,6 +80,12 @@ def find_frame(file: Fields, encoder_frame: int | None) -> CodedFrame:
         raise OfficialFileError(f"there is no frame of encoder_frame {encoder_frame}; found {listed}")
     inner, manager = _entry(encoders.value(coded[encoder_frame]))
     return CodedFrame(coded[encoder_frame], encoder_frame, inner, manager)
+
+
+def coded_frames(file: Fields) -> dict[int, str]:
+    """Display indices of the frames that are in a file of 3.4, with their keys among the frame encoders."""
+    encoders = file.fields("all_frame_encoders")
+    return {display: key for key, display in _frames(file) if key in encoders}
 
 
 def _frames(file: Fields) -> Iterator[tuple[str, int]]:

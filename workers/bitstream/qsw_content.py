@@ -1,0 +1,69 @@
+"""What is in a ``.qsw`` file: as plain data, and as a frame encoder."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from workers.bitstream.assembly import assemble
+from workers.bitstream.container import pack, unpack
+from workers.bitstream.latent_coder import decode_latents
+from workers.bitstream.limits import check_size
+from workers.candidates import KINDS, RESIDUE
+from workers.codec import FrameEncoder
+from workers.codec.architecture import SWEPT, architecture_of, network_row
+from workers.objective.network_rate import exp_golomb_bit
+
+
+def describe_qsw(content: bytes) -> dict[str, Any]:
+    """What a file holds, as plain data; the samples are not reconstructed, nor the latents decoded.
+
+    Raises:
+        BitstreamError: it is no bitstream, truncated or altered.
+    """
+    bitstream = unpack(content)
+    again, sizes = pack(bitstream)
+    networks = bitstream.networks
+    rows = []
+    for spec in networks.param.networks:
+        coded = {kind: networks.quantization[spec.prefix, kind] for kind in KINDS}
+        integers = {
+            kind: np.concatenate([networks.integers[f"{spec.prefix}.{name}"].ravel() for name in spec.names(kind)])
+            for kind in KINDS
+        }
+        rates: dict[str, int | None] = {
+            kind: exp_golomb_bit(
+                torch.from_numpy(integers[kind]), [coded[kind].expgol_cnt], networks.param.family.exp_golomb
+            )[0]
+            for kind in KINDS
+        }
+        steps = {kind: 2.0 ** coded[kind].exponent for kind in KINDS}
+        counts = {kind: coded[kind].expgol_cnt for kind in KINDS}
+        rows.append(network_row(spec.id, sum(map(len, integers.values())), steps, counts, rates))
+    return {
+        "form": "qsw",
+        **architecture_of(networks.param),
+        "lmbda": None,
+        "state": SWEPT,
+        "networks": rows,
+        "header_bytes": sizes.header,
+        "networks_bytes": sizes.networks,
+        "latents_bytes": sizes.latents,
+        "same_when_rewritten": again == content,
+        "warnings": [],
+    }
+
+
+def read_encoder(content: bytes, max_pixels: int) -> FrameEncoder:
+    """A frame encoder with the integers, steps and counts of a file.
+
+    Raises:
+        BitstreamError: it is no bitstream, truncated, altered, or larger than is accepted.
+    """
+    networks, coded, _ = unpack(content)
+    check_size(networks.param.img_size, max_pixels)
+    sizes = networks.param.coolchics[RESIDUE].grid_sizes
+    flat = decode_latents(coded, networks)
+    ends = np.cumsum([height * width for height, width in sizes])
+    grids = [part.reshape(size) for part, size in zip(np.split(flat, ends[:-1]), sizes, strict=True)]
+    return assemble(networks.param, grids, networks.integers, networks.quantization)
