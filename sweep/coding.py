@@ -112,8 +112,7 @@ def _read_quantized(encoder: str, encoder_frame: int | None) -> FrameEncoder | N
     """The frame encoder of a file that holds quantized networks alone; ``None`` if there is something to sweep."""
     checkpoint = read_checkpoint(encoder, encoder_frame)
     quantized = checkpoint.frame_encoder
-    is_quantized = all(spec.prefix in quantized.nn_q_step for spec in quantized.networks)
-    return quantized if is_quantized and checkpoint.full_precision is None else None
+    return quantized if quantized.is_quantized and checkpoint.full_precision is None else None
 
 
 def _write_again(frame_encoder: FrameEncoder, picture: Frame, bitstream: BitstreamFormat) -> tuple[bytes, float]:

@@ -18,6 +18,7 @@ from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
+from workers.errors import CheckpointError
 from workers.fit import FitProgress, Phase, Recipe, fit, is_retuned, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
@@ -72,11 +73,16 @@ class Replica:
             bitstream: name of the format that the frame is to end in, if any.
 
         Raises:
-            InputError: one of them cannot be used, or they are not for each other; or a bitstream of this format
-                cannot hold the frame encoder.
+            InputError: one of them cannot be used, or they are not for each other; the encoder's file holds its
+                networks quantized alone; or a bitstream of this format cannot hold the frame encoder.
         """
         loaded = self._load(source)
         frame = loaded.frame
+        if loaded.manager.file is not None and loaded.frame_encoder.is_quantized:
+            raise CheckpointError(
+                f"{source.encoder_name}: its networks are quantized, and not in the file in full precision: there "
+                "is nothing to sweep; qsweep encode --encoder writes it as it is"
+            )
         if bitstream is not None:
             check_encodable(FORMATS[bitstream], loaded.frame_encoder.param)
         return FrameInfo(
