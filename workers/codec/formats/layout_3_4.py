@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from workers.codec.formats.fields import Fields
@@ -125,7 +126,9 @@ def read_4(file: Fields) -> OfficialFrame:
     manager = file.fields("frame_encoder_manager")
     if "dist_weight" in manager:
         check_dist_weight(manager.fields("dist_weight"))
-    return _frame(file, "residue", "residue", "residue_param", release, manager)
+    frame = _frame(file, "residue", "residue", "residue_param", release, manager)
+    place = {"frame_display_index": str(file.item("frame_display_index", int))}
+    return replace(frame, metadata=frame.metadata | place)
 
 
 def release_of_4(param: Fields, *, has_warp: bool) -> str:
