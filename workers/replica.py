@@ -6,9 +6,10 @@ a call repeated on another replica, in another order, gives the same rows.
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 
@@ -19,12 +20,11 @@ from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManage
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
 from workers.errors import CheckpointError
-from workers.fit import FitProgress, Phase, Recipe, fit, is_retuned, retune
+from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
-from workers.psnr import psnr_db
 from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
@@ -42,7 +42,12 @@ class _Loaded:
     frame_encoder: FrameEncoder
     lmbda: float
     manager: FrameEncoderManager
-    measurer: Measurer
+    open_measurer: Callable[[], Measurer]
+
+    @cached_property
+    def measurer(self) -> Measurer:
+        """Made when it is first needed: a frame whose choices are known is encoded without one."""
+        return self.open_measurer()
 
 
 class Replica:
@@ -173,12 +178,12 @@ class Replica:
     def encode(
         self, source: FrameSource, choices: Sequence[Choice], phase: Phase, bitstream: str
     ) -> Iterator[FitProgress | EncodedAnswer]:
-        """Quantize the networks, train the latents on with them, and write the bitstream.
+        """Quantize the networks, train the latents on with them where this is possible, and write the bitstream.
 
         Args:
             source: of the frame.
             choices: of every network.
-            phase: how the latents are trained on, where the family's recipe goes on after the sweep.
+            phase: how the latents are trained on.
             bitstream: name of the format.
 
         Yields:
@@ -193,17 +198,15 @@ class Replica:
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, by_network(choices))
         progress = None
-        if is_retuned(frame_encoder.param):
-            for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
-                yield progress
+        for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
+            yield progress
+        assert progress is not None  # there is one after the last iteration
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
         rates = written.rate_of_grids(frame_encoder)
-        if progress is not None:
-            # Each step from here takes a while on a large frame: said once more, as a sign of life.
-            yield progress
+        yield progress  # each step from here takes a while on a large frame: said once more, as a sign of life
         encoded = written.encode(frame_encoder, self._device)
         mse = mean_squared_error(encoded.frame.data, loaded.frame.data).item()
-        yield progress or _without_iterations(loaded, mse, sum(rates))
+        yield progress
         check_decodes(written, encoded, self._device)
         yield EncodedAnswer(QuantizedAnswer(checkpoint, rates), encoded.content, encoded.sizes, mse)
 
@@ -219,17 +222,16 @@ class Replica:
             while len(self._loaded) >= CACHED_FRAMES:
                 self._loaded.popitem(last=False)
             backend = choose_backend(frame_encoder, self._device)
-            measurer = backend.open(
-                frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
+            open_measurer = partial(
+                backend.open,
+                frame_encoder,
+                frame,
+                lmbda,
+                device=self._device,
+                threads=self._threads,
+                options=self._options,
             )
-            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, open_measurer)
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded
-
-
-def _without_iterations(loaded: _Loaded, mse: float, rate_latent_bit: float) -> FitProgress:
-    """Progress of an encoding whose latents are not trained on."""
-    height, width = loaded.frame.img_size
-    bpp = rate_latent_bit / (height * width)
-    return FitProgress("phase 3", 0, 0, mse + loaded.lmbda * bpp, psnr_db(mse), bpp)

@@ -1,4 +1,4 @@
-from .fitting import fit, fitted_parameter, is_retuned, retune
+from .fitting import fit, fitted_parameter, retune
 from .progress import FitProgress
 from .quantizer import soft_round, soft_round_twice, straight_through
 from .recipe import RECIPES, RETUNING, TRAINABLE, Phase, Recipe, TrainingQuantizer, Warmup
@@ -15,7 +15,6 @@ __all__ = [
     "Warmup",
     "fit",
     "fitted_parameter",
-    "is_retuned",
     "retune",
     "soft_round",
     "soft_round_twice",

@@ -21,24 +21,19 @@ from workers.codec.encoder_parameter import FrameDataType
 from workers.errors import InputError
 from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
-from workers.fit.training import train
+from workers.fit.training import Validation, train, validate
+from workers.fit.training_forward import supports
 from workers.psnr import psnr_db
 
 _logger = logging.getLogger(__name__)
-
-
-def is_retuned(param: EncoderParameter) -> bool:
-    """Whether the latents of a frame encoder are trained on after its sweep, by :func:`retune`.
-
-    The recipe of Cool-Chic 5 ends with the sweep: what is written is what was swept.
-    """
-    return isinstance(param, FrameEncoderParameter)
 
 
 def retune(
     frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, report_seconds: float = math.inf
 ) -> Generator[FitProgress, None, None]:
     """Train the latents of a frame encoder on, in place, its networks as they are (§5 of the format, phase 3).
+
+    Frame encoders that cannot be trained here are left as they are.
 
     Args:
         frame_encoder: with quantized networks.
@@ -49,12 +44,15 @@ def retune(
 
     Yields:
         Progress of ``phase 3``, at every validation and as ``report_seconds`` says. The phase may stop before its
-        last iteration.
+        last iteration. Of frame encoders that are left as they are, once.
 
     Raises:
         InputError: the loss is not finite to begin with.
     """
     run = _Run(frame, lmbda, phase.iterations, report_seconds)
+    if not supports(frame_encoder.param):
+        yield run.progress("phase 3", phase.iterations, validate(frame_encoder, frame, lmbda))
+        return
     yield from run.train("phase 3", phase, _Candidate(frame_encoder, torch.Generator()))
 
 
@@ -156,7 +154,6 @@ class _Run:
 
     def train(self, name: str, phase: Phase, candidate: _Candidate) -> Generator[FitProgress, None, float]:
         """Train a candidate, report in terms of the whole fit, and return its best loss."""
-        height, width = self._frame.img_size
         steps = train(
             candidate.frame_encoder, self._frame, self._lmbda, phase, candidate.generator, self._report_seconds
         )
@@ -167,14 +164,19 @@ class _Run:
                 self._done += phase.iterations
                 best_loss: float = end.value
                 return best_loss
-            yield FitProgress(
-                phase=name,
-                iteration=self._done + iteration,
-                n_iterations=self._n_iterations,
-                loss=validation.loss,
-                psnr_db=psnr_db(validation.mse),
-                rate_latent_bpp=validation.rate_latent_bit / (height * width),
-            )
+            yield self.progress(name, iteration, validation)
+
+    def progress(self, name: str, iteration: int, validation: Validation) -> FitProgress:
+        """After some iterations of a phase, in terms of the whole fit."""
+        height, width = self._frame.img_size
+        return FitProgress(
+            phase=name,
+            iteration=self._done + iteration,
+            n_iterations=self._n_iterations,
+            loss=validation.loss,
+            psnr_db=psnr_db(validation.mse),
+            rate_latent_bpp=validation.rate_latent_bit / (height * width),
+        )
 
 
 def fitted_parameter(
