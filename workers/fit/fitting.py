@@ -179,6 +179,19 @@ class _Run:
         )
 
 
+def _initialize(frame: Frame, architecture: Architecture, seed: int, index: int) -> _Candidate:
+    """A random initialization; the index-th one is the same however many there are."""
+    (own_seed,) = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(own_seed))
+    param = fitted_parameter(architecture, frame.img_size, frame.frame_data_type, frame.bitdepth)
+    # The networks draw from the process' generator: lend it the state of the candidate's, and take it back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.set_state(generator.get_state())
+        frame_encoder = FrameEncoder(param)
+        generator.set_state(torch.default_generator.get_state())
+    return _Candidate(frame_encoder, generator)
+
+
 def fitted_parameter(
     architecture: Architecture,
     img_size: tuple[int, int],
@@ -194,16 +207,3 @@ def fitted_parameter(
         frame_data_type=frame_data_type,
         bitdepth=bitdepth,
     )
-
-
-def _initialize(frame: Frame, architecture: Architecture, seed: int, index: int) -> _Candidate:
-    """A random initialization; the index-th one is the same however many there are."""
-    (own_seed,) = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(own_seed))
-    param = fitted_parameter(architecture, frame.img_size, frame.frame_data_type, frame.bitdepth)
-    # The networks draw from the process' generator: lend it the state of the candidate's, and take it back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.set_state(generator.get_state())
-        frame_encoder = FrameEncoder(param)
-        generator.set_state(torch.default_generator.get_state())
-    return _Candidate(frame_encoder, generator)
