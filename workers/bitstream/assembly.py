@@ -23,14 +23,15 @@ def assemble(
 
     Args:
         param: its architecture; its encoder gain is a power of two.
-        latents: whole numbers of each grid, ``[h, w]``.
+        latents: whole numbers of each grid, in raster order, channel by channel.
         integers: per tensor of a network, by its name in the state dict, its multiples of the step.
         quantization: per network, by its prefix, and kind.
     """
     frame_encoder = FrameEncoder(param)
     prefix, gain = param.family.prefix(RESIDUE), param.coolchics[RESIDUE].encoder_gain
+    shapes = param.tensor_shapes()
     state = {
-        f"{prefix}latent_grids.{i}": torch.from_numpy(grid.astype(np.float32))[None, None] / gain
+        (name := f"{prefix}latent_grids.{i}"): torch.from_numpy(grid.astype(np.float32)).view(shapes[name]) / gain
         for i, grid in enumerate(latents)
     }
     for spec in param.networks:

@@ -1,5 +1,6 @@
 """What is in a ``.qsw`` file: as plain data, and as a frame encoder."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from workers.bitstream.assembly import assemble
 from workers.bitstream.container import pack, unpack
 from workers.bitstream.latent_coder import decode_latents
 from workers.bitstream.limits import check_size
-from workers.candidates import KINDS, RESIDUE
+from workers.candidates import KINDS
 from workers.codec import FrameEncoder
 from workers.codec.architecture import SWEPT, architecture_of, network_row
 from workers.objective.network_rate import exp_golomb_bit
@@ -62,8 +63,7 @@ def read_encoder(content: bytes, max_pixels: int) -> FrameEncoder:
     """
     networks, coded, _ = unpack(content)
     check_size(networks.param.img_size, max_pixels)
-    sizes = networks.param.coolchics[RESIDUE].grid_sizes
-    flat = decode_latents(coded, networks)
-    ends = np.cumsum([height * width for height, width in sizes])
-    grids = [part.reshape(size) for part, size in zip(np.split(flat, ends[:-1]), sizes, strict=True)]
+    shapes = networks.param.tensor_shapes()
+    ends = np.cumsum([math.prod(shape) for name, shape in shapes.items() if "latent_grids." in name])
+    grids = np.split(decode_latents(coded, networks), ends[:-1])
     return assemble(networks.param, grids, networks.integers, networks.quantization)
