@@ -25,12 +25,13 @@ def describe_qsw(content: bytes) -> dict[str, Any]:
     bitstream = unpack(content)
     again, sizes = pack(bitstream)
     networks = bitstream.networks
+    none = np.empty(0, np.int64)  # one grid alone is not upsampled
     rows = []
     for spec in networks.param.networks:
         coded = {kind: networks.quantization[spec.prefix, kind] for kind in KINDS}
         integers = {
-            kind: np.concatenate([networks.integers[f"{spec.prefix}.{name}"].ravel() for name in spec.names(kind)])
-            for kind in KINDS
+            kind: np.concatenate([none, *(networks.integers[f"{spec.prefix}.{name}"].ravel() for name in names)])
+            for kind, names in ((kind, spec.names(kind)) for kind in KINDS)
         }
         rates: dict[str, int | None] = {
             kind: exp_golomb_bit(

@@ -9,7 +9,7 @@ import torch
 from tests.cases import CASES_5, load_case
 from tests.making import make_frame_encoder
 from tests.making_5 import make_frame_encoder_5
-from tests.workers.bitstream.encoding import quantized_case
+from tests.workers.bitstream.encoding import quantized, quantized_case
 from workers.bitstream.decoded_picture import frame_of, samples_of
 from workers.bitstream.formats import (
     FORMATS,
@@ -80,6 +80,12 @@ def test_what_is_in_a_file_is_told_as_plain_data(format_name: str, case: str, fo
         assert network["expgol_cnt"] == frame_encoder.nn_expgol_cnt[spec.prefix]
         own = frame_encoder.get_network_parameters(spec.id).values()
         assert network["parameters"] == sum(value.numel() for value in own)
+
+
+def test_a_file_of_one_grid_is_told_without_upsampling() -> None:
+    frame_encoder = make_frame_encoder("3-1-linear-none", n_grids=1)
+    encoded = FORMATS["qsw"].encode(quantized(frame_encoder))
+    assert [network["parameters"] for network in FORMATS["qsw"].describe(encoded.content)["networks"]][-1] == 0
 
 
 @pytest.mark.parametrize(("format_name", "case", "folder"), ALL[::2])
