@@ -19,6 +19,7 @@ from rich.table import Table
 from tests.cases import CASE_5_NAMES, CASE_NAMES, CASES, CASES_5, load_case
 from tests.workers.bitstream.encoding import quantized_case, rate_latent_bit
 from workers.bitstream import decode_frame, encode_frame
+from workers.bitstream.formats import FORMATS
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.fit import RECIPES, soft_round_twice
@@ -75,6 +76,22 @@ def sizes() -> None:
             *(f"{rate_nn_bit / 8:.1f}", str(encoded.sizes.networks)),
             *(str(len(encoded.content)), f"{more:+.0f}"),
         )
+    CONSOLE.print(table)
+
+
+def formats() -> None:
+    """Files of every format that holds them, of the same choices, and of what parts they consist."""
+    parts = ("header", "networks", "latents")
+    table = Table("frame", "format", *parts, "file", "to the estimate", box=None)
+    for name in CASE_5_NAMES:
+        frame_encoder, rate_nn_bit = quantized_case(load_case(name, CASES_5))
+        estimate = (rate_latent_bit(frame_encoder) + rate_nn_bit) / 8
+        for format_name in FORMATS:
+            bitstream = FORMATS[format_name]
+            if bitstream.unencodable(frame_encoder.param) is None:
+                sizes = bitstream.encode(frame_encoder).sizes
+                more = f"{sizes.total - estimate:+.0f}"
+                table.add_row(name, format_name, *map(str, sizes), str(sizes.total), more)
     CONSOLE.print(table)
 
 
@@ -139,6 +156,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     torch.set_num_threads(parser.parse_args().threads)
     sizes()
+    formats()
     coding()
     iterations()
 

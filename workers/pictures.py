@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from workers.bitstream import decoded_frame, unencodable
+from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.codec import Frame, FrameEncoder, check_match
 
 _LOSSLESS_PIXELS = 1 << 16
@@ -34,15 +34,18 @@ class Pictures(NamedTuple):
     white: float
 
 
-def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: int) -> Pictures:
+def draw_pictures(
+    frame_encoder: FrameEncoder, frame: Frame | None, max_side: int, bitstream: str = DEFAULT_FORMAT
+) -> Pictures:
     """Pictures of a frame whose networks have been quantized.
 
-    Where a bitstream of ours cannot hold the frame encoder, the decoded frame is that of its evaluation.
+    Where a bitstream cannot hold the frame encoder, the decoded frame is that of its evaluation.
 
     Args:
         frame_encoder: of it.
         frame: the original, if it is known.
         max_side: pixels of the longer side, at most.
+        bitstream: name of the format that is decoded.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
@@ -50,7 +53,11 @@ def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: in
     """
     if frame is not None:
         check_match(frame, frame_encoder)
-    decoded = _evaluated(frame_encoder) if unencodable(frame_encoder.param) else decoded_frame(frame_encoder)
+    written = FORMATS[bitstream]
+    if written.unencodable(frame_encoder.param) is None:
+        decoded = written.decoded_frame(frame_encoder)
+    else:
+        decoded = _evaluated(frame_encoder)
     of_decoded = _webp(_shrink(_rgb(decoded), max_side))
     if frame is None:
         return Pictures(of_decoded, None, None, 0.0)

@@ -6,6 +6,7 @@ from .layout import (
     JOB_FILE,
     MANIFEST_FILE,
     QUANTIZED_FOLDER,
+    bitstream_path,
     result_files,
 )
 from .manifest import job_frames
@@ -15,7 +16,7 @@ from .reading import iter_rd_table, read_rd_table, to_pandas
 from .results import Results
 from .status import is_running, read_status
 from .storage import Storage
-from .swept import SweptFrame, find_swept
+from .swept import SweptFrame, bitstream_format, find_swept
 from .table import CHOICES, FRAMES, rd_table
 from .timeline import read_timeline, stages_of
 
@@ -32,6 +33,8 @@ __all__ = [
     "Results",
     "Storage",
     "SweptFrame",
+    "bitstream_format",
+    "bitstream_path",
     "choose_at",
     "compare_jobs",
     "cost_of_steps",

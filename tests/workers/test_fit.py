@@ -441,7 +441,7 @@ def test_a_replica_reports_in_time_from_what_it_trains(monkeypatch: pytest.Monke
     encoder = partial(parse_frame_encoder, checkpoint, "fitted")
     choices = [Choice(network, QStepPair(2.0**-6, 2.0**-6), Counts(0, 0), 0, 0) for network in NETWORKS]
     phase = replace(RETUNING, iterations=2, validate_every=2)
-    *progress, encoded = replica.encode(replace(source, read_encoder=encoder), choices, phase)
+    *progress, encoded = replica.encode(replace(source, read_encoder=encoder), choices, phase, "qsw")
     assert [p.iteration for p in progress] == [0, 1, 2, 2, 2, 2], "and while the file is written, and read"
     assert encoded.bitstream
 

@@ -9,7 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from workers.codec import Architecture, Frame, FrameEncoder, FrameEncoderManager, FrameEncoderParameter
+from workers.codec import (
+    Architecture,
+    EncoderParameter,
+    Frame,
+    FrameEncoder,
+    FrameEncoderManager,
+    FrameEncoderParameter,
+)
+from workers.codec.encoder_parameter import FrameDataType
 from workers.errors import InputError
 from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
@@ -175,17 +183,27 @@ def _initialize(frame: Frame, architecture: Architecture, seed: int, index: int)
     """A random initialization; the index-th one is the same however many there are."""
     (own_seed,) = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(own_seed))
-    param = FrameEncoderParameter(
-        frame.img_size,
-        architecture.layers_synthesis,
-        architecture.dim_arm,
-        architecture.n_hidden_layers_arm,
-        frame_data_type=frame.frame_data_type,
-        bitdepth=frame.bitdepth,
-    )
+    param = fitted_parameter(architecture, frame.img_size, frame.frame_data_type, frame.bitdepth)
     # The networks draw from the process' generator: lend it the state of the candidate's, and take it back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(generator.get_state())
         frame_encoder = FrameEncoder(param)
         generator.set_state(torch.default_generator.get_state())
     return _Candidate(frame_encoder, generator)
+
+
+def fitted_parameter(
+    architecture: Architecture,
+    img_size: tuple[int, int],
+    frame_data_type: FrameDataType = "rgb",
+    bitdepth: int = 8,
+) -> EncoderParameter:
+    """What a fit makes: the frame encoder's architecture for a frame of some size and format."""
+    return FrameEncoderParameter(
+        img_size,
+        architecture.layers_synthesis,
+        architecture.dim_arm,
+        architecture.n_hidden_layers_arm,
+        frame_data_type=frame_data_type,
+        bitdepth=bitdepth,
+    )

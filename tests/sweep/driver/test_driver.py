@@ -296,7 +296,7 @@ def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reporte
     fit = FitConfig(
         arch="vlop", recipe="example", iterations=SHORT_FIT.iterations.model_copy(update={"phase_3": 20})
     )
-    Driver(LocalPool(Replica("cpu")), [UNFITTED], SEARCH_OF, fit, witness, bitstream=True).run()
+    Driver(LocalPool(Replica("cpu")), [UNFITTED], SEARCH_OF, fit, witness, bitstream="qsw").run()
 
     assert [progress.phase for progress in witness.progress][-2:] == ["phase 3", "phase 3"]
     ended = witness.frames["a"]
@@ -313,7 +313,7 @@ def test_a_frame_goes_from_its_picture_to_a_file_that_decodes_to_what_is_reporte
 
 def test_what_was_swept_before_is_not_measured_again() -> None:
     first = Witness()
-    Driver(LocalPool(Replica("cpu")), [source()], SEARCH_OF, FitConfig(), first, bitstream=True).run()
+    Driver(LocalPool(Replica("cpu")), [source()], SEARCH_OF, FitConfig(), first, bitstream="qsw").run()
     second = Witness()
     Driver(
         LocalPool(Replica("cpu")),
@@ -321,7 +321,7 @@ def test_what_was_swept_before_is_not_measured_again() -> None:
         SEARCH_OF,
         FitConfig(),
         second,
-        bitstream=True,
+        bitstream="qsw",
         swept=first.sweeps.get,
     ).run()
     assert [type(call.work) for call in second.calls] == [Encode]

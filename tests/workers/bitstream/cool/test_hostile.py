@@ -16,6 +16,7 @@ import pytest
 
 from tests.workers.bitstream.cool.official import SMALL, VIDEO, content_of, headers_of
 from workers.bitstream.cool.coding import decode_cool, read_cool, write_cool
+from workers.bitstream.cool.cool_format import COOL
 from workers.bitstream.cool.coolchic_header import (
     Coding,
     read_coolchic_header,
@@ -401,7 +402,7 @@ def mutations(contents: list[bytes], seed: int) -> Iterator[bytes]:
 
 
 def fuzz(contents: list[bytes], n: int, seed: int) -> int:
-    """Decode mutated files: each gives a picture or an error, and soon. Give the number of pictures."""
+    """Read mutated files: each gives a picture or an error, and soon. Give the number of pictures."""
     pictures = 0
     for number, content in enumerate(itertools.islice(mutations(contents, seed), n)):
         start = time.process_time()
@@ -411,6 +412,8 @@ def fuzz(contents: list[bytes], n: int, seed: int) -> int:
             pass
         else:
             pictures += 1
+            COOL.read_encoder(content, max_pixels=MAX_PIXELS)
+            assert COOL.describe(content, max_pixels=MAX_PIXELS)["latents_bytes"] < len(content)
             assert all(plane.max() < 1 << decoded.bitdepth for plane in decoded.planes if plane.size)
         assert time.process_time() - start < 5, f"mutation {number} of seed {seed}"
     return pictures
