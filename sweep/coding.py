@@ -72,7 +72,7 @@ def encode_file(
         output.write(encoded.bitstream, started=True)
     size = len(encoded.bitstream)
     bpp = 8 * size / (info.height * info.width)
-    return EncodedFile(size, bpp, psnr_db(encoded.mse), encoded.mse + info.lmbda * bpp)
+    return EncodedFile(size, bpp, psnr_db(encoded.mse), encoded.distortion + info.lmbda * bpp)
 
 
 def _encode(

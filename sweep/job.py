@@ -158,7 +158,7 @@ def run_on(
         recorder = _Recorder(results, [shown, timeline, *others(tally)])
         driver = Driver(
             pool,
-            _sources(results, pool, job.lmbda_of_encoders),
+            _sources(results, pool, job),
             search_factory(config.sweep.mode, job.grid),
             config.fit,
             recorder,
@@ -195,23 +195,23 @@ def _warn_of_missing(results: Results) -> None:
         _log.warning("files that cannot be found from here: %s%s", ", ".join(named), more)
 
 
-def _sources(results: Results, pool: Pool, lmbda: float | None) -> Iterator[FrameSource]:
-    return (_source(item, results, pool, lmbda) for item in results.unfinished)
+def _sources(results: Results, pool: Pool, job: Job) -> Iterator[FrameSource]:
+    return (_source(item, results, pool, job) for item in results.unfinished)
 
 
-def _source(item: FrameItem, results: Results, pool: Pool, lmbda: float | None) -> FrameSource:
+def _source(item: FrameItem, results: Results, pool: Pool, job: Job) -> FrameSource:
     """Where a frame and its encoder come from.
 
     Args:
         item: the frame.
         results: hold the encoders that were fitted.
         pool: shares those with its replicas.
-        lmbda: weight of the rate for an encoder whose file holds none.
+        job: gives the metric, and the weight of the rate for an encoder whose file holds none.
     """
     read_encoder: Callable[[], object] | None = None
     storage, fitted = results.storage, results.fitted_path(item.id)
     if item.encoder is not None:
-        fallback = lmbda if item.lmbda is None else item.lmbda
+        fallback = job.lmbda_of_encoders if item.lmbda is None else item.lmbda
         read_encoder = partial(read_frame_encoder, item.encoder, item.encoder_frame, fallback)
     elif results.is_fitted(item.id) and storage.local:  # a folder that other nodes may not see
         read_encoder = partial(parse_shared, pool.share(storage.read(fitted)), item.id)
@@ -223,6 +223,7 @@ def _source(item: FrameItem, results: Results, pool: Pool, lmbda: float | None) 
         partial(read_frame, item.frame, item.frame_index),
         read_encoder,  # type: ignore[arg-type]
         item.lmbda,
+        job.config.sweep.metric,
         loading_seconds=_STORE_SECONDS * sum(map(is_uri, locations)),
         frame_name=describe(item.frame),
         encoder_name=item.encoder and describe(item.encoder),

@@ -23,6 +23,7 @@ from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
+from workers.objective.metric import METRICS, Metric, greatest_weight
 from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
@@ -40,6 +41,7 @@ class _Loaded:
     frame_encoder: FrameEncoder
     lmbda: float
     manager: FrameEncoderManager
+    metric: Metric
     measurer: Measurer
 
 
@@ -84,6 +86,7 @@ class Replica:
             n_together=loaded.frame_encoder.param.n_together,
             frame_file=frame.file,
             encoder_file=loaded.manager.file,
+            greatest_weight=greatest_weight(loaded.metric, frame.data.samples),
         )
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
@@ -126,7 +129,7 @@ class Replica:
             return loaded.measurer.measure(choices, network, pairs, request.best)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
-        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, network, pairs)
+        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, network, pairs, loaded.metric)
 
     def search(self, source: FrameSource, search: Search, seconds: float) -> Iterator[Search]:
         """Run a whole search here: its candidates depend on each other too closely for a call each.
@@ -178,7 +181,8 @@ class Replica:
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, by_network(choices))
         progress = None
-        for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
+        steps = retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS, loaded.metric)
+        for progress in steps:
             yield progress
         assert progress is not None  # there is one after the last iteration
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
@@ -197,6 +201,7 @@ class Replica:
             encoded.content,
             encoded.sizes,
             mean_squared_error(decoded.data, loaded.frame.data).item(),
+            loaded.metric.distortion(decoded.data, loaded.frame.data).item(),
         )
 
     def _load(self, source: FrameSource) -> _Loaded:
@@ -210,11 +215,18 @@ class Replica:
             lmbda = manager.lmbda if source.lmbda is None else source.lmbda
             while len(self._loaded) >= CACHED_FRAMES:
                 self._loaded.popitem(last=False)
-            backend = choose_backend(frame_encoder, self._device)
+            metric = METRICS[source.metric]
+            backend = choose_backend(frame_encoder, self._device, metric)
             measurer = backend.open(
-                frame_encoder, frame, lmbda, device=self._device, threads=self._threads, options=self._options
+                frame_encoder,
+                frame,
+                lmbda,
+                device=self._device,
+                threads=self._threads,
+                options=self._options,
+                metric=metric,
             )
-            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, metric, measurer)
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded

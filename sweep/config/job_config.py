@@ -1,7 +1,7 @@
 """Configuration of a job: read, validated, resolved; unknown keys fail."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,6 +28,7 @@ from workers.errors import ConfigError
 from workers.files import describe, is_uri
 from workers.fit import RECIPES
 from workers.measure import EngineOptions
+from workers.objective.metric import METRICS
 from workers.plain import Precision
 from workers.plugins import Plugin
 
@@ -80,6 +81,7 @@ class SweepConfig(BaseModel):
     mode: str = Field(
         "full", description=f"one of {', '.join(SEARCHES)}: every pair in full; or only as far as it can still win"
     )
+    metric: str = Field("mse", description=f"one of {', '.join(METRICS)}: the distortion in the loss")
     precision: Precision = Field("float32", description="float32; or tf32, where a GPU offers it")
     workspace_mib: PositiveInt = Field(
         1024, description="an integer, 1 or more: MiB for the buffers of a replica, beside the frame"
@@ -88,6 +90,14 @@ class SweepConfig(BaseModel):
     def engine_options(self) -> EngineOptions:
         """The same for the engine."""
         return EngineOptions(precision=self.precision, workspace_bytes=self.workspace_mib << 20)
+
+
+def check_names(config: SweepConfig) -> None:
+    """Raise ``ConfigError`` if a mode or a metric is none that is registered, by this program or a plugin."""
+    registries: dict[str, Container[str]] = {"mode": SEARCHES, "metric": METRICS}
+    for key, known in registries.items():
+        if (found := getattr(config, key)) not in known:
+            raise ConfigError(f"{key}: accepted: {SweepConfig.model_fields[key].description}; found {found!r}")
 
 
 class RayConfig(BaseModel):
@@ -210,7 +220,7 @@ class Job(NamedTuple):
         needed = any(item.lmbda is None and (item.encoder or "").lower().endswith(".pt") for item in self.frames)
         return {
             "grid": steps,
-            "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
+            "sweep": self.config.sweep.model_dump(include={"mode", "metric", "precision"}),
             "fit": self._fit() if self.frames.n_fits else None,
             "lmbda": self.lmbda_of_encoders if needed else None,
             "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
@@ -278,9 +288,10 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
     if config.fit.recipe not in RECIPES:
         accepted = FitConfig.model_fields["recipe"].description
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
-    if config.sweep.mode not in SEARCHES:
-        accepted = SweepConfig.model_fields["mode"].description
-        raise ConfigError(f"{path}: sweep.mode: accepted: {accepted}; found {config.sweep.mode!r}")
+    try:
+        check_names(config.sweep)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: sweep.{error}") from None
     _grid(config, path)  # before any frame is looked for
     _check_paths(config, path)
     return config

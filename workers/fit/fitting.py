@@ -14,13 +14,20 @@ from workers.errors import InputError
 from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
 from workers.fit.training import train
+from workers.objective.loss import MSE
+from workers.objective.metric import Metric
 from workers.psnr import psnr_db
 
 _logger = logging.getLogger(__name__)
 
 
 def retune(
-    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, report_seconds: float = math.inf
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    lmbda: float,
+    phase: Phase,
+    report_seconds: float = math.inf,
+    metric: Metric = MSE,
 ) -> Generator[FitProgress, None, None]:
     """Train the latents of a frame encoder on, in place, its networks as they are (§5 of the format, phase 3).
 
@@ -30,6 +37,7 @@ def retune(
         lmbda: weight of the rate.
         phase: how; it trains the latents alone.
         report_seconds: see :func:`fit`.
+        metric: gives the distortion.
 
     Yields:
         Progress of ``phase 3``, at every validation and as ``report_seconds`` says. The phase may stop before its
@@ -38,7 +46,7 @@ def retune(
     Raises:
         InputError: the loss is not finite to begin with.
     """
-    run = _Run(frame, lmbda, phase.iterations, report_seconds)
+    run = _Run(frame, lmbda, phase.iterations, report_seconds, metric)
     yield from run.train("phase 3", phase, _Candidate(frame_encoder, torch.Generator()))
 
 
@@ -131,7 +139,10 @@ def _warm_up(
 class _Run:
     """One fit: what all its phases share, and the iterations they have done together."""
 
-    def __init__(self, frame: Frame, lmbda: float, n_iterations: int, report_seconds: float) -> None:
+    def __init__(
+        self, frame: Frame, lmbda: float, n_iterations: int, report_seconds: float, metric: Metric = MSE
+    ) -> None:
+        self._metric = metric
         self._frame = frame
         self._lmbda = lmbda
         self._n_iterations = n_iterations
@@ -142,7 +153,13 @@ class _Run:
         """Train a candidate, report in terms of the whole fit, and return its best loss."""
         height, width = self._frame.img_size
         steps = train(
-            candidate.frame_encoder, self._frame, self._lmbda, phase, candidate.generator, self._report_seconds
+            candidate.frame_encoder,
+            self._frame,
+            self._lmbda,
+            phase,
+            candidate.generator,
+            self._report_seconds,
+            self._metric,
         )
         while True:
             try:

@@ -8,6 +8,7 @@ import torch
 from workers.candidates import Choices, Measurement, QStepPair
 from workers.codec import Frame, FrameEncoder
 from workers.measure.options import EngineOptions
+from workers.objective.metric import Metric
 from workers.registry import Registry
 
 
@@ -40,8 +41,8 @@ class Measurer(Protocol):
 class Backend(Protocol):
     """A way to measure candidates, for the frame encoders that it supports."""
 
-    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:
-        """Whether it can measure candidates of this frame encoder, with this device."""
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> bool:
+        """Whether it can measure candidates of this frame encoder, with this device and by this metric."""
 
     def open(
         self,
@@ -52,6 +53,7 @@ class Backend(Protocol):
         device: torch.device,
         threads: int,
         options: EngineOptions | None,
+        metric: Metric,
     ) -> Measurer:
         """Measures candidates of one frame.
 
@@ -62,6 +64,7 @@ class Backend(Protocol):
             device: where to compute.
             threads: on a CPU.
             options: how candidates are measured.
+            metric: gives the distortion.
 
         Raises:
             MismatchError: the frame encoder was fitted for a frame of another size or format.
@@ -74,13 +77,15 @@ BACKENDS: Registry[Backend] = Registry(
 """Backends by name; plugins add to them."""
 
 
-def choose_backend(frame_encoder: FrameEncoder, device: torch.device) -> Backend:
-    """The backend of a frame encoder: of those that support it, the one that was registered last.
+def choose_backend(frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> Backend:
+    """The backend of a frame encoder and a metric: of those that support it, the one that was registered last.
 
     Raises:
         ValueError: none supports it.
     """
     for name in reversed(list(BACKENDS)):
-        if BACKENDS[name].supports(frame_encoder, device):
+        if BACKENDS[name].supports(frame_encoder, device, metric):
             return BACKENDS[name]
-    raise ValueError(f"no backend of {', '.join(BACKENDS)} supports the family {frame_encoder.family.name}")
+    raise ValueError(
+        f"no backend of {', '.join(BACKENDS)} supports the family {frame_encoder.family.name} and this metric"
+    )

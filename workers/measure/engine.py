@@ -10,6 +10,7 @@ candidate.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain
 
 import torch
@@ -19,12 +20,15 @@ from workers.codec import Frame, FrameEncoder, check_match
 from workers.codec.network import Effect
 from workers.errors import ReplicaError
 from workers.measure.contest import Contender, Contest
+from workers.measure.cost import Sums, add
 from workers.measure.error_bound import ErrorBound
 from workers.measure.network_parameters import InForce
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.plan import Output
-from workers.measure.stages import Stages
+from workers.measure.stages import ZEROS, Stages
 from workers.measure.target import Target
+from workers.objective.loss import MSE
+from workers.objective.metric import Metric, greatest_weight
 from workers.plain import in_precision
 from workers.reasons import reason_of
 
@@ -42,9 +46,11 @@ class Measurer:
         device: where to compute.
         threads: tiles that are evaluated at a time, on a CPU.
         options: see there.
+        metric: gives the distortion; one with ``plane_weights``.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
+        InputError: the weights of the metric cannot be used.
     """
 
     def __init__(
@@ -56,7 +62,10 @@ class Measurer:
         device: torch.device | str = "cpu",
         threads: int = 1,
         options: EngineOptions | None = None,
+        metric: Metric = MSE,
     ) -> None:
+        if metric.plane_weights is None:
+            raise ValueError("the engine measures metrics with plane_weights")
         check_match(frame, frame_encoder)
         height, width = frame_encoder.param.img_size
         self._family = frame_encoder.family
@@ -64,7 +73,12 @@ class Measurer:
         self._bit_price = lmbda / (height * width)
         self._options = options or EngineOptions()
         self._stages = Stages(
-            frame_encoder, frame, self._device, threads if self._device.type == "cpu" else 1, self._options
+            frame_encoder,
+            frame,
+            self._device,
+            threads if self._device.type == "cpu" else 1,
+            self._options,
+            metric.plane_weights,
         )
         self._bound = ErrorBound.of_frame(
             height,
@@ -74,6 +88,7 @@ class Measurer:
             lmbda,
             self._options.precision,
             frame_encoder.param.n_together,
+            greatest_weight(metric, frame.data.samples),
         )
 
     def measure(
@@ -117,7 +132,7 @@ class Measurer:
         output = self._stages.plan.output_of(network)
         in_force = _pairs(choices)
         account = self._account(choices, network)
-        groups = self._contenders(network, pairs, account.chosen_bit)
+        groups = self._contenders(network, pairs, account.chosen_bit, ZEROS[output.effect])
         if output.together(network):
             self._run(output, network, groups, in_force, account, best)
         else:
@@ -136,16 +151,18 @@ class Measurer:
     def _account(self, choices: Choices, network: str) -> "_Account":
         stages = self._stages
         chosen_bit = sum(choice.rate_bit for name, choice in choices.items() if name != network)
-        rate = error = None
+        rate = errors = None
         for output in stages.plan.unchanged_by(network):
-            total = sum(stages.parts(output, _pairs(choices)))
+            total = reduce(add, stages.parts(output, _pairs(choices)), ZEROS[output.effect])
             if output.effect is Effect.RATE:
-                rate = total + (rate or 0.0)
+                rate = total[0] + (rate or 0.0)
             else:
-                error = total
-        return _Account(stages.target, self._bit_price, chosen_bit, rate, error)
+                errors = total
+        return _Account(stages.target, self._bit_price, chosen_bit, rate, errors)
 
-    def _contenders(self, network: str, pairs: Iterable[QStepPair], chosen_bit: int) -> list[list[Contender]]:
+    def _contenders(
+        self, network: str, pairs: Iterable[QStepPair], chosen_bit: int, zeros: Sums
+    ) -> list[list[Contender]]:
         """Candidates that do not overflow, those that share their weights together."""
         groups: dict[float, dict[bytes, Contender]] = {}
         for pair in dict.fromkeys(pairs):
@@ -154,7 +171,7 @@ class Measurer:
                 continue
             parameters = self._stages.parameters.of(network, pair)
             key = self._stages.parameters.biases(network, parameters)
-            contender = groups.setdefault(pair.weight, {}).setdefault(key, Contender(parameters))
+            contender = groups.setdefault(pair.weight, {}).setdefault(key, Contender(parameters, zeros))
             contender.add(pair, chosen_bit + sum(rate.rate_bit for rate in rates))
         return [list(group.values()) for group in groups.values()]
 
@@ -188,7 +205,7 @@ class Measurer:
         """Candidates of a network before the last one, one after the other: each gives an input of its own."""
         stages, last = self._stages, output.network.id
         others = {name: pair for name, pair in in_force.items() if name != network}
-        expected = None if best is None else stages.parts(output, others)
+        expected = None if best is None else stages.weighted_parts(output, others)
         for contender in contenders:
             contender.parameters = stages.parameters.of(last, in_force.get(last))
             cost = stages.cost(output, last, {**others, network: contender.pairs[0]})
@@ -209,39 +226,39 @@ class Measurer:
         if not self._family.can_win(loss):
             return Measurement(candidate, "non_finite", seconds=contender.seconds)
         counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
-        rate, mse = account.numbers(contender.total)
-        measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss)
+        rate, errors = account.numbers(contender.total)
+        mse, distortion = account.target.mean_squared_error(errors), account.target.distortion(errors)
+        measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss, distortion)
         return Measurement(candidate, "ok", measured, seconds=contender.seconds)
 
 
 @dataclass(frozen=True)
 class _Account:
-    """What the loss of a candidate is made of beside its sum over the tiles, which is the module's own part.
+    """What the loss of a candidate is made of beside its sums over the tiles, which are the module's own part.
 
     Attributes:
         target: the original frame.
         bit_price: loss of a bit.
         chosen_bit: of the networks that choices have been made for.
-        rate: bits of the latents, unless the sum gives them.
-        squared_error: of the frame, unless the sum gives it.
+        rate: bits of the latents, unless the sums give them.
+        squared_errors: of the planes of the frame, unless the sums give them.
     """
 
     target: Target
     bit_price: float
     chosen_bit: int
     rate: float | None
-    squared_error: float | None
+    squared_errors: Sums | None
 
-    def numbers(self, total: float) -> tuple[float, float]:
-        """Bits of the latents and mean squared error, for a sum over the tiles."""
-        rate = total if self.rate is None else self.rate
-        error = total if self.squared_error is None else self.squared_error
-        return rate, self.target.mean_squared_error(error)
+    def numbers(self, total: Sums) -> tuple[float, Sums]:
+        """Bits of the latents and squared errors of the planes, for sums over the tiles."""
+        rate = total[0] if self.rate is None else self.rate
+        return rate, total if self.squared_errors is None else self.squared_errors
 
-    def loss(self, total: float, rate_nn_bit: float) -> float:
-        """The loss, for a sum over the tiles; it never falls where the sum or the bits grow."""
-        rate, mse = self.numbers(total)
-        return mse + self.bit_price * (rate + rate_nn_bit)
+    def loss(self, total: Sums, rate_nn_bit: float) -> float:
+        """The loss, for sums over the tiles; it never falls where the sums or the bits grow."""
+        rate, errors = self.numbers(total)
+        return self.target.distortion(errors) + self.bit_price * (rate + rate_nn_bit)
 
 
 def _pairs(choices: Choices) -> dict[str, QStepPair]:
@@ -249,8 +266,9 @@ def _pairs(choices: Choices) -> dict[str, QStepPair]:
 
 
 class _Engine:
-    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:  # noqa: ARG002
-        return type(frame_encoder) is FrameEncoder  # one of another class computes something else
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> bool:  # noqa: ARG002
+        # A frame encoder of another class computes something else.
+        return type(frame_encoder) is FrameEncoder and metric.plane_weights is not None
 
     def open(
         self,
@@ -261,9 +279,10 @@ class _Engine:
         device: torch.device,
         threads: int,
         options: EngineOptions | None,
+        metric: Metric,
     ) -> Measurer:
-        return Measurer(frame_encoder, frame, lmbda, device=device, threads=threads, options=options)
+        return Measurer(frame_encoder, frame, lmbda, device=device, threads=threads, options=options, metric=metric)
 
 
 ENGINE = _Engine()
-"""Supports the frame encoders whose forward pass the stages are those of, on any device."""
+"""Supports the frame encoders whose forward pass the stages are those of, and metrics with ``plane_weights``."""
