@@ -87,6 +87,7 @@ class Replica:
             frame_file=frame.file,
             encoder_file=loaded.manager.file,
             greatest_weight=greatest_weight(loaded.metric, frame.data.samples),
+            family=loaded.frame_encoder.family.name,
         )
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:

@@ -58,6 +58,7 @@ class FrameInfo(NamedTuple):
         frame_file: what tells whether the frame's file is still the one that was measured; ``None`` without a file.
         encoder_file: the same of the encoder's file.
         n_together: samples of the frame that have the value of one sample of the synthesis, at most.
+        family: name of the encoder's.
         greatest_weight: of a sample in the distortion; see :func:`workers.objective.metric.greatest_weight`.
     """
 
@@ -75,6 +76,7 @@ class FrameInfo(NamedTuple):
     encoder_file: Fingerprint | None = None
     n_together: int = 1
     greatest_weight: float = 1.0
+    family: str | None = None
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

@@ -114,6 +114,7 @@ FRAMES = pa.schema(
         ("path", pa.string()),
         ("frame_index", pa.int32()),
         ("encoder", pa.string()),
+        ("family", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("lmbda", pa.float64()),
@@ -203,7 +204,7 @@ def frame_record(
     }
     if ended.info is not None:
         record |= identity_of(ended.info, fitted=fitted)
-        record |= {"width": ended.info.width, "height": ended.info.height, "lmbda": ended.info.lmbda}
+        record |= {name: getattr(ended.info, name) for name in ("family", "width", "height", "lmbda")}
     if ended.status == "done":
         assert ended.info is not None
         record |= _cost(ended, ended.info)

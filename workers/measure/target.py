@@ -52,8 +52,10 @@ class Target:
         self, frame: Frame, device: torch.device, chroma: Chroma, weigh: PlaneWeights = MSE.plane_weights
     ) -> None:
         self.maximum = 2**frame.bitdepth - 1
-        self._samples_of_planes = frame.data.samples
-        self.weights = weights_of(weigh, self._samples_of_planes)
+        samples = frame.data.samples
+        self.weights = weights_of(weigh, samples)
+        self._whole: int = self.maximum**2 * sum(samples)
+        self._weighted_whole: float = self.maximum**2 * total(self.weights, samples)
         self.chroma = chroma if frame.frame_data_type == "yuv420" else None
         planes = [self._integers(plane) for plane in frame.data.tensors]
         if self.chroma is not None:
@@ -101,10 +103,10 @@ class Target:
 
     def mean_squared_error(self, squared_errors: Sums) -> float:
         """Mean over all samples, each in [0, 1], of what :meth:`squared_errors` gave for the whole frame."""
-        samples: int = self.maximum**2 * sum(self._samples_of_planes)
-        return sum(squared_errors) / samples
+        return sum(squared_errors) / self._whole
 
     def distortion(self, squared_errors: Sums) -> float:
         """The same with the weights of the metric."""
-        samples: float = self.maximum**2 * total(self.weights, self._samples_of_planes)
-        return total(self.weights, squared_errors) / samples
+        first, second, third = self.weights
+        of_first, of_second, of_third = squared_errors
+        return (first * of_first + second * of_second + third * of_third) / self._weighted_whole

@@ -58,7 +58,7 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
     assert content["format"] == 2
     assert content["job"] == {
         "grid": STEPS,
-        "sweep": {"mode": "full", "precision": "float32"},
+        "sweep": {"mode": "full", "metric": "mse", "precision": "float32"},
         "fit": {
             "arch": "hop",
             "recipe": "fast",
