@@ -36,7 +36,7 @@ _STORE_SECONDS = 1.5 * PATIENCE_SECONDS  # to read a file from a store: the last
 
 
 class Outcome(NamedTuple):
-    """What a job came to.
+    """Outcome of a job.
 
     Attributes:
         frames: as in ``frames.parquet``.
@@ -55,7 +55,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
     Args:
         job: what is to be done.
         results: where it goes; frames that are done there are left out.
-        display: shows how the job goes on, while its context is open.
+        display: shows the progress of the job while its context is open.
 
     Returns:
         Every frame of the job.
@@ -93,7 +93,7 @@ def _run_claimed(job: Job, results: Results, display: Display) -> None:
             else:
                 _log.info("every frame is done already")
         except BaseException as error:
-            has_time = isinstance(error, Exception)  # who interrupts a job wants it to end
+            has_time = isinstance(error, Exception)  # an interrupted job ends at once
             if not has_time:
                 results.storage.hurry()
             raise
@@ -110,7 +110,7 @@ def _conclude(results: Results, out: str, has_time: bool) -> None:
     except ResultsError as error:
         if has_time:
             raise
-        _log.error("%s", error)  # an interrupt goes on to be one
+        _log.error("%s", error)  # the interrupt is raised on
     if has_time:
         _try_report(out)
 
@@ -139,8 +139,8 @@ def run_on(
         pool: the replicas.
         job: what is to be done.
         results: where it goes.
-        display: shows how the job goes on, while its context is open.
-        others: who else is to be told, after the display.
+        display: shows the progress of the job while its context is open.
+        others: observers after the display.
     """
     config = job.config
     recipe = config.fit.resolve()
@@ -175,7 +175,7 @@ def run_on(
                 results.storage.hurry()
             try:
                 recorder.close()
-            except QsweepError as other:  # the first error is the one to be told of
+            except QsweepError as other:  # the first error is raised
                 _log.error("%s", other)
             raise
         recorder.close()
@@ -231,9 +231,9 @@ def _source(item: FrameItem, results: Results, pool: Pool, job: Job) -> FrameSou
 
 
 class _Recorder(Observers):
-    """Writes what a job comes to, in the background, and tells others of everything.
+    """Writes the results of a job in the background, and passes every event on to other observers.
 
-    What a frame has come to is reported once it is written. While the storage of the results cannot be reached,
+    The end of a frame is reported once its results are written. While the storage of the results cannot be reached,
     what is to be written waits in memory, and the frames in flight are worked on.
     """
 

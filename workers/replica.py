@@ -28,7 +28,7 @@ from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
 CACHED_FRAMES = 2
-"""Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
+"""Frames that a replica keeps: the one it works on, and one that it worked on before."""
 
 REPORT_SECONDS = 2.0
 """A training says this often that it is alive, or after an iteration where one takes longer."""

@@ -167,11 +167,11 @@ class Driver:
         sources: frames, in the order in which they are begun, asked for as replicas get free.
         search_of: makes the search of a frame that has been opened.
         fit: how to fit a frame that has no encoder.
-        observer: is told of everything.
-        pairs_per_call: see :class:`~sweep.schedule.Schedule`, like what follows.
-        tries: see there.
-        bitstream: see there.
-        swept: what the sweep of a frame came to, where that is known from an earlier run.
+        observer: receives every event of the job.
+        pairs_per_call: see :class:`~sweep.schedule.Schedule`, also for ``tries`` and ``bitstream``.
+        tries: of a piece of work before its frame fails.
+        bitstream: whether frames end as bitstreams.
+        swept: the complete sweep of a frame, where an earlier run has recorded it.
         may_begin: whether another frame may be begun at present; those in flight are not held up.
     """
 
@@ -209,7 +209,7 @@ class Driver:
         """Run until every frame has ended.
 
         Raises:
-            ReplicaError: there are no replicas to go on with.
+            ReplicaError: no replica is left.
             ResultsError: whatever the observer raises, when it cannot write.
         """
         while not self._schedule.finished:

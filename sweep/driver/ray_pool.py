@@ -14,8 +14,8 @@ from ray.exceptions import RayActorError, RayError
 from sweep.config import FitConfig, RayConfig
 from sweep.driver.actor import CallError, Place, Sender, settings_of, share, unpack
 from sweep.driver.bootstrap import Code, ReplicaActor, code_in
-from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler, has_process
-from sweep.driver.connection import ray_import_path
+from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler, has_process, is_client
+from sweep.driver.connection import NO_PROGRESS, ray_import_path
 from sweep.driver.deadline import Deadlines, WatchedTime
 from sweep.driver.driver import Progress, perform, progress_of
 from sweep.driver.placement import Node, Shape
@@ -130,7 +130,13 @@ class RayPool:
         self._pending[self._actors[name].where.remote()] = _Pending(name, None, self._watched())
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
-        """Send a call to its actor."""
+        """Send a call to its actor.
+
+        Raises:
+            ClusterError: it reports its progress, which a client of Ray does not receive.
+        """
+        if isinstance(call.work, STREAMING) and is_client():
+            raise ClusterError(NO_PROGRESS)
         actor = self._actors[call.replica]
         reply = perform(Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
         self._pending[reply] = _Pending(call.replica, call, self._watched(), source.loading_seconds)

@@ -1,4 +1,4 @@
-"""One driver at a time: whoever works on a folder of results keeps a sign of life in it."""
+"""One driver at a time: a driver renews a claim in the folder of results while it works on it."""
 
 import json
 import logging

@@ -56,7 +56,7 @@ class Results:
     tables over all frames only sum those files up, so a killed job loses none of what it finished.
 
     Args:
-        job: whose results these are. A folder that holds results of the same job is gone on with.
+        job: whose results these are. If the folder holds results of the same job, it is resumed.
 
     Raises:
         ResultsError: the folder cannot be written, or it holds another job's results or something else.
@@ -219,7 +219,7 @@ class Results:
         self._found.swept.add(swept.frame)
 
     def read_swept(self, frame: str) -> FrameSwept | None:
-        """What the sweep of a frame came to, if it was complete before the job ended."""
+        """The sweep of a frame, if it was complete before the job ended."""
         if frame not in self._found.swept:
             return None
         try:
@@ -236,7 +236,7 @@ class Results:
         return swept
 
     def write_frame(self, ended: FrameEnded) -> Mapping[str, Any]:
-        """Write what a frame came to, from any thread; give its record.
+        """Write the results of a frame, from any thread; give its record.
 
         Raises:
             ResultsError: there is no room, or no right, to write; or another driver has taken over.
@@ -315,7 +315,7 @@ class Results:
 
     def _write_summary(self, storage: Storage) -> None:
         self.check_owner()
-        # Made again from the rows, if need be; where the time went is told here alone.
+        # Tables can be made again from the rows; the timeline is written here alone.
         write_table(storage, FRAMES_FILE, self.frames(), durable=False)
         write_table(storage, CHOICES_FILE, self._choices_so_far(), durable=False)
         update(storage, self._job, self.items, self.frames())

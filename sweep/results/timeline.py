@@ -53,7 +53,7 @@ REPLICAS = pa.schema(
     ]
 )
 """One row per replica of a run: seconds from its first call to its last answer, and those of them when it was at
-a call; its calls, and those that came to nothing."""
+a call; its calls, and those that were lost."""
 
 _TABLES = ((TIMELINE_FILE, TIMELINE), (REPLICAS_FILE, REPLICAS))
 
@@ -106,7 +106,7 @@ class Timeline:
         self._end(call, "lost" if again else stage_of(call))
 
     def lost(self, call: Call, reason: str) -> None:  # noqa: ARG002
-        """What a replica was at has come to nothing."""
+        """The call of a replica is lost."""
         self._end(call, "lost")
 
     def fitting(self, frame: str, progress: FitProgress) -> None:

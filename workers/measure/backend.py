@@ -1,4 +1,14 @@
-"""Backends: ways to measure the candidates of a frame, of which one is chosen when the frame is opened."""
+"""Backends: ways to measure the candidates of a frame, of which one is chosen when the frame is opened.
+
+A backend measures whole frames, not single stages of a forward pass. The stages, and what is kept of each, are the
+plan of the engine (:mod:`workers.measure.plan`); another backend need not have one. And losses of one frame can be
+compared because one arithmetic gave them all: the bound of the error is that between one backend and the plain
+arithmetic.
+
+Within the engine each stage is a :class:`~workers.measure.cost.Cost`: it evaluates a batch of candidates tile by
+tile, with the compiled kernel or with torch, and the code that uses it does not know which. A kernel for another
+device would be one more cost.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
