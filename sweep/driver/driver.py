@@ -73,7 +73,7 @@ class Pool(Protocol):
 
 
 class Progress(NamedTuple):
-    """How far the training is that a call asked for; no event of the schedule, for show alone."""
+    """Progress of a training, for the display; the schedule does not need it."""
 
     call: int
     progress: FitProgress
@@ -234,7 +234,7 @@ class Driver:
             self._observer.waited()
 
     def _forget(self, event: ReplicaLost) -> None:
-        """Whatever a replica that is gone still answers is none of this job's."""
+        """Forget the calls of a replica that is lost: its late answers are ignored."""
         for call in [call for call in self._calls.values() if call.replica == event.replica]:
             del self._calls[call.id]
             _log.warning("frame %s: the call to replica %s is retried", call.frame, call.replica)
