@@ -3,7 +3,7 @@
 import re
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
-    field_validator,
 )
 
 from sweep.config.explain import explain
@@ -21,6 +20,7 @@ from sweep.config.grid import AUTO, Grid, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
 from sweep.config.paths import expand, resolve, unexpanded
 from sweep.config.plugins import load_plugins
+from sweep.config.ray_config import RayConfig
 from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
 from workers.codec.family import FAMILIES
@@ -31,8 +31,6 @@ from workers.measure import EngineOptions
 from workers.objective.metric import METRICS
 from workers.plain import Precision
 from workers.plugins import Plugin
-
-Auto = Literal["auto"]
 
 
 class FrameEntry(BaseModel):
@@ -98,45 +96,6 @@ def check_names(config: SweepConfig) -> None:
     for key, known in registries.items():
         if (found := getattr(config, key)) not in known:
             raise ConfigError(f"{key}: accepted: {SweepConfig.model_fields[key].description}; found {found!r}")
-
-
-class RayConfig(BaseModel):
-    """Where a job runs, and how its work is cut up. Nothing here changes a choice.
-
-    A fit does depend on ``cpus_per_replica``: sums of other numbers of threads differ in their last digits, and
-    thousands of iterations make something of that.
-    """
-
-    model_config = STRICT
-    address: str | None = Field(
-        None, description="address of a Ray cluster; or null, for RAY_ADDRESS if set, else an embedded local Ray"
-    )
-    replicas: PositiveInt | Auto = Field(
-        "auto", description="auto, for one per GPU or else one per CPU core; or an integer, 1 or more"
-    )
-    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = Field(
-        "auto", description="auto, for 1 where the cluster has GPUs; or a number, 0 or more, a fraction below 1"
-    )
-    cpus_per_replica: PositiveInt | Auto = Field(
-        "auto", description="auto, for 1 beside a GPU, else the replica's share; or an integer, 1 or more"
-    )
-    pairs_per_call: PositiveInt | Auto = Field("auto", description="auto; or an integer, 1 or more")
-    tries: PositiveInt = Field(
-        3, description="an integer, 1 or more: calls of a frame that may be lost before it is given up"
-    )
-    patience: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        60.0,
-        description="a number above 0: seconds that a replica may give no sign of life before it is taken to hang; "
-        "longer where such work, over a frame of that size on that device, took more than a tenth of this, "
-        "and ten times as long, or more for large frames, where no such work has been done yet",
-    )
-
-    @field_validator("gpus_per_replica")
-    @classmethod
-    def _whole_above_one(cls, value: float | Auto) -> float | Auto:
-        if isinstance(value, float) and not (value <= 1 or value.is_integer()):
-            raise ValueError
-        return value
 
 
 def _expand_bare(value: object) -> object:

@@ -9,7 +9,6 @@ candidate.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
 
@@ -19,6 +18,7 @@ from workers.candidates import Candidate, Choices, Counts, Measured, Measurement
 from workers.codec import Frame, FrameEncoder, check_match
 from workers.codec.network import Effect
 from workers.errors import ReplicaError
+from workers.measure.account import Account
 from workers.measure.contest import Contender, Contest
 from workers.measure.cost import Sums, add
 from workers.measure.error_bound import ErrorBound
@@ -26,7 +26,6 @@ from workers.measure.network_parameters import InForce
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.plan import Output
 from workers.measure.stages import ZEROS, Stages
-from workers.measure.target import Target
 from workers.objective.loss import MSE
 from workers.objective.metric import Metric, greatest_weight
 from workers.plain import in_precision
@@ -148,7 +147,7 @@ class Measurer:
             for pair in pairs
         ]
 
-    def _account(self, choices: Choices, network: str) -> "_Account":
+    def _account(self, choices: Choices, network: str) -> Account:
         stages = self._stages
         chosen_bit = sum(choice.rate_bit for name, choice in choices.items() if name != network)
         rate = errors = None
@@ -158,7 +157,7 @@ class Measurer:
                 rate = total[0] + (rate or 0.0)
             else:
                 errors = total
-        return _Account(stages.target, self._bit_price, chosen_bit, rate, errors)
+        return Account(stages.target, self._bit_price, chosen_bit, rate, errors)
 
     def _contenders(
         self, network: str, pairs: Iterable[QStepPair], chosen_bit: int, zeros: Sums
@@ -181,7 +180,7 @@ class Measurer:
         network: str,
         groups: Sequence[Sequence[Contender]],
         in_force: InForce,
-        account: "_Account",
+        account: Account,
         best: float | None,
     ) -> None:
         """Candidates that share their weights together."""
@@ -199,7 +198,7 @@ class Measurer:
         network: str,
         contenders: Sequence[Contender],
         in_force: InForce,
-        account: "_Account",
+        account: Account,
         best: float | None,
     ) -> None:
         """Candidates of a network before the last one, one after the other: each gives an input of its own."""
@@ -215,7 +214,7 @@ class Measurer:
             else:
                 best = contest.decide(best, expected)
 
-    def _measurement(self, candidate: Candidate, contender: Contender, account: "_Account") -> Measurement:
+    def _measurement(self, candidate: Candidate, contender: Contender, account: Account) -> Measurement:
         rates = self._stages.parameters.rate(*candidate)
         assert rates is not None  # no contender overflows
         weight, bias = rates
@@ -230,35 +229,6 @@ class Measurer:
         mse, distortion = account.target.mean_squared_error(errors), account.target.distortion(errors)
         measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss, distortion)
         return Measurement(candidate, "ok", measured, seconds=contender.seconds)
-
-
-@dataclass(frozen=True)
-class _Account:
-    """What the loss of a candidate is made of beside its sums over the tiles, which are the module's own part.
-
-    Attributes:
-        target: the original frame.
-        bit_price: loss of a bit.
-        chosen_bit: of the networks that choices have been made for.
-        rate: bits of the latents, unless the sums give them.
-        squared_errors: of the planes of the frame, unless the sums give them.
-    """
-
-    target: Target
-    bit_price: float
-    chosen_bit: int
-    rate: float | None
-    squared_errors: Sums | None
-
-    def numbers(self, total: Sums) -> tuple[float, Sums]:
-        """Bits of the latents and squared errors of the planes, for sums over the tiles."""
-        rate = total[0] if self.rate is None else self.rate
-        return rate, total if self.squared_errors is None else self.squared_errors
-
-    def loss(self, total: Sums, rate_nn_bit: float) -> float:
-        """The loss, for sums over the tiles; it never falls where the sums or the bits grow."""
-        rate, errors = self.numbers(total)
-        return self.target.distortion(errors) + self.bit_price * (rate + rate_nn_bit)
 
 
 def _pairs(choices: Choices) -> dict[str, QStepPair]:
