@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sweep.search.grid_search import _bound_of
 from tests.cases import ARM, CASES_5, SYNTHESIS, UPSAMPLING, load_case
 from tests.making import make_frame, make_frame_encoder
 from tests.plugins.toy_metrics import AbsoluteOfLuma, Negative, OfPlanes
@@ -22,6 +23,8 @@ from workers.measure.engine import ENGINE
 from workers.objective.loss import MSE
 from workers.objective.metric import Metric, greatest_weight
 from workers.reference import measure_plain
+from workers.replica import Replica
+from workers.source import FrameSource
 
 LMBDA = 1e-3
 CPU = torch.device("cpu")
@@ -114,6 +117,16 @@ def test_the_greatest_weight_is_in_weights_of_the_average_sample() -> None:
     assert greatest_weight(OfPlanes(), (100, 25, 25)) == pytest.approx(6 / 8 * 150 / 100)
     assert greatest_weight(OfLuma(), (7, 0, 0)) == 1.0, "chroma of a frame of one row has no samples"
     assert greatest_weight(AbsoluteOfLuma(), (1, 1, 1)) == 1.0
+
+
+def test_engine_and_search_bound_their_errors_by_the_same_weight() -> None:
+    case = load_case("coffee_64x96_yuv420")
+    read = (lambda: case.frame, lambda: (case.frame_encoder, case.manager))
+    info = Replica().open(FrameSource("a", *read, metric="of_planes"))
+    assert info.greatest_weight == pytest.approx(6 / 8 * 1.5)
+    measurer = Measurer(case.frame_encoder, case.frame, LMBDA, metric=OfPlanes())
+    assert measurer._bound.weight == info.greatest_weight
+    assert _bound_of(info) == replace(measurer._bound, lmbda=case.manager.lmbda)
 
 
 def test_a_bound_with_a_weight_is_that_of_errors_so_many_times_larger() -> None:
