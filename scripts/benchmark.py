@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,7 @@ def tiled_case(height: int, width: int) -> Case:
     frame_encoder, manager = read_frame_encoder(SOURCE / "encoder.safetensors")
     frame = read_frame(SOURCE / "frame.png")
     param = frame_encoder.param
-    tiled = FrameEncoder(type(param)(**{**vars(param), "img_size": (height, width)}))
+    tiled = FrameEncoder(replace(param, img_size=(height, width)))
     state = frame_encoder.state_dict()
     for key, value in tiled.state_dict().items():
         if key.startswith("latent_grids"):

@@ -140,7 +140,7 @@ def _rows(work: Measure) -> Pickled:
                 Measurement(
                     candidate,
                     "ok",
-                    Measured(Counts(1, 2), 10, 20, 30, 40.0, 1e-3, 1.0 + 0.01 * (first + i)),
+                    Measured(Counts(1, 2), 10, 20, 30, 40.0, 1e-3, 1.0 + 0.01 * (first + i), 1e-3),
                     seconds=0.01,
                 )
                 for i, candidate in enumerate(candidates)

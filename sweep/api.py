@@ -1,16 +1,27 @@
 """The sweep of one frame that is already in memory."""
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pandas as pd
 import torch
 
-from sweep.config import FitConfig, Grid, RayConfig, as_grid, search_factory
+from sweep.config import (
+    FitConfig,
+    Grid,
+    RayConfig,
+    SweepConfig,
+    as_grid,
+    check_names,
+    load_plugins,
+    search_factory,
+)
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
 from workers.candidates import Choice
@@ -51,6 +62,8 @@ def quantize_model(
     replicas: Replicas = None,
     grid: Grid | None = None,
     mode: str = "winner",
+    metric: str = "mse",
+    plugins: Sequence[str] = (),
 ) -> FrameEncoder:
     """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
 
@@ -65,11 +78,15 @@ def quantize_model(
         grid: pairs of networks, see :func:`~sweep.make_grid`; ``None`` for those of the encoder's family.
         mode: ``winner`` measures a pair for as long as it can still win, ``full`` every pair to its end; the
             choices are the same.
+        metric: name of the distortion in the loss: ``mse``, or one that a plugin registers.
+        plugins: names of Python modules that register searches, metrics, families or backends, in the working
+            directory or on the import path: they are imported here, and by the replicas from the same sources.
 
     Returns:
         The same frame encoder.
 
     Raises:
+        ConfigError: a plugin cannot be imported, or there is no such mode or metric.
         InputError: the frame encoder is none of this project.
         MismatchError: the frame encoder was fitted for a frame of another size or format.
         InfeasibleModuleError: no pair of a module has a finite loss.
@@ -81,7 +98,16 @@ def quantize_model(
             f"the frame encoder is a qsweep FrameEncoder; found {type(frame_encoder).__name__}. For objects of an "
             "installed Cool-Chic there is sweep.official.quantize_model"
         )
-    swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid, mode=mode)
+    swept = sweep_frame(
+        frame_encoder,
+        frame,
+        frame_encoder_manager,
+        replicas=replicas,
+        grid=grid,
+        mode=mode,
+        metric=metric,
+        plugins=plugins,
+    )
     apply_choices(frame_encoder, swept.choices)
     return frame_encoder
 
@@ -94,12 +120,16 @@ def sweep_frame(
     replicas: Replicas = None,
     grid: Grid | None = None,
     mode: str = "full",
+    metric: str = "mse",
+    plugins: Sequence[str] = (),
 ) -> FrameSweep:
     """Measure every pair of every module, and choose; like :func:`quantize_model`, but nothing is quantized.
 
     Args and errors are those of :func:`quantize_model`.
     """
     start = time.perf_counter()
+    sources = load_plugins(plugins, Path.cwd())
+    check_names(SweepConfig(mode=mode, metric=metric))
     pairs: Grid = {} if grid is None else as_grid(grid)
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device
@@ -111,16 +141,20 @@ def sweep_frame(
         if replicas is None:
             pool: Pool = LocalPool(Replica(str(device), torch.get_num_threads()))
             source = FrameSource(
-                "frame", lambda: frame, lambda: (frame_encoder, frame_encoder_manager), encoder_name=_ENCODER
+                "frame",
+                lambda: frame,
+                lambda: (frame_encoder, frame_encoder_manager),
+                metric=metric,
+                encoder_name=_ENCODER,
             )
         else:
             config = RayConfig(replicas=replicas)
             stack.enter_context(connect(config))
-            pool = ray_pool = RayPool(config)
+            pool = ray_pool = RayPool(config, plugins=sources)
             stack.callback(ray_pool.close)
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda, frame_encoder_manager.fitted_mse))
             read_encoder = partial(parse_shared, read, "frame")
-            source = FrameSource("frame", pool.share(frame), read_encoder, encoder_name=_ENCODER)
+            source = FrameSource("frame", pool.share(frame), read_encoder, metric=metric, encoder_name=_ENCODER)
         ended = run_one(pool, source, search_factory(mode, pairs), FitConfig())
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
     return FrameSweep(ended.choices, to_pandas(rd_table(ended)))

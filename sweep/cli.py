@@ -187,7 +187,8 @@ def plot_(
     ] = None,
     frame: Annotated[str | None, typer.Option(metavar="ID", help="A frame of the job.", show_default=False)] = None,
     module: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(modules())}.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help=f"One of {', '.join(modules())}.", show_default=False),
     ] = None,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,

@@ -36,7 +36,7 @@ _STORE_SECONDS = 1.5 * PATIENCE_SECONDS  # to read a file from a store: the last
 
 
 class Outcome(NamedTuple):
-    """What a job came to.
+    """Outcome of a job.
 
     Attributes:
         frames: as in ``frames.parquet``.
@@ -55,7 +55,7 @@ def run_job(job: Job, results: Results, display: Display) -> Outcome:
     Args:
         job: what is to be done.
         results: where it goes; frames that are done there are left out.
-        display: shows how the job goes on, while its context is open.
+        display: shows the progress of the job while its context is open.
 
     Returns:
         Every frame of the job.
@@ -93,7 +93,7 @@ def _run_claimed(job: Job, results: Results, display: Display) -> None:
             else:
                 _log.info("every frame is done already")
         except BaseException as error:
-            has_time = isinstance(error, Exception)  # who interrupts a job wants it to end
+            has_time = isinstance(error, Exception)  # an interrupted job ends at once
             if not has_time:
                 results.storage.hurry()
             raise
@@ -110,7 +110,7 @@ def _conclude(results: Results, out: str, has_time: bool) -> None:
     except ResultsError as error:
         if has_time:
             raise
-        _log.error("%s", error)  # an interrupt goes on to be one
+        _log.error("%s", error)  # the interrupt is raised on
     if has_time:
         _try_report(out)
 
@@ -139,8 +139,8 @@ def run_on(
         pool: the replicas.
         job: what is to be done.
         results: where it goes.
-        display: shows how the job goes on, while its context is open.
-        others: who else is to be told, after the display.
+        display: shows the progress of the job while its context is open.
+        others: observers after the display.
     """
     config = job.config
     recipe = config.fit.resolve()
@@ -158,7 +158,7 @@ def run_on(
         recorder = _Recorder(results, [shown, timeline, *others(tally)])
         driver = Driver(
             pool,
-            _sources(results, pool, job.lmbda_of_encoders),
+            _sources(results, pool, job),
             search_factory(config.sweep.mode, job.grid),
             config.fit,
             recorder,
@@ -175,7 +175,7 @@ def run_on(
                 results.storage.hurry()
             try:
                 recorder.close()
-            except QsweepError as other:  # the first error is the one to be told of
+            except QsweepError as other:  # the first error is raised
                 _log.error("%s", other)
             raise
         recorder.close()
@@ -195,23 +195,23 @@ def _warn_of_missing(results: Results) -> None:
         _log.warning("files that cannot be found from here: %s%s", ", ".join(named), more)
 
 
-def _sources(results: Results, pool: Pool, lmbda: float | None) -> Iterator[FrameSource]:
-    return (_source(item, results, pool, lmbda) for item in results.unfinished)
+def _sources(results: Results, pool: Pool, job: Job) -> Iterator[FrameSource]:
+    return (_source(item, results, pool, job) for item in results.unfinished)
 
 
-def _source(item: FrameItem, results: Results, pool: Pool, lmbda: float | None) -> FrameSource:
+def _source(item: FrameItem, results: Results, pool: Pool, job: Job) -> FrameSource:
     """Where a frame and its encoder come from.
 
     Args:
         item: the frame.
         results: hold the encoders that were fitted.
         pool: shares those with its replicas.
-        lmbda: weight of the rate for an encoder whose file holds none.
+        job: gives the metric, and the weight of the rate for an encoder whose file holds none.
     """
     read_encoder: Callable[[], object] | None = None
     storage, fitted = results.storage, results.fitted_path(item.id)
     if item.encoder is not None:
-        fallback = lmbda if item.lmbda is None else item.lmbda
+        fallback = job.lmbda_of_encoders if item.lmbda is None else item.lmbda
         read_encoder = partial(read_frame_encoder, item.encoder, item.encoder_frame, fallback)
     elif results.is_fitted(item.id) and storage.local:  # a folder that other nodes may not see
         read_encoder = partial(parse_shared, pool.share(storage.read(fitted)), item.id)
@@ -223,6 +223,7 @@ def _source(item: FrameItem, results: Results, pool: Pool, lmbda: float | None) 
         partial(read_frame, item.frame, item.frame_index),
         read_encoder,  # type: ignore[arg-type]
         item.lmbda,
+        job.config.sweep.metric,
         loading_seconds=_STORE_SECONDS * sum(map(is_uri, locations)),
         frame_name=describe(item.frame),
         encoder_name=item.encoder and describe(item.encoder),
@@ -230,9 +231,9 @@ def _source(item: FrameItem, results: Results, pool: Pool, lmbda: float | None) 
 
 
 class _Recorder(Observers):
-    """Writes what a job comes to, in the background, and tells others of everything.
+    """Writes the results of a job in the background, and passes every event on to other observers.
 
-    What a frame has come to is reported once it is written. While the storage of the results cannot be reached,
+    The end of a frame is reported once its results are written. While the storage of the results cannot be reached,
     what is to be written waits in memory, and the frames in flight are worked on.
     """
 

@@ -28,9 +28,11 @@ class EncodedAnswer(NamedTuple):
         bitstream: the file.
         sizes: of its parts, in bytes.
         mse: of the frame that a decoder makes of it.
+        distortion: of the same, by the metric of the sweep.
     """
 
     quantized: QuantizedAnswer
     bitstream: bytes
     sizes: SectionBytes
     mse: float
+    distortion: float

@@ -138,7 +138,8 @@ class Measured(NamedTuple):
         rate_nn_bit: bits of all networks quantized so far, this one included.
         rate_latent_bit: bits of all latents.
         mse: mean squared error of the decoded frame, samples in [0, 1].
-        loss: ``mse + lmbda · (rate_latent_bit + rate_nn_bit) / (H · W)``.
+        loss: ``distortion + lmbda · (rate_latent_bit + rate_nn_bit) / (H · W)``.
+        distortion: of the decoded frame, by the metric of the sweep.
     """
 
     expgol_cnt: Counts
@@ -148,6 +149,7 @@ class Measured(NamedTuple):
     rate_latent_bit: float
     mse: float
     loss: float
+    distortion: float
 
     @property
     def psnr_db(self) -> float:

@@ -10,6 +10,8 @@ from workers.codec import Frame, FrameEncoder, check_match
 from workers.codec.quantization import apply_choices
 from workers.measure import EngineOptions
 from workers.near_ties import measure_near_ties
+from workers.objective.loss import MSE
+from workers.objective.metric import Metric
 from workers.plain import plain_arithmetic
 
 
@@ -20,13 +22,15 @@ class ForwardMeasurer:
         frame_encoder: with its networks in full precision; it is not modified.
         frame: the frame it was fitted for.
         lmbda: weight of the rate.
+        metric: gives the distortion.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
     """
 
-    def __init__(self, frame_encoder: FrameEncoder, frame: Frame, lmbda: float) -> None:
+    def __init__(self, frame_encoder: FrameEncoder, frame: Frame, lmbda: float, metric: Metric = MSE) -> None:
         check_match(frame, frame_encoder)
+        self._metric = metric
         self._full_precision, self._frame, self._lmbda = frame_encoder, frame, lmbda
         self._kept: tuple[dict[str, Choice], FrameEncoder] | None = None
 
@@ -39,7 +43,7 @@ class ForwardMeasurer:
     ) -> list[Measurement]:
         """Measure some candidates; see :class:`workers.measure.backend.Measurer`."""
         frame_encoder = self._quantized({name: choices[name] for name in choices if name != network})
-        return measure_near_ties(frame_encoder, self._frame, self._lmbda, choices, network, pairs)
+        return measure_near_ties(frame_encoder, self._frame, self._lmbda, choices, network, pairs, self._metric)
 
     def rate_of_grids(self, choices: Choices) -> tuple[float, ...]:
         """Bits of the latents of each grid."""
@@ -57,7 +61,7 @@ class ForwardMeasurer:
 
 
 class _Forward:
-    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:  # noqa: ARG002
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> bool:  # noqa: ARG002
         return True
 
     def open(
@@ -69,9 +73,10 @@ class _Forward:
         device: torch.device,  # noqa: ARG002
         threads: int,  # noqa: ARG002
         options: EngineOptions | None,  # noqa: ARG002
+        metric: Metric,
     ) -> ForwardMeasurer:
-        return ForwardMeasurer(frame_encoder, frame, lmbda)
+        return ForwardMeasurer(frame_encoder, frame, lmbda, metric)
 
 
 FORWARD = _Forward()
-"""Supports every frame encoder, on the CPU of any replica."""
+"""Supports every frame encoder and every metric, on the CPU of any replica."""

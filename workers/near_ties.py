@@ -23,6 +23,8 @@ from torch import Tensor
 from workers.candidates import Choices, Measurement, QStepPair
 from workers.codec import Frame, FrameEncoder, FrameEncoderOutput, Planes
 from workers.codec.network import Effect
+from workers.objective.loss import MSE
+from workers.objective.metric import Metric
 from workers.reference import measure_plain
 
 
@@ -33,6 +35,7 @@ def measure_near_ties(
     choices: Choices,
     network: str,
     pairs: Sequence[QStepPair],
+    metric: Metric = MSE,
 ) -> list[Measurement]:
     """Measure some candidates, to the last bit as :func:`workers.reference.measure_plain` does.
 
@@ -40,7 +43,7 @@ def measure_near_ties(
     operations are the same, on the same numbers.
     """
     forward = _forward(frame_encoder, network)
-    return list(measure_plain(frame_encoder, frame, lmbda, choices, network, pairs, forward))
+    return list(measure_plain(frame_encoder, frame, lmbda, choices, network, pairs, forward, metric))
 
 
 def _forward(frame_encoder: FrameEncoder, network: str) -> Callable[[], FrameEncoderOutput]:

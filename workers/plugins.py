@@ -1,4 +1,4 @@
-"""Plugins: Python modules from outside, that register families, searches or backends where they are imported.
+"""Plugins: Python modules from outside, that register families, searches, metrics or backends when imported.
 
 Their sources travel with a job. In the driver, and in every replica, they are imported from these sources alone, so
 that all run the same code, whatever else is installed there.

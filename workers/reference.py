@@ -16,7 +16,8 @@ from workers.codec import Frame, FrameEncoder, FrameEncoderManager, FrameEncoder
 from workers.codec.network import NetworkSpec
 from workers.codec.quantization import apply_choices, quantize_network
 from workers.errors import InfeasibleModuleError
-from workers.objective.loss import loss_function
+from workers.objective.loss import MSE, loss_function
+from workers.objective.metric import Metric
 from workers.objective.network_rate import network_rate
 from workers.plain import plain_arithmetic
 
@@ -41,6 +42,7 @@ def measure_plain(
     network: str,
     pairs: Sequence[QStepPair],
     forward: Callable[[], FrameEncoderOutput] | None = None,
+    metric: Metric = MSE,
 ) -> Iterator[Measurement]:
     """Measure some candidates of a network, with one forward pass on the CPU each.
 
@@ -53,6 +55,7 @@ def measure_plain(
         network: id of the network to quantize with each pair.
         pairs: the candidates.
         forward: gives what the frame encoder, as it then is, would give; by default its own whole forward pass.
+        metric: gives the distortion.
 
     Yields:
         One measurement per pair, in the order given.
@@ -64,7 +67,7 @@ def measure_plain(
         for pair in pairs:
             start = time.perf_counter()
             measurement = _measure_pair(
-                frame_encoder, frame, lmbda, chosen_bit, spec, parameters, pair, forward or frame_encoder
+                frame_encoder, frame, lmbda, chosen_bit, spec, parameters, pair, forward or frame_encoder, metric
             )
             yield measurement._replace(arithmetic="plain", seconds=time.perf_counter() - start)
     finally:
@@ -80,6 +83,7 @@ def _measure_pair(
     parameters: Mapping[str, torch.Tensor],
     pair: QStepPair,
     forward: Callable[[], FrameEncoderOutput],
+    metric: Metric,
 ) -> Measurement:
     candidate, rule = Candidate(spec.id, pair), frame_encoder.family.exp_golomb
     quantized = quantize_network(spec, parameters, pair)
@@ -91,12 +95,13 @@ def _measure_pair(
     rate_nn_bit = chosen_bit + weight.rate_bit + bias.rate_bit
     with plain_arithmetic(frame_encoder.family.plain_threads):
         decoded_image, rate = forward()
-        output = loss_function(decoded_image, rate, frame.data, lmbda, rate_nn_bit)
-    loss, mse, rate_latent_bit = (value.item() for value in output)
+        output = loss_function(decoded_image, rate, frame.data, lmbda, rate_nn_bit, metric)
+    loss, mse, rate_latent_bit, distortion = (value.item() for value in output)
     if not frame_encoder.family.can_win(loss):
         return Measurement(candidate, "non_finite")
     counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
-    measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate_latent_bit, mse, loss)
+    rates = (weight.rate_bit, bias.rate_bit, rate_nn_bit, rate_latent_bit)
+    measured = Measured(counts, *rates, mse, loss, distortion)
     return Measurement(candidate, "ok", measured)
 
 
@@ -105,6 +110,7 @@ def reference_sweep(
     frame: Frame,
     frame_encoder_manager: FrameEncoderManager,
     grid: Mapping[str, Sequence[QStepPair]],
+    metric: Metric = MSE,
 ) -> ReferenceSweep:
     """Quantize a frame encoder's networks, in place, one network after the other and one pair after the other.
 
@@ -113,6 +119,7 @@ def reference_sweep(
         frame: the frame it was fitted for.
         frame_encoder_manager: gives the rate constraint; its time grows by the sweep's.
         grid: per network its pairs, in grid order.
+        metric: gives the distortion.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
@@ -126,7 +133,7 @@ def reference_sweep(
     choices: dict[str, Choice] = {}
     for network in (spec.id for spec in frame_encoder.networks):
         pairs = grid[network]
-        of_network = list(measure_plain(frame_encoder, frame, lmbda, choices, network, pairs))
+        of_network = list(measure_plain(frame_encoder, frame, lmbda, choices, network, pairs, metric=metric))
         measurements += of_network
         best = min(of_network, key=lambda measurement: measurement.loss)  # the first one on a tie
         if not math.isfinite(best.loss):

@@ -25,11 +25,12 @@ from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
+from workers.objective.metric import METRICS, Metric, greatest_weight
 from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
 CACHED_FRAMES = 2
-"""Frames that a replica keeps: the one it works on, and the one that it goes on with meanwhile."""
+"""Frames that a replica keeps: the one it works on, and one that it worked on before."""
 
 REPORT_SECONDS = 2.0
 """A training says this often that it is alive, or after an iteration where one takes longer."""
@@ -42,6 +43,7 @@ class _Loaded:
     frame_encoder: FrameEncoder
     lmbda: float
     manager: FrameEncoderManager
+    metric: Metric
     open_measurer: Callable[[], Measurer]
 
     @cached_property
@@ -103,6 +105,8 @@ class Replica:
             n_together=loaded.frame_encoder.param.n_together,
             frame_file=frame.file,
             encoder_file=loaded.manager.file,
+            greatest_weight=greatest_weight(loaded.metric, frame.data.samples),
+            family=loaded.frame_encoder.family.name,
         )
 
     def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
@@ -145,7 +149,7 @@ class Replica:
             return loaded.measurer.measure(choices, network, pairs, request.best)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, choices)
-        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, network, pairs)
+        return measure_near_ties(frame_encoder, loaded.frame, loaded.lmbda, choices, network, pairs, loaded.metric)
 
     def search(self, source: FrameSource, search: Search, seconds: float) -> Iterator[Search]:
         """Run a whole search here: its candidates depend on each other too closely for a call each.
@@ -198,7 +202,8 @@ class Replica:
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, by_network(choices))
         progress = None
-        for progress in retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS):
+        steps = retune(frame_encoder, loaded.frame, loaded.lmbda, phase, REPORT_SECONDS, loaded.metric)
+        for progress in steps:
             yield progress
         assert progress is not None  # there is one after the last iteration
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
@@ -208,7 +213,8 @@ class Replica:
         mse = mean_squared_error(encoded.frame.data, loaded.frame.data).item()
         yield progress
         check_decodes(written, encoded, self._device)
-        yield EncodedAnswer(QuantizedAnswer(checkpoint, rates), encoded.content, encoded.sizes, mse)
+        distortion = loaded.metric.distortion(encoded.frame.data, loaded.frame.data).item()
+        yield EncodedAnswer(QuantizedAnswer(checkpoint, rates), encoded.content, encoded.sizes, mse, distortion)
 
     def _load(self, source: FrameSource) -> _Loaded:
         loaded = self._loaded.get(source.id)
@@ -221,7 +227,8 @@ class Replica:
             lmbda = manager.lmbda if source.lmbda is None else source.lmbda
             while len(self._loaded) >= CACHED_FRAMES:
                 self._loaded.popitem(last=False)
-            backend = choose_backend(frame_encoder, self._device)
+            metric = METRICS[source.metric]
+            backend = choose_backend(frame_encoder, self._device, metric)
             open_measurer = partial(
                 backend.open,
                 frame_encoder,
@@ -230,8 +237,9 @@ class Replica:
                 device=self._device,
                 threads=self._threads,
                 options=self._options,
+                metric=metric,
             )
-            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, open_measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, metric, open_measurer)
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded

@@ -1,4 +1,4 @@
-"""What a search of candidates is to those who measure: it asks, is told, and ends in choices."""
+"""The protocol of a search: it asks for candidates, takes in measurements, and ends in choices."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol

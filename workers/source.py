@@ -22,6 +22,7 @@ class FrameSource:
         read_frame: gives the frame; raises :class:`~workers.errors.FrameFileError` if it cannot be used.
         read_encoder: gives the frame encoder with its manager, likewise; ``None`` before it has been fitted.
         lmbda: weight of the rate; ``None`` for the one the encoder was fitted with.
+        metric: name of the metric that gives the distortion of a sweep.
         loading_seconds: for how long a store that does not answer is asked again, while frame and encoder are read;
             0 where they are on this machine.
         frame_name: what messages call the frame: its path or URI.
@@ -33,6 +34,7 @@ class FrameSource:
     read_frame: Callable[[], Frame]
     read_encoder: Callable[[], tuple[FrameEncoder, FrameEncoderManager]] | None
     lmbda: float | None = None
+    metric: str = "mse"
     loading_seconds: float = 0.0
     frame_name: str = "the frame"
     encoder_name: str | None = None
@@ -56,6 +58,8 @@ class FrameInfo(NamedTuple):
         frame_file: what tells whether the frame's file is still the one that was measured; ``None`` without a file.
         encoder_file: the same of the encoder's file.
         n_together: samples of the frame that have the value of one sample of the synthesis, at most.
+        family: name of the encoder's.
+        greatest_weight: of a sample in the distortion; see :func:`workers.objective.metric.greatest_weight`.
     """
 
     height: int
@@ -71,6 +75,8 @@ class FrameInfo(NamedTuple):
     frame_file: Fingerprint | None = None
     encoder_file: Fingerprint | None = None
     n_together: int = 1
+    greatest_weight: float = 1.0
+    family: str | None = None
 
 
 def parse_shared(read: Callable[[], bytes], frame: str) -> tuple[FrameEncoder, FrameEncoderManager]:

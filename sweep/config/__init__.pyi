@@ -2,14 +2,16 @@ from .encodable import check_fit
 from .fit_config import FitConfig, make_fit
 from .frame_ids import added_ids, name_of
 from .frames import FrameItem, FrameList, is_manifest, place_entry, read_manifest_at
-from .grid import Grid, as_grid, default_steps, make_grid, named_grid, pairs_of, usual_pairs
-from .job_config import FrameEntry, Job, JobConfig, RayConfig, load_job, read_config
+from .grid import DEFAULT_GRID, Grid, as_grid, default_steps, make_grid, named_grid, pairs_of, usual_pairs
+from .job_config import FrameEntry, Job, JobConfig, SweepConfig, check_names, load_job, read_config
 from .paths import escape, expand, resolve, unexpanded
 from .plugins import load_plugins
+from .ray_config import RayConfig
 from .searches import SEARCHES, search_factory
 from .yaml_file import parse_yaml
 
 __all__ = [
+    "DEFAULT_GRID",
     "SEARCHES",
     "FitConfig",
     "FrameEntry",
@@ -19,9 +21,11 @@ __all__ = [
     "Job",
     "JobConfig",
     "RayConfig",
+    "SweepConfig",
     "added_ids",
     "as_grid",
     "check_fit",
+    "check_names",
     "default_steps",
     "escape",
     "expand",

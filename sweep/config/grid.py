@@ -100,10 +100,10 @@ def named_grid(name: str = DEFAULT_GRID) -> Grid:
     return {module: _pairs(module, rule.steps) for module, rule in FAMILIES[name].networks.items()}
 
 
-def default_steps() -> dict[str, dict[str, list[float]]]:
-    """Steps of the default grids, by module and kind; where families share a name, of the first of them."""
-    rules = {module: rule for name in reversed(list(FAMILIES)) for module, rule in FAMILIES[name].networks.items()}
-    return {module: {kind: list(rules[module].steps[kind]) for kind in KINDS} for module in modules()}
+def default_steps(family: str) -> dict[str, dict[str, list[float]]]:
+    """Steps of the default grid of a family, by module and kind; none for one that is not known here."""
+    rules = FAMILIES[family].networks if family in FAMILIES else {}
+    return {module: {kind: list(rule.steps[kind]) for kind in KINDS} for module, rule in rules.items()}
 
 
 def usual_pairs(grid: Grid) -> int:

@@ -1,9 +1,9 @@
 """Configuration of a job: read, validated, resolved; unknown keys fail."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
-    field_validator,
 )
 
 from sweep.config.encodable import check_encodable
@@ -22,6 +21,7 @@ from sweep.config.grid import AUTO, Grid, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
 from sweep.config.paths import expand, resolve, unexpanded
 from sweep.config.plugins import load_plugins
+from sweep.config.ray_config import RayConfig
 from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
 from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
@@ -30,10 +30,9 @@ from workers.errors import ConfigError
 from workers.files import describe, is_uri
 from workers.fit import RECIPES
 from workers.measure import EngineOptions
+from workers.objective.metric import METRICS
 from workers.plain import Precision
 from workers.plugins import Plugin
-
-Auto = Literal["auto"]
 
 
 class FrameEntry(BaseModel):
@@ -82,6 +81,7 @@ class SweepConfig(BaseModel):
     mode: str = Field(
         "full", description=f"one of {', '.join(SEARCHES)}: every pair in full; or only as far as it can still win"
     )
+    metric: str = Field("mse", description=f"one of {', '.join(METRICS)}: the distortion in the loss")
     precision: Precision = Field("float32", description="float32; or tf32, where a GPU offers it")
     workspace_mib: PositiveInt = Field(
         1024, description="an integer, 1 or more: MiB for the buffers of a replica, beside the frame"
@@ -92,43 +92,12 @@ class SweepConfig(BaseModel):
         return EngineOptions(precision=self.precision, workspace_bytes=self.workspace_mib << 20)
 
 
-class RayConfig(BaseModel):
-    """Where a job runs, and how its work is cut up. Nothing here changes a choice.
-
-    A fit does depend on ``cpus_per_replica``: sums of other numbers of threads differ in their last digits, and
-    thousands of iterations make something of that.
-    """
-
-    model_config = STRICT
-    address: str | None = Field(
-        None, description="address of a Ray cluster; or null, for RAY_ADDRESS if set, else an embedded local Ray"
-    )
-    replicas: PositiveInt | Auto = Field(
-        "auto", description="auto, for one per GPU or else one per CPU core; or an integer, 1 or more"
-    )
-    gpus_per_replica: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = Field(
-        "auto", description="auto, for 1 where the cluster has GPUs; or a number, 0 or more, a fraction below 1"
-    )
-    cpus_per_replica: PositiveInt | Auto = Field(
-        "auto", description="auto, for 1 beside a GPU, else the replica's share; or an integer, 1 or more"
-    )
-    pairs_per_call: PositiveInt | Auto = Field("auto", description="auto; or an integer, 1 or more")
-    tries: PositiveInt = Field(
-        3, description="an integer, 1 or more: calls of a frame that may be lost before it is given up"
-    )
-    patience: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        60.0,
-        description="a number above 0: seconds that a replica may give no sign of life before it is taken to hang; "
-        "longer where such work, over a frame of that size on that device, took more than a tenth of this, "
-        "and ten times as long, or more for large frames, where no such work has been done yet",
-    )
-
-    @field_validator("gpus_per_replica")
-    @classmethod
-    def _whole_above_one(cls, value: float | Auto) -> float | Auto:
-        if isinstance(value, float) and not (value <= 1 or value.is_integer()):
-            raise ValueError
-        return value
+def check_names(config: SweepConfig) -> None:
+    """Raise ``ConfigError`` if a mode or a metric is none that is registered, by this program or a plugin."""
+    registries: dict[str, Container[str]] = {"mode": SEARCHES, "metric": METRICS}
+    for key, known in registries.items():
+        if (found := getattr(config, key)) not in known:
+            raise ConfigError(f"{key}: accepted: {SweepConfig.model_fields[key].description}; found {found!r}")
 
 
 def _expand_bare(value: object) -> object:
@@ -225,7 +194,7 @@ class Job(NamedTuple):
         needed = any(item.lmbda is None and (item.encoder or "").lower().endswith(".pt") for item in self.frames)
         return {
             "grid": steps,
-            "sweep": self.config.sweep.model_dump(include={"mode", "precision"}),
+            "sweep": self.config.sweep.model_dump(include={"mode", "metric", "precision"}),
             "fit": self._fit() if self.frames.n_fits else None,
             "lmbda": self.lmbda_of_encoders if needed else None,
             "bitstream": self._bitstream(),
@@ -305,9 +274,10 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
     if isinstance(config.bitstream, str) and config.bitstream not in set(FORMATS) - {DEFAULT_FORMAT}:
         accepted = JobConfig.model_fields["bitstream"].description
         raise ConfigError(f"{path}: bitstream: accepted: {accepted}; found {config.bitstream!r}")
-    if config.sweep.mode not in SEARCHES:
-        accepted = SweepConfig.model_fields["mode"].description
-        raise ConfigError(f"{path}: sweep.mode: accepted: {accepted}; found {config.sweep.mode!r}")
+    try:
+        check_names(config.sweep)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: sweep.{error}") from None
     _grid(config, path)  # before any frame is looked for
     _check_paths(config, path)
     return config

@@ -1,4 +1,4 @@
-"""Keeps replicas at work, in this process or on Ray, and tells whoever watches."""
+"""Keeps replicas at work, in this process or on Ray, and reports every event to observers."""
 
 import lazy_loader
 

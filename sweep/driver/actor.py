@@ -1,4 +1,4 @@
-"""Calls to a replica on Ray, and its answers: as bytes, which mean something to the driver's own code alone.
+"""Calls to a replica on Ray, and its answers: as bytes, which the driver's own code alone unpickles.
 
 What Ray itself unpickles, it unpickles with the code that can be imported there: for a driver that is connected
 by ``ray://`` that happens on the head of the cluster as well, where another qsweep may be installed, or none.
@@ -57,7 +57,7 @@ class Place(NamedTuple):
 
 
 class Sender:
-    """A replica's methods, sent to an actor: each gives what Ray will answer with."""
+    """Sends calls of a replica's methods to an actor: each gives Ray's reference of the answer."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor

@@ -1,4 +1,4 @@
-"""How the process of a replica comes to run exactly the driver's code.
+"""Start of a replica's process, with exactly the driver's code.
 
 Ray puts the driver's working directory, and the folder of its script, in front of the import path of every process
 of a job; a ``workers.py`` or another ``sweep/`` there would be imported in place of ours. So what is in this file

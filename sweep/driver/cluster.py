@@ -22,12 +22,17 @@ def cluster_nodes() -> list[Node]:
     return [Node(name, has.get("CPU", 0.0), has.get("GPU", 0.0)) for name, has in alive]
 
 
+def is_client() -> bool:
+    """Whether this process is a client of a cluster, by ``ray://``, and not a part of it."""
+    return bool(client_ray.is_connected())  # type: ignore[no-untyped-call]
+
+
 def has_process(actor: Any) -> bool:
     """Whether an actor that has not answered yet has got room and a process, in which it starts.
 
     It cannot be known by a client of ``ray://``, for whom there is none.
     """
-    if client_ray.is_connected():  # type: ignore[no-untyped-call]
+    if is_client():
         return False
     known = state.actors(actor._actor_id.hex())
     return bool(known.get("Pid"))

@@ -32,9 +32,9 @@ _CLIENT_PORT = 10001  # of ray:// without a port
 _SETTINGS = 4  # type of a frame of HTTP/2
 _FRAME_HEADER_BYTES = 9  # length (3), type, flags, stream (4)
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
-_NO_PROGRESS = (
-    "a client of Ray receives no progress of fits and bitstreams; name the cluster itself, as host:6379, on one "
-    "of its machines, or use scripts/submit"
+NO_PROGRESS = (
+    "a client of Ray receives no progress of fits, bitstreams and nested searches; name the cluster itself, as "
+    "host:6379, on one of its machines, or use scripts/submit"
 )
 
 
@@ -58,7 +58,7 @@ def connect(config: RayConfig, *, trains: bool = False) -> Iterator[None]:
                 if address:
                     _knock(address)
                     if trains and address.startswith("ray://"):
-                        raise ValueError(_NO_PROGRESS)
+                        raise ValueError(NO_PROGRESS)
                     ray.init(address=address, **quiet)
                 else:
                     # Left alone, Ray may make a token, and write it to a file that every later cluster must know.
@@ -161,7 +161,7 @@ def _without_uv() -> Iterator[None]:
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; a handler that was there before goes on to be the one that is called."""
+    """Ray takes SIGTERM for itself; the handler that was there before is put back."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a job goes on, for people: a bar on a terminal, or lines."""
+"""Progress of a job on a terminal, as a bar, or in a log, as lines."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ class Lines(Observers):
         self._shown = time.monotonic()
 
     def fitting(self, frame: str, progress: FitProgress) -> None:
-        """Say how far it is, to whoever wants every detail."""
+        """Log how far it is, with ``--verbose``."""
         super().fitting(frame, progress)
         _log.debug("frame %s: %s", frame, describe_fit(progress))
 
@@ -43,7 +43,7 @@ class Lines(Observers):
         _log.info("frame %s: fitted%s", frame, f", {describe_fit(last)}" if last else "")
 
     def swept(self, frame: FrameSwept) -> None:
-        """Say so, to whoever wants every detail."""
+        """Log it, with ``--verbose``."""
         super().swept(frame)
         _log.debug("frame %s: swept", frame.frame)
 
@@ -66,7 +66,7 @@ class Lines(Observers):
             _log.info("%s", "; ".join([str(self.tally), *self.running()]))
 
     def running(self) -> list[str]:
-        """The trainings that go on, the first few of them."""
+        """The trainings that are running, the first few of them."""
         fits = self.tally.fits
         shown = [f"{frame} {describe_fit(fit)}" for frame, fit in islice(fits.items(), _SHOWN_FITS)]
         return [*shown, f"{len(fits) - len(shown)} more"] if len(fits) > len(shown) else shown

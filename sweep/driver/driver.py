@@ -73,7 +73,7 @@ class Pool(Protocol):
 
 
 class Progress(NamedTuple):
-    """How far the training is that a call asked for; no event of the schedule, for show alone."""
+    """Progress of a training, for the display; the schedule does not need it."""
 
     call: int
     progress: FitProgress
@@ -167,11 +167,11 @@ class Driver:
         sources: frames, in the order in which they are begun, asked for as replicas get free.
         search_of: makes the search of a frame that has been opened.
         fit: how to fit a frame that has no encoder.
-        observer: is told of everything.
-        pairs_per_call: see :class:`~sweep.schedule.Schedule`, like what follows.
-        tries: see there.
-        bitstream: see there.
-        swept: what the sweep of a frame came to, where that is known from an earlier run.
+        observer: receives every event of the job.
+        pairs_per_call: see :class:`~sweep.schedule.Schedule`, also for ``tries`` and ``bitstream``.
+        tries: of a piece of work before its frame fails.
+        bitstream: whether frames end as bitstreams.
+        swept: the complete sweep of a frame, where an earlier run has recorded it.
         may_begin: whether another frame may be begun at present; those in flight are not held up.
     """
 
@@ -209,7 +209,7 @@ class Driver:
         """Run until every frame has ended.
 
         Raises:
-            ReplicaError: there are no replicas to go on with.
+            ReplicaError: no replica is left.
             ResultsError: whatever the observer raises, when it cannot write.
         """
         while not self._schedule.finished:
@@ -234,7 +234,7 @@ class Driver:
             self._observer.waited()
 
     def _forget(self, event: ReplicaLost) -> None:
-        """Whatever a replica that is gone still answers is none of this job's."""
+        """Forget the calls of a replica that is lost: its late answers are ignored."""
         for call in [call for call in self._calls.values() if call.replica == event.replica]:
             del self._calls[call.id]
             _log.warning("frame %s: the call to replica %s is retried", call.frame, call.replica)

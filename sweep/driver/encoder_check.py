@@ -68,7 +68,7 @@ class EncoderCheck:
 
 
 def doubt(info: FrameInfo, mse: float) -> str | None:
-    """Why an encoder is in doubt; ``None`` if it is not.
+    """Why an encoder seems to be of another picture; ``None`` if it does not.
 
     Args:
         info: of the frame.

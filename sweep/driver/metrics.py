@@ -1,4 +1,4 @@
-"""What a job counts for whoever watches the cluster: metrics of Ray, scraped with those of the cluster itself."""
+"""Metrics of a job, exported by Ray with those of the cluster itself."""
 
 from ray.util.metrics import Counter, Gauge, Histogram
 

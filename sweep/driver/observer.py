@@ -1,4 +1,4 @@
-"""Whoever is told how a job goes on: the display, the metrics, what writes the results."""
+"""Observers of a job: the display, the metrics, the writer of the results."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from workers.fit import FitProgress
 
 
 class Observer(Protocol):
-    """Whoever wants to know how a job goes on."""
+    """Receives the events of a job."""
 
     def called(self, call: Call) -> None:
         """A call was handed to a replica."""

@@ -14,8 +14,8 @@ from ray.exceptions import RayActorError, RayError
 from sweep.config import FitConfig, RayConfig
 from sweep.driver.actor import CallError, Place, Sender, settings_of, share, unpack
 from sweep.driver.bootstrap import Code, ReplicaActor, code_in
-from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler, has_process
-from sweep.driver.connection import ray_import_path
+from sweep.driver.cluster import check_room, cluster_nodes, describe_room, has_autoscaler, has_process, is_client
+from sweep.driver.connection import NO_PROGRESS, ray_import_path
 from sweep.driver.deadline import Deadlines, WatchedTime
 from sweep.driver.driver import Progress, perform, progress_of
 from sweep.driver.placement import Node, Shape
@@ -130,7 +130,13 @@ class RayPool:
         self._pending[self._actors[name].where.remote()] = _Pending(name, None, self._watched())
 
     def submit(self, call: Call, source: FrameSource, fit: FitConfig) -> None:
-        """Send a call to its actor."""
+        """Send a call to its actor.
+
+        Raises:
+            ClusterError: it reports its progress, which a client of Ray does not receive.
+        """
+        if isinstance(call.work, STREAMING) and is_client():
+            raise ClusterError(NO_PROGRESS)
         actor = self._actors[call.replica]
         reply = perform(Sender(actor), call.work, source, fit)  # type: ignore[arg-type]
         self._pending[reply] = _Pending(call.replica, call, self._watched(), source.loading_seconds)
@@ -140,7 +146,7 @@ class RayPool:
         return share(content)
 
     def retire(self, replica: ReplicaId, reason: str) -> None:
-        """Stop a replica that does no good, and start another; not where that happened before, if there is room."""
+        """Stop a replica on which calls fail, and start another, if possible on a node where none was retired."""
         if replica not in self._actors:
             return
         node = self._nodes[replica]
@@ -205,7 +211,7 @@ class RayPool:
             return
         del self._pending[reply]
         if isinstance(answer, CallError) and call is not None:
-            # What is wrong with the input is wrong everywhere; whatever else may be this replica's own trouble.
+            # Errors of the input are the same on every replica; any other error may be of this replica alone.
             final = isinstance(answer.error, QsweepError) and not isinstance(answer.error, ReplicaError)
             yield CallFailed(call.id, answer.error, final)
             return
@@ -238,12 +244,12 @@ class RayPool:
         pending.last = now
 
     def _note_use(self, name: str) -> None:
-        """Replicas are of use, this one for instance."""
+        """Note that a replica has answered, or reported progress."""
         self._useless, self._useful = 0, True
         self._answered.add(name)
 
     def _stop_hanging(self) -> Iterator[Event]:
-        """Replicas that have been at a call for much too long are as good as dead."""
+        """Treat replicas as lost whose call has exceeded its deadline."""
         now = self._watched()
         for pending in list(self._pending.values()):
             if pending.call is not None:
@@ -273,7 +279,7 @@ class RayPool:
 
     def _lost(self, name: str, reason: str, error: Exception | None = None) -> Iterator[Event]:
         """A replica died: forget it, and start another one in its place."""
-        # Nodes may all be taken away at once; what never was of any use tells of something that is wrong.
+        # All nodes may be taken away at once; but replicas that die before any answer show a fault of the setup.
         self._useless += name not in self._answered
         if self._useless > 3 * self._most + 3:
             raise ReplicaError(f"{self._useless} replicas died in a row without an answer, the last one: {reason}")

@@ -24,11 +24,11 @@ def run_one(
         search_of: makes its search, once it has been opened.
         fit: how it is fitted, if it has no encoder, and how its latents are trained on.
         bitstream: name of the format of the bitstream that it ends as, if it does.
-        display: is told of everything, if there is one.
+        display: receives every event, if there is one.
 
     Raises:
         QsweepError: why the frame failed.
-        ReplicaError: there are no replicas to go on with.
+        ReplicaError: no replica is left.
     """
     outcome = _Outcome([] if display is None else [display])
     Driver(pool, [source], search_of, fit, outcome, bitstream=bitstream).run()
@@ -45,5 +45,5 @@ class _Outcome(Observers):
 
     def ended(self, frame: FrameEnded) -> None:
         self.frame = frame
-        if frame.error is None:  # else whoever waits is told, by the error
+        if frame.error is None:  # else the error is raised
             super().ended(frame)

@@ -1,4 +1,4 @@
-"""How far a job is, and for how long it will go on: counted from what happens."""
+"""Progress of a job and an estimate of the time that is left, counted from its events."""
 
 import time
 from collections.abc import Callable

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sweep.report import frame_data
 from sweep.report.pictures import FramePictures
-from sweep.report.terms import Records
+from sweep.report.terms import Records, network_name
 from sweep.results import read_rd_table
 from workers.errors import ResultsError
 
@@ -39,8 +39,8 @@ def frame_details(
         pictures: draws those of the frames that are done.
 
     Returns:
-        For each frame ``modules``, by name ``pairs`` and ``winner``; ``parts``; ``pictures``; and ``notes`` on
-        whatever cannot be shown, with the reason.
+        For each frame ``modules``, by name of the network ``pairs`` and ``winner``; ``parts``; ``pictures``; and
+        ``notes`` on whatever cannot be shown, with the reason.
     """
     frames = [record["frame"] for record in records]
     notes: dict[str, list[str]] = {frame: [] for frame in frames}
@@ -50,8 +50,10 @@ def frame_details(
     for record in records:
         frame = record["frame"]
         details: Json = {"frame": frame, "modules": {}, "parts": [], "notes": notes[frame]}
-        for module in rows.module[rows.frame == frame].unique():  # in the order of the sweep
-            details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
+        networks = rows.loc[rows.frame == frame, ["coolchic", "module"]].drop_duplicates()
+        for coolchic, module in networks.itertuples(index=False):  # in the order of the sweep
+            key = (frame, coolchic, module)
+            details["modules"][network_name(coolchic, module)] = {"pairs": pairs[key], "winner": winners[key]}
         if record["status"] == "done":
             details["parts"] = frame_data.parts(record, choices[frame])
             details["pictures"] = pictures.draw(record, notes[frame])
@@ -70,4 +72,4 @@ def _rows(out: str, frames: list[str], notes: Mapping[str, list[str]]) -> pd.Dat
             parts.append(read_rd_table(out, frames=[frame]))
         except ResultsError as error:
             notes[frame].append(str(error))
-    return pd.concat(parts).astype({"frame": "category", "module": "category"})
+    return pd.concat(parts).astype({"frame": "category", "coolchic": "category", "module": "category"})

@@ -15,15 +15,17 @@ from sweep.report.figures import FIGURES, FORMATS, JOB_FIGURES, MODULE_FIGURES, 
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE, Spec
 from sweep.results import (
+    CHOICES,
     CHOICES_FILE,
     Output,
     Storage,
+    read_as,
     read_frames,
     read_rd_table,
-    read_table,
     read_timeline,
     result_files,
 )
+from workers.candidates import RESIDUE
 from workers.codec.family import modules
 from workers.errors import ConfigError, ResultsError
 from workers.files import describe
@@ -50,7 +52,7 @@ def plot(out: str, figure: str, output: str, frame: str | None = None, module: s
         output: path or URI of the file, whose suffix is one of :data:`FORMATS`; pipes, devices and ``-`` are given
             SVG. See :class:`~sweep.results.Output`.
         frame: id of the frame, for figures of a frame.
-        module: its module, for figures of a module.
+        module: its module, for figures of a module: of the picture itself, or with its cool-chic (``motion.arm``).
 
     Returns:
         Where it is.
@@ -90,8 +92,9 @@ def render(spec: Spec, suffix: str) -> bytes:
 def figure_of(out: str, figure: str, frame: str | None = None, module: str | None = None) -> Spec:
     """A figure's specification together with its data; see :func:`plot`."""
     _check_subject(figure, frame, module)
+    network = None if module is None else _network(Storage(out), module)
     spec = figure_spec(figure)
-    dataset, records = _data(out, figure, frame, module)
+    dataset, records = _data(out, figure, frame, network)
     if not records:
         why = ": no picture is done with several weights of the rate" if figure == "curves" else ""
         raise ResultsError(f"{describe(out)}: there is nothing to draw for the figure {figure}{why}")
@@ -107,18 +110,27 @@ def _check_subject(figure: str, frame: str | None, module: str | None) -> None:
         if value is not None and not wanted[name]:
             of = "the whole job" if figure in JOB_FIGURES else "a whole frame"
             raise ConfigError(f"{name}: the figure {figure} is of {of}; found {value!r}")
-    if module is not None and module not in modules():
-        raise ConfigError(f"module: accepted: {', '.join(modules())}; found {module!r}")
 
 
-def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple[str, Records]:
+def _network(storage: Storage, name: str) -> tuple[str, str]:
+    """Cool-chic and module of a network: of families that are known here, or of the job, which may have plugins."""
+    coolchic, _, module = name.rpartition(".")
+    known = modules()
+    if module not in known and storage.is_file(CHOICES_FILE):
+        of_job = read_as(storage, CHOICES_FILE, CHOICES)["module"].to_pylist()
+        known = list(dict.fromkeys([*known, *of_job]))
+    _check("module", known, module)
+    return coolchic or RESIDUE, module
+
+
+def _data(out: str, figure: str, frame: str | None, network: tuple[str, str] | None) -> tuple[str, Records]:
     storage = Storage(out)
     if figure in ("stages", "utilisation"):
         timeline = read_timeline(storage)[0].to_pandas()
         return ("stages", job_data.stages(timeline)) if figure == "stages" else ("spans", job_data.spans(timeline))
     if figure == "curves":
         return "points", job_data.points(read_frames(out).reset_index())
-    choices = read_table(storage, CHOICES_FILE).to_pandas()
+    choices = read_as(storage, CHOICES_FILE, CHOICES).to_pandas()
     if figure in ("steps", "counts"):
         return "chosen", job_data.chosen(choices)
     assert frame is not None
@@ -127,11 +139,11 @@ def _data(out: str, figure: str, frame: str | None, module: str | None) -> tuple
         if record["status"] != "done":
             raise ResultsError(f"{storage.describe('')}: frame {frame} is not done: {record['error']}")
         return "parts", frame_data.parts(record, choices[choices.frame == frame].to_dict("records"))
-    assert module is not None
+    assert network is not None
+    coolchic, module = network
     rows = read_rd_table(out, frames=[frame], modules=[module])
-    if not len(rows):
-        return "pairs", []
-    return "pairs", frame_data.records(frame_data.pairs(rows, {frame: pixels_of(record)})[frame, module])
+    found = frame_data.pairs(rows, {frame: pixels_of(record)}) if len(rows) else {}
+    return "pairs", frame_data.records(found.get((frame, coolchic, module), {}))
 
 
 def _record(out: str, frame: str) -> Mapping[Any, Any]:

@@ -17,6 +17,7 @@ from sweep.report.terms import (
     Records,
     edge_of,
     exponent,
+    network_name,
     with_shares,
 )
 from sweep.results import pareto_front
@@ -27,18 +28,24 @@ _NOT_CHOSEN = "No pair of this module was chosen: the marks of its cells tell wh
 _MARKS = {"overflow": OVERFLOW, "non_finite": NON_FINITE, "pruned": PRUNED}
 
 
-def pairs(rows: pd.DataFrame, pixels: Mapping[str, int]) -> dict[tuple[str, str], Columns]:
+Network = tuple[str, str, str]
+"""Frame, cool-chic and module."""
+
+_NETWORK = ["frame", "coolchic", "module"]
+
+
+def pairs(rows: pd.DataFrame, pixels: Mapping[str, int]) -> dict[Network, Columns]:
     """Pairs of some frames, in grid order.
 
     Args:
-        rows: of :func:`~sweep.read_rd_table`, of each (frame, module) all or none.
+        rows: of :func:`~sweep.read_rd_table`, of each (frame, coolchic, module) all or none.
         pixels: luma samples of each frame.
 
     Returns:
-        By frame and module, a list per column: ``weight`` and ``bias`` are exponents of two; ``mark`` is what the
-        cell is marked with; ``front`` tells whether no pair has both less rate and less distortion; ``excess`` is
-        the loss above the best one, as a fraction; ``bound`` the least loss that a pruned pair can have. What was
-        not measured is ``None``.
+        By frame, cool-chic and module, a list per column: ``weight`` and ``bias`` are exponents of two; ``mark`` is
+        what the cell is marked with; ``front`` tells whether no pair has both less rate and less distortion;
+        ``excess`` is the loss above the best one, as a fraction; ``bound`` the least loss that a pruned pair can
+        have. What was not measured is ``None``.
     """
     rows = rows.reset_index(drop=True)
     floats = {
@@ -46,7 +53,7 @@ def pairs(rows: pd.DataFrame, pixels: Mapping[str, int]) -> dict[tuple[str, str]
         for name in ("loss", "psnr_db", "rate_latent_bit", "rate_nn_bit", "loss_lower_bound")
     }
     weight_bit, bias_bit = (rows[f"rate_{kind}_bit"].to_numpy(dtype="float64", na_value=np.nan) for kind in KINDS)
-    groups = rows.groupby(["frame", "module"], observed=True)
+    groups = rows.groupby(_NETWORK, observed=True)
     best = groups.loss.transform("min").to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         excess = np.where(best > 0, floats["loss"] / best - 1, floats["loss"] * 0)
@@ -97,22 +104,23 @@ def records(columns: Columns) -> Records:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def winners(rows: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+def winners(rows: pd.DataFrame) -> dict[Network, dict[str, Any]]:
     """The pairs that were chosen.
 
     Args:
-        rows: of :func:`~sweep.read_rd_table`, of each (frame, module) all or none.
+        rows: of :func:`~sweep.read_rd_table`, of each (frame, coolchic, module) all or none.
 
     Returns:
-        By frame and module: ``weight`` and ``bias``, exponents of two; their counts and bits, and the ``loss``; and
-        ``warnings``, what a reader of the heat map should know. Only those are there where nothing was chosen.
+        By frame, cool-chic and module: ``weight`` and ``bias``, exponents of two; their counts and bits, and the
+        ``loss``; and ``warnings``, what a reader of the heat map should know. Only those are there where nothing
+        was chosen.
     """
     steps = [f"q_step_{kind}" for kind in KINDS]
-    groups = rows.groupby(["frame", "module"], observed=True)[steps]
+    groups = rows.groupby(_NETWORK, observed=True)[steps]
     finest, coarsest = groups.min().to_dict("index"), groups.max().to_dict("index")
     found: dict[Any, dict[str, Any]] = {key: {"warnings": [_NOT_CHOSEN]} for key in finest}
     for row in rows[rows.chosen].to_dict("records"):
-        key = (row["frame"], row["module"])
+        key = (row["frame"], row["coolchic"], row["module"])
         warnings = []
         for kind, step in zip(KINDS, steps, strict=True):
             edge = edge_of(row[step], finest[key][step], coarsest[key][step])
@@ -144,6 +152,7 @@ def parts(record: Mapping[str, Any], choices: Iterable[Mapping[str, Any]]) -> Re
         ]
     for choice in choices:
         for kind in KINDS:
-            part, bit = f"{choice['module']} {PLURALS[kind]}", float(choice[f"rate_{kind}_bit"])
-            found.append({"part": part, "kind": PLURALS[kind], "bit": bit})
+            network = network_name(choice["coolchic"], choice["module"])
+            bit = float(choice[f"rate_{kind}_bit"])
+            found.append({"part": f"{network} {PLURALS[kind]}", "kind": PLURALS[kind], "bit": bit})
     return with_shares(found, "bit")

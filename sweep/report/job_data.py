@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import repeat
 from pathlib import PurePath
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.report.terms import PLURALS, Records, edge_of, exponent, stage_name, with_shares
+from sweep.config import DEFAULT_GRID, default_steps
+from sweep.report.terms import PLURALS, Records, edge_of, exponent, network_name, stage_name, with_shares
 from sweep.results import stages_of
-from workers.candidates import KINDS
+from workers.candidates import KINDS, Kind, network_id
 
 MAX_PICTURES = 8
 """Pictures that have a curve of their own; of more there is the mean, too."""
@@ -21,29 +23,45 @@ MAX_SPANS = 96
 """Spans of time that are shown: bars of a few pixels."""
 
 
-def edges(choices: pd.DataFrame, grid: Mapping[str, Mapping[str, Sequence[float]]]) -> Records:
-    """How many frames chose a step on the edge of the grid.
+Steps = Mapping[str, Mapping[str, Sequence[float]]]
+"""Per module, or id of a network, and kind, its steps."""
+
+
+def edges(choices: pd.DataFrame, families: Mapping[str, str | None], given: Steps) -> Records:
+    """How many frames chose a step on the edge of their grid.
 
     Args:
         choices: as in ``choices.parquet``.
-        grid: per module, or id of a network, and kind, its steps.
+        families: names of the encoders' families, by frame; ``None`` in results of version 0.1.0.
+        given: the grid of the configuration; networks that it does not name have the grid of their family.
 
     Returns:
-        A record per module, kind and edge that any frame chose: ``parameters``, ``edge``, ``step`` and ``frames``.
+        A record per network, kind, edge and step that any frame chose: ``parameters``, ``edge``, ``step`` and
+        ``frames``, in the order of the networks.
     """
-    found: Records = []
-    for network, kinds in grid.items():
-        module = network.rpartition(".")[2]
-        of_module = choices[choices.module == module]
-        for kind, steps in kinds.items():
-            for step in sorted({min(steps), max(steps)}):
-                n_frames = int((of_module[f"q_step_{kind}"] == step).sum())
-                if n_frames and (edge := edge_of(step, min(steps), max(steps))):
-                    parameters = f"{module} {PLURALS[kind]}"
-                    found.append(
-                        {"parameters": parameters, "edge": edge, "step": exponent(step), "frames": n_frames}
-                    )
-    return found
+    found: Counter[tuple[str, Kind, str, float]] = Counter()
+    of_family = cache(default_steps)
+    for choice in choices.to_dict("records"):
+        coolchic, module = choice["coolchic"], choice["module"]
+        family = families.get(choice["frame"]) or DEFAULT_GRID
+        grids = (given.get(network_id(coolchic, module)), given.get(module), of_family(family).get(module))
+        grid = next(filter(None, grids), None)
+        if grid is None:  # of a family that is not known here
+            continue
+        for kind in KINDS:
+            steps, step = grid[kind], choice[f"q_step_{kind}"]
+            if edge := edge_of(step, min(steps), max(steps)):
+                found[network_name(coolchic, module), kind, edge, step] += 1
+    networks = list(dict.fromkeys(map(network_name, choices.coolchic, choices.module)))
+
+    def order(counted: tuple[tuple[str, Kind, str, float], int]) -> tuple[int, int, float]:
+        (network, kind, _, step), _ = counted
+        return networks.index(network), KINDS.index(kind), step
+
+    return [
+        {"parameters": f"{network} {PLURALS[kind]}", "edge": edge, "step": exponent(step), "frames": n_frames}
+        for (network, kind, edge, step), n_frames in sorted(found.items(), key=order)
+    ]
 
 
 def chosen(choices: pd.DataFrame) -> Records:
@@ -53,16 +71,17 @@ def chosen(choices: pd.DataFrame) -> Records:
         choices: as in ``choices.parquet``.
 
     Returns:
-        A record per module, kind, step and count; and some of no frames, so that no step or count is left out
+        A record per network, kind, step and count; and some of no frames, so that no step or count is left out
         between those that there are.
     """
     found: Records = []
-    for module in dict.fromkeys(choices.module):
-        of_module = choices[choices.module == module]
+    networks = [network_name(*names) for names in zip(choices.coolchic, choices.module, strict=True)]
+    for network in dict.fromkeys(networks):
+        of_network = choices[[name == network for name in networks]]
         for kind in KINDS:
-            columns = zip(of_module[f"q_step_{kind}"], of_module[f"expgol_cnt_{kind}"], strict=True)
+            columns = zip(of_network[f"q_step_{kind}"], of_network[f"expgol_cnt_{kind}"], strict=True)
             for (step, count), n_frames in sorted(Counter(columns).items()):
-                found.append(_chosen(f"{module} {PLURALS[kind]}", exponent(step), int(count), n_frames))
+                found.append(_chosen(f"{network} {PLURALS[kind]}", exponent(step), int(count), n_frames))
     if found:
         exponents, counts = ([record[name] for record in found] for name in ("exponent", "count"))
         first = found[0]["parameters"]
@@ -88,7 +107,7 @@ def points(frames: pd.DataFrame) -> Records:
     done = frames[frames.status == "done"]
     done = done.assign(
         bpp=done.rate_latent_bpp + done.rate_nn_bpp,
-        path=list(map(picture_name, done.path, done.get("frame_index", repeat(None)))),
+        path=_pictures(done),
     ).drop_duplicates(["path", "lmbda"])
     done = done[done.groupby("path").lmbda.transform("nunique") > 1].sort_values(["path", "lmbda"])
     paths = list(dict.fromkeys(done.path))
@@ -106,6 +125,14 @@ def points(frames: pd.DataFrame) -> Records:
 def picture_name(path: str, frame_index: float | None) -> str:
     """A picture by its file, and by its index there if it is one of several."""
     return path if pd.isna(frame_index) else f"{path} frame {frame_index:.0f}"
+
+
+def _pictures(frames: pd.DataFrame) -> list[str]:
+    """Pictures of frames; with the family of the encoder where a picture has encoders of several."""
+    names = list(map(picture_name, frames.path, frames.get("frame_index", repeat(None))))
+    families = frames.get("family", pd.Series(index=frames.index, dtype="str")).fillna(DEFAULT_GRID)
+    several = families.groupby(names).transform("nunique").to_numpy() > 1
+    return [f"{name} ({of})" if more else name for name, of, more in zip(names, families, several, strict=True)]
 
 
 def _mean_curve(done: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from sweep.config import default_steps, parse_yaml
+from sweep.config import parse_yaml
 from sweep.report import job_data
 from sweep.report.figures import FIGURES, figure_spec
 from sweep.report.terms import Columns, Records
@@ -66,7 +66,9 @@ def job_view(
         "means": _means(done),
         "busy_seconds": busy,
         "available_seconds": available,
-        "edges": job_data.edges(chosen, content.get("job", {}).get("grid") or default_steps()),
+        "edges": job_data.edges(
+            chosen, dict(zip(table.frame, table.family, strict=True)), content.get("job", {}).get("grid") or {}
+        ),
         "configuration": _shortened(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)),
         "list": _list(records, where),
         "figures": {name: figure_spec(name) for name in FIGURES},

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from workers.candidates import RESIDUE, network_id
+
 Records = list[dict[str, Any]]
 """Rows, each with a value per column."""
 
@@ -18,6 +20,11 @@ _STAGE_NAMES = {"near_ties": "near-ties"}
 
 SUPERSCRIPTS = dict(zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 """Of what an exponent is written with."""
+
+
+def network_name(coolchic: str, module: str) -> str:
+    """A network as it is called in figures: its module, or its whole id where it is not of the picture itself."""
+    return module if coolchic == RESIDUE else network_id(coolchic, module)
 
 
 def exponent(step: float) -> int:

@@ -25,7 +25,7 @@ GREY, BLUE, ORANGE = "#8a8f98", "#0072b2", "#d55e00"
 def to_spec(chart: Any, description: str, **size: Any) -> Spec:
     """The specification of a chart."""
     spec: Spec = chart.properties(**size).to_dict()
-    spec.pop("config", None)  # whoever draws it gives it its looks
+    spec.pop("config", None)  # the page and the files have looks of their own
     return spec | {"description": description}
 
 

@@ -1,4 +1,4 @@
-"""The folder of a job's results: who may write there, its tables, and what they tell."""
+"""The folder of a job's results: its owner, its tables, and questions to them."""
 
 import lazy_loader
 

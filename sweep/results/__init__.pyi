@@ -14,11 +14,12 @@ from .output import Output, describe_output, goes_to_stdout
 from .parquet import read_as, read_table, write_table
 from .reading import iter_rd_table, read_rd_table, to_pandas
 from .results import Results
+from .runs import read_timeline
 from .status import is_running, read_status
 from .storage import Storage
 from .swept import SweptFrame, bitstream_format, find_swept
 from .table import CHOICES, FRAMES, rd_table
-from .timeline import read_timeline, stages_of
+from .timeline import stages_of
 
 __all__ = [
     "BITSTREAM_FOLDER",

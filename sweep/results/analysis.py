@@ -36,6 +36,12 @@ def _group(table: pd.DataFrame) -> list[str]:
     return [name for name in ("frame", "coolchic", "module") if name in table.columns]
 
 
+def _distortion(table: pd.DataFrame) -> "pd.Series[float]":
+    """What the loss is made of beside the rate: ``mse`` in tables without a column for it, or from before it."""
+    mse = table.mse.astype("float64")
+    return table.distortion.fillna(mse) if "distortion" in table.columns else mse
+
+
 def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
     """Pairs of every (frame, coolchic, module) that no other beats, in rate or distortion; of equal ones the first.
 
@@ -57,11 +63,13 @@ def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
     """
     ok = table[table.status == "ok"]
     group = _group(ok)
-    ok = ok.assign(rate_bit=ok.rate_latent_bit + ok.rate_nn_bit.astype("float64"), mse=ok.mse.astype("float64"))
-    ok = ok.sort_values([*group, "rate_bit", "mse"], kind="stable")
-    so_far = ok.assign(mse=ok.groupby(group, observed=True).mse.cummin())
-    best_before = so_far.groupby(group, observed=True).mse.shift()
-    return ok[~(ok.mse >= best_before)]  # there is nothing before the first one
+    rate_bit = ok.rate_latent_bit + ok.rate_nn_bit.astype("float64")
+    ok = ok.assign(rate_bit=rate_bit, compared=_distortion(ok))
+    ok = ok.sort_values([*group, "rate_bit", "compared"], kind="stable")
+    so_far = ok.assign(compared=ok.groupby(group, observed=True).compared.cummin())
+    best_before = so_far.groupby(group, observed=True).compared.shift()
+    # There is nothing before the first one.
+    return ok[~(ok.compared >= best_before)].drop(columns="compared")
 
 
 def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.DataFrame:
@@ -96,7 +104,7 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
     ok = ok[ok.frame.isin(frames.index[frames.width.notna()])]
     sides = frames[["height", "width"]].reindex(ok.frame.astype(str)).to_numpy(dtype="float64")
     rate_bit = ok.rate_latent_bit + ok.rate_nn_bit.astype("float64")
-    ok = ok.assign(loss=ok.mse + lmbda * rate_bit / sides.prod(axis=1))
+    ok = ok.assign(loss=_distortion(ok) + lmbda * rate_bit / sides.prod(axis=1))
     return ok.loc[ok.groupby(_group(ok), observed=True).loss.idxmin()]
 
 

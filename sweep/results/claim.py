@@ -1,4 +1,4 @@
-"""One driver at a time: whoever works on a folder of results keeps a sign of life in it."""
+"""One driver at a time: a driver renews a claim in the folder of results while it works on it."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 CLAIM_FILE = ".claim"
 RENEW_SECONDS = 3.0
 EXPIRY_SECONDS = 15.0
-"""A claim that has not been renewed for so long is of a driver that is dead. Only one's own clock is asked."""
+"""A claim that has not been renewed for so long is of a driver that is dead, by the clock of this machine."""
 
 _SETTLE_SECONDS = {True: 0.1, False: 0.5}  # of two that claim at once, here or elsewhere: then both see whose it is
 
@@ -27,7 +27,7 @@ _READS, _REREAD_SECONDS = 5, 0.1  # of a claim that cannot be made sense of
 
 
 class Owner(NamedTuple):
-    """Whoever has claimed a folder.
+    """The driver that has claimed a folder.
 
     Attributes:
         id: of the claim.

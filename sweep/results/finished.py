@@ -1,4 +1,4 @@
-"""What is finished of a job, told from its files when it begins or resumes."""
+"""What is finished of a job, found from its files when it begins or resumes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +100,7 @@ class Finished:
         return {file.path: file for file in files if file.path not in damaged}
 
     def _distrust(self, frame: str, path: str) -> None:
-        """Take a frame for one that is not done, because this file of it is missing or damaged."""
+        """Treat a frame as not done, because this file of it is missing or damaged."""
         self.damaged.setdefault(path, "missing")
         self.damaged[rd_path(frame)] = f"what belongs to it is {self.damaged[path]}"
         self.done.remove(frame)
@@ -145,7 +145,7 @@ class Finished:
             return list(readers.map(attempt, frames))
 
     def _check_inputs(self, items: Sequence[FrameItem]) -> None:
-        """Take back what is of other inputs than its frame has now: results, and fits to another picture."""
+        """Find frames whose results, or whose fit, are of other files than they have now: they are not done."""
         by_id = {item.id: item for item in items}
         records = self.frames.table().select(["frame", *IDENTITY.names]).to_pylist()
         self.changed = find_changes((by_id[record["frame"]], record) for record in records)

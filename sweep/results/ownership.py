@@ -1,4 +1,4 @@
-"""Whose a folder of results is: the job that it says it holds, beside the one that is to go on there."""
+"""Ownership of a folder of results: the job in its ``job.yaml``, compared with the job that is to run."""
 
 from __future__ import annotations
 

@@ -73,10 +73,10 @@ def iter_rd_table(
     """The table of :func:`read_rd_table` in parts: of a job of any size, no more than one is in memory.
 
     Args:
-        out: see there, like what follows.
-        frames: see there.
-        modules: see there.
-        columns: see there.
+        out: folder or URI of the job's results.
+        frames: ids of frames; ``None`` for all.
+        modules: names of modules; ``None`` for all.
+        columns: names of columns; ``None`` for all.
         n_frames: of a part, at most; none is cut in two.
 
     Yields:
@@ -104,7 +104,7 @@ def _scan(
     columns: Iterable[str] | None,
     n_files: int,
 ) -> Iterator[pa.Table]:
-    """Rows of so many files at a time; what is wrong with the arguments, or with the folder, is told at once."""
+    """Rows of so many files at a time; arguments and folder are checked at once."""
     ids = names_of("frames", frames)
     names = names_of("columns", columns, RD_TABLE.names)
     storage = Storage(os.fspath(out))
@@ -125,7 +125,7 @@ def _scan(
         try:
             try:
                 return storage.retry(partial(read_files, some))
-            except FileNotFoundError:  # the job goes on: what was measured is in another file by now
+            except FileNotFoundError:  # the job is running, and has moved the rows to another file
                 return storage.retry(partial(read_files, present_files(storage, some)))
         except OSError as error:
             whole = some if frames is not None else _without_damaged(storage, some)

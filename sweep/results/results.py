@@ -28,14 +28,11 @@ from sweep.results.layout import (
 from sweep.results.ownership import begin, update
 from sweep.results.parquet import write_table
 from sweep.results.rows import prepare_rd_folder, rd_path, read_swept, write_rd_table, write_swept
+from sweep.results.runs import join_runs, next_run, take_up_timeline
 from sweep.results.storage import Storage
 from sweep.results.table import FRAMES, chosen_rows, frame_record, identity_of
-from sweep.results.timeline import (
-    Timeline,
-    join_runs,
-    next_run,
-    take_up_timeline,
-)
+from sweep.results.tidying import delete_rows, forget, set_aside, tidy
+from sweep.results.timeline import Timeline
 from sweep.schedule import FrameEnded, FrameSwept
 from workers.errors import ClaimError, DamagedError, OutageError
 from workers.files import describe
@@ -56,7 +53,7 @@ class Results:
     tables over all frames only sum those files up, so a killed job loses none of what it finished.
 
     Args:
-        job: whose results these are. A folder that holds results of the same job is gone on with.
+        job: whose results these are. If the folder holds results of the same job, it is resumed.
 
     Raises:
         ResultsError: the folder cannot be written, or it holds another job's results or something else.
@@ -92,7 +89,7 @@ class Results:
         try:
             self._use(begin(self.storage, self._job))  # two that began at once have both written
             self._look()  # another driver may have finished more of it meanwhile
-            self._tidy()
+            tidy(self.storage, self._found)
             prepare_rd_folder(self.storage)
             update(self.storage, self._job, self.items, self._found.frames.table())
             self.storage.be_patient()
@@ -120,45 +117,6 @@ class Results:
         """See what is there, and what became of the frames."""
         self._found = Finished(self.storage, list(self.items), self._bitstream)
         self._done = np.array([frame in self._found.done for frame in self._ids.to_pylist()], dtype=bool)
-
-    def _tidy(self) -> None:
-        """Delete what a driver that was killed at the wrong moment has left, so that no row is there twice.
-
-        What is damaged is set aside: it is made again.
-        """
-        for path, damage in sorted(self._found.damaged.items()):
-            self._set_aside(path, damage)
-        for frame, change in self._found.changed.items():
-            self._forget(frame, change)
-        for frame in self._ids.filter(pa.array(self._done)).to_pylist():
-            self._delete_rows(frame, "failed", self._found.failed)
-            self._delete_rows(frame, "swept", self._found.swept)
-        for frame in self._found.failures:
-            self._delete_rows(frame, "swept", self._found.swept)
-
-    def _forget(self, frame: str, change: str) -> None:
-        """Delete what was made of other inputs than the frame has now."""
-        _log.warning("frame %s: %s since its results were made; it is done again", frame, change)
-        for path in (*(rd_path(frame, status) for status in ("done", "failed", "swept")), fitted_path(frame)):
-            if self.storage.is_file(path):
-                self.storage.delete(path)
-        for group in (self._found.fitted, self._found.failed, self._found.swept):
-            group.discard(frame)
-        self._found.failures.pop(frame, None)
-
-    def _set_aside(self, path: str, damage: str) -> None:
-        where = self.storage.describe(path)
-        if not self.storage.is_file(path):
-            _log.warning("%s: %s; it is made again", where, damage)
-            return
-        aside = self.storage.describe(self.storage.set_aside(path))
-        _log.warning("%s: %s; it is made again, what was there is kept as %s", where, damage, aside)
-
-    def _delete_rows(self, frame: str, status: str, frames: set[str]) -> None:
-        """Delete the rows of a frame that its status is past, if it is one of those that have any."""
-        if frame in frames:
-            self.storage.delete(rd_path(frame, status))
-            frames.discard(frame)
 
     @property
     def n_unfinished(self) -> int:
@@ -220,24 +178,24 @@ class Results:
         self._found.swept.add(swept.frame)
 
     def read_swept(self, frame: str) -> FrameSwept | None:
-        """What the sweep of a frame came to, if it was complete before the job ended."""
+        """The sweep of a frame, if it was complete before the job ended."""
         if frame not in self._found.swept:
             return None
         try:
             swept = read_swept(self.storage, frame)
         except DamagedError:
             self._found.swept.remove(frame)
-            self._set_aside(rd_path(frame, "swept"), GARBLED)
+            set_aside(self.storage, rd_path(frame, "swept"), GARBLED)
             return None
         item = self.items[pc.index(self._ids, frame).as_py()]
         before = identity_of(swept.info, fitted=item.encoder is None)
         if change := find_changes([(item, before)]).get(frame):
-            self._forget(frame, change)
+            forget(self.storage, self._found, frame, change)
             return None
         return swept
 
     def write_frame(self, ended: FrameEnded) -> Mapping[str, Any]:
-        """Write what a frame came to, from any thread; give its record.
+        """Write the results of a frame, from any thread; give its record.
 
         Raises:
             ResultsError: there is no room, or no right, to write; or another driver has taken over.
@@ -257,9 +215,9 @@ class Results:
             assert self._bitstream is not None
             self.storage.write(bitstream_path(ended.frame, self._bitstream), ended.encoded.bitstream)
         rows = write_rd_table(self.storage, ended, record)
-        self._delete_rows(ended.frame, "swept", self._found.swept)
+        delete_rows(self.storage, ended.frame, "swept", self._found.swept)
         if ended.status == "done":
-            self._delete_rows(ended.frame, "failed", self._found.failed)
+            delete_rows(self.storage, ended.frame, "failed", self._found.failed)
         with self._lock:
             if ended.status == "done":
                 self._done[index] = True
@@ -317,7 +275,7 @@ class Results:
 
     def _write_summary(self, storage: Storage) -> None:
         self.check_owner()
-        # Made again from the rows, if need be; where the time went is told here alone.
+        # Tables can be made again from the rows; the timeline is written here alone.
         write_table(storage, FRAMES_FILE, self.frames(), durable=False)
         write_table(storage, CHOICES_FILE, self._choices_so_far(), durable=False)
         update(storage, self._job, self.items, self.frames())

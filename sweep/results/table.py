@@ -44,6 +44,7 @@ RD_TABLE = pa.schema(
         ("psnr_db", pa.float64()),
         ("loss", pa.float64()),
         ("chosen", pa.bool_()),
+        ("distortion", pa.float64()),
         ("loss_lower_bound", pa.float64()),
         ("arithmetic", _NAME),
         ("replica", _NAME),
@@ -71,6 +72,7 @@ _OF_MEASURED = {
     "mse": "mse",
     "psnr_db": "psnr_db",
     "loss": "loss",
+    "distortion": "distortion",
 }
 
 CHOICES = pa.schema(
@@ -112,12 +114,14 @@ FRAMES = pa.schema(
         ("path", pa.string()),
         ("frame_index", pa.int32()),
         ("encoder", pa.string()),
+        ("family", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("lmbda", pa.float64()),
         ("loss", pa.float64()),
         ("mse", pa.float64()),
         ("psnr_db", pa.float64()),
+        ("distortion", pa.float64()),
         ("rate_latent_bpp", pa.float64()),
         ("rate_nn_bpp", pa.float64()),
         ("rate_grid_bit", pa.list_(pa.float64())),
@@ -200,7 +204,7 @@ def frame_record(
     }
     if ended.info is not None:
         record |= identity_of(ended.info, fitted=fitted)
-        record |= {"width": ended.info.width, "height": ended.info.height, "lmbda": ended.info.lmbda}
+        record |= {name: getattr(ended.info, name) for name in ("family", "width", "height", "lmbda")}
     if ended.status == "done":
         assert ended.info is not None
         record |= _cost(ended, ended.info)
@@ -235,6 +239,7 @@ def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
         "loss": measured.loss,
         "mse": measured.mse,
         "psnr_db": measured.psnr_db,
+        "distortion": measured.distortion,
         "rate_latent_bpp": measured.rate_latent_bit / pixels,
         "rate_nn_bpp": measured.rate_nn_bit / pixels,
         "rate_grid_bit": list(ended.quantized.rate_grid_bit),
@@ -242,9 +247,10 @@ def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
     if (encoded := ended.encoded) is not None:
         rate_latent_bpp = sum(ended.quantized.rate_grid_bit) / pixels
         cost |= {
-            "loss": encoded.mse + info.lmbda * (rate_latent_bpp + cost["rate_nn_bpp"]),
+            "loss": encoded.distortion + info.lmbda * (rate_latent_bpp + cost["rate_nn_bpp"]),
             "mse": encoded.mse,
             "psnr_db": psnr_db(encoded.mse),
+            "distortion": encoded.distortion,
             "rate_latent_bpp": rate_latent_bpp,
             "file_bytes": encoded.sizes.total,
             "file_bpp": 8 * encoded.sizes.total / pixels,
@@ -261,6 +267,8 @@ def swept_rows(table: pa.Table) -> tuple[SweptRow, ...]:
         measured = None
         if record["status"] == "ok":
             numbers = {name: record[name] for name in Measured._fields if name != "expgol_cnt"}
+            if record["distortion"] is None:  # written before there was any metric but this
+                numbers["distortion"] = record["mse"]
             counts = Counts(record["expgol_cnt_weight"], record["expgol_cnt_bias"])
             measured = Measured(expgol_cnt=counts, **numbers)
         network = network_id(record["coolchic"], record["module"])

@@ -125,5 +125,12 @@ def winner_only(info: FrameInfo, grid: Grid) -> GridSearch:
 
 def _bound_of(info: FrameInfo) -> ErrorBound:
     return ErrorBound.of_frame(
-        info.height, info.width, info.frame_data_type, info.bitdepth, info.lmbda, info.precision, info.n_together
+        info.height,
+        info.width,
+        info.frame_data_type,
+        info.bitdepth,
+        info.lmbda,
+        info.precision,
+        info.n_together,
+        info.greatest_weight,
     )

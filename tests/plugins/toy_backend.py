@@ -9,6 +9,7 @@ from workers.codec import Frame, FrameEncoder
 from workers.forward_backend import ForwardMeasurer
 from workers.measure import EngineOptions
 from workers.measure.backend import BACKENDS
+from workers.objective.metric import Metric
 
 SECONDS = 1234.5
 """That each measurement says it took."""
@@ -23,7 +24,7 @@ class Marking(ForwardMeasurer):
 
 
 class Toy:
-    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> bool:  # noqa: ARG002
         return frame_encoder.family.name == "coolchic-3.4" and device.type == "cpu"
 
     def open(
@@ -35,8 +36,9 @@ class Toy:
         device: torch.device,  # noqa: ARG002
         threads: int,  # noqa: ARG002
         options: EngineOptions | None,  # noqa: ARG002
+        metric: Metric,
     ) -> Marking:
-        return Marking(frame_encoder, frame, lmbda)
+        return Marking(frame_encoder, frame, lmbda, metric)
 
 
 BACKENDS.register("toy", Toy())

@@ -32,7 +32,7 @@ def _row(candidate: Candidate, number: int) -> Measurement:
     weight, bias, latent, mse = 100 + number, 10 + number, 1000.5 + number, 0.001 * (1 + number)
     nn_bit = 5 * number + weight + bias
     loss = mse + INFO.lmbda * (latent + nn_bit) / (INFO.height * INFO.width)
-    measured = Measured(Counts(1, 2), weight, bias, nn_bit, latent, mse, loss)
+    measured = Measured(Counts(1, 2), weight, bias, nn_bit, latent, mse, loss, distortion=mse)
     return Measurement(candidate, "ok", measured, seconds=0.5)
 
 
@@ -60,6 +60,7 @@ ENCODED = EncodedAnswer(
     b"qsw" + bytes(range(57)),
     SectionBytes(header=10, networks=20, latents=30),
     mse=0.01,
+    distortion=0.03,
 )
 
 

@@ -154,7 +154,7 @@ class Replicas:
             answer = INFO
         elif isinstance(call.work, Measure):
             answer = [
-                Measurement(candidate, "ok", Measured(Counts(1, 2), 1, 2, 3, 4.0, 0.1, 1.0 + n))
+                Measurement(candidate, "ok", Measured(Counts(1, 2), 1, 2, 3, 4.0, 0.1, 1.0 + n, 0.1))
                 for n, candidate in enumerate(call.work.request.candidates)
             ]
         self._events.append(CallDone(call.id, answer, 0.0))

@@ -122,6 +122,79 @@ def test_a_search_from_outside_decides_what_is_measured(tmp_path: Path, mode: st
     assert chosen.to_dict() == table.groupby("module", observed=True).loss.min().to_dict()
 
 
+PLAIN_LOOP = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import toy_metrics
+from workers.codec import read_frame, read_frame_encoder
+from workers.objective.metric import METRICS
+from workers.reference import reference_sweep
+from sweep.config import make_grid, pairs_of
+frame_encoder, manager = read_frame_encoder(sys.argv[2])
+grid = pairs_of(frame_encoder.networks, make_grid(json.loads(sys.argv[4])))
+metric = METRICS[sys.argv[5]]
+swept = reference_sweep(frame_encoder, read_frame(sys.argv[3]), manager, grid, metric)
+numbers = [(row.candidate.edit, row.measured) for row in swept.measurements]
+print(json.dumps([[*pair, measured.mse, measured.distortion, measured.loss] for pair, measured in numbers]))
+print(json.dumps([choice.to_json() for choice in swept.choices.values()]))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("metric", "mode", "case", "arithmetic"),
+    [
+        ("of_planes", "winner", "coffee_64x96_yuv420", "staged"),
+        ("absolute_of_luma", "full", "astronaut_64x96_lop", "plain"),
+    ],
+)
+def test_a_metric_from_outside_is_swept_as_a_plain_loop_does(
+    tmp_path: Path, metric: str, mode: str, case: str, arithmetic: str
+) -> None:
+    (frame,), encoder = (CASES / case).glob("frame*"), CASES / case / "encoder.safetensors"
+    frames = [{"frame": str(frame), "encoder": str(encoder)}]
+    config = make_job(tmp_path, "toy_metrics", frames=frames, sweep={"metric": metric, "mode": mode})
+    program = [sys.executable, "-c", PLAIN_LOOP, tmp_path, encoder, frame, json.dumps(GRID), metric]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    rows, choices = map(json.loads, done.stdout.splitlines())
+
+    table = table_of(config, tmp_path)
+
+    expected = pd.DataFrame(rows, columns=["q_step_weight", "q_step_bias", "mse", "distortion", "loss"])
+    for column in expected.columns:
+        assert table[column].tolist() == pytest.approx(expected[column].tolist(), rel=1e-4), column
+    assert (table.distortion / table.mse - 1).abs().min() > 1e-3, "another number than the mean squared error"
+    assert arithmetic in set(table.arithmetic)
+    assert choices_in(table) == choices
+    (record,) = read_frames(tmp_path / "out").to_dict("records")
+    last = table[table.chosen].iloc[-1]
+    assert [record[name] for name in ("mse", "distortion", "loss")] == [last.mse, last.distortion, last.loss]
+
+
+def choices_in(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The chosen rows as choices, in their serialised form."""
+    return [
+        {
+            "network": f"{row.coolchic}.{row.module}",
+            "q_step": [row.q_step_weight, row.q_step_bias],
+            "expgol_cnt": [row.expgol_cnt_weight, row.expgol_cnt_bias],
+            "rate_bit": [row.rate_weight_bit, row.rate_bias_bit],
+            "integers": {},
+        }
+        for row in table[table.chosen].itertuples()
+    ]
+
+
+@pytest.mark.ray
+def test_weights_that_are_none_fail_the_frame_with_what_was_found(tmp_path: Path) -> None:
+    config = make_job(tmp_path, "toy_metrics", sweep={"metric": "negative"})
+    assert qsweep("run", config, cwd=tmp_path).returncode == 1
+    (error,) = read_frames(tmp_path / "out").error
+    assert "a metric's weights of planes are finite, 0 or more and not all 0; found (1.0, -1.0, 1.0)" in error
+
+
 @pytest.mark.ray
 def test_a_backend_from_outside_measures_what_it_supports(tmp_path: Path) -> None:
     table = table_of(make_job(tmp_path, "toy_backend"), tmp_path)
@@ -208,6 +281,25 @@ def test_a_mode_that_no_plugin_registers_is_refused_with_those_that_there_are(tm
         load_job(config)
 
 
+def test_a_metric_that_no_plugin_registers_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    config = make_job(tmp_path, "toy_searches", plugins=[], sweep={"metric": "of_planes"})
+    with pytest.raises(ConfigError, match=r"sweep.metric: accepted: one of mse.*; found 'of_planes'"):
+        load_job(config)
+
+
+def test_results_by_another_metric_need_a_folder_of_their_own(tmp_path: Path) -> None:
+    config = make_job(tmp_path, "toy_searches", plugins=["toy_metric_f"])
+    (tmp_path / "toy_metric_f.py").write_text(
+        "from workers.objective.loss import MeanSquaredError\n"
+        "from workers.objective.metric import METRICS\n"
+        "METRICS.register('toy_metric_f', MeanSquaredError())\n"
+    )
+    Results(load_job(config))
+    with pytest.raises(ResultsError, match=r"holds the results of another job \(sweep"):
+        Results(load_job(config, ["sweep.metric=toy_metric_f"]))
+    Results(load_job(config))
+
+
 # --- imported from its sources
 
 
@@ -247,3 +339,39 @@ def test_a_job_that_is_submitted_takes_its_plugins_along(tmp_path: Path) -> None
 
     (plugin,) = load_plugins(["toy_package_e.inner"], folder)
     assert plugin.files == {"toy_package_e/__init__.py": b"", "toy_package_e/inner.py": b"VALUE = 1\n"}
+
+
+# --- in Python
+
+IN_PYTHON = """
+import sys
+from pathlib import Path
+from sweep import quantize_model
+from sweep.config import make_grid
+from workers.codec import read_frame, read_frame_encoder
+grid = make_grid({"arm": {"weight": [0.25], "bias": [0.25]}, "upsampling": {"weight": [0.0078125], "bias": [1]},
+                  "synthesis": {"weight": [0.001953125, 0.015625], "bias": [0.00390625]}})
+def quantized(**options):
+    frame_encoder, manager = read_frame_encoder(Path(sys.argv[1]) / "encoder.safetensors")
+    quantize_model(frame_encoder, read_frame(Path(sys.argv[1]) / "frame.png"), manager, grid=grid, **options)
+    return frame_encoder.nn_q_step
+of_luma = {"metric": "absolute_of_luma", "plugins": ["toy_metrics"]}
+print(quantized(**of_luma) == quantized(**of_luma, replicas=1) != quantized())
+try:
+    quantized(metric="nothing")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.ray
+def test_a_model_is_quantized_by_a_metric_of_a_plugin_here_and_on_replicas(tmp_path: Path) -> None:
+    shutil.copy(PLUGINS / "toy_metrics.py", tmp_path)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    program = [sys.executable, "-c", IN_PYTHON, str(CASE)]
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "True",
+        "ConfigError metric: accepted: one of mse: the distortion in the loss; found 'nothing'",
+    ]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workers.candidates import QStepPair
 from workers.measure.contest import Contender, Contest
-from workers.measure.cost import Parameters
+from workers.measure.cost import Parameters, Sums
 from workers.measure.parallel import Threads
 
 
@@ -31,13 +31,13 @@ class Numbers:
 
         def evaluate(tile: int) -> Tensor:
             self.asked += [(tile, index) for index in indices]
-            return self._parts[tile, indices]
+            return self._parts[tile, indices][:, None]
 
         return evaluate
 
 
-def loss(total: float, rate_nn_bit: float) -> float:
-    return total + 0.5 * rate_nn_bit
+def loss(total: Sums, rate_nn_bit: float) -> float:
+    return sum(total) + 0.5 * rate_nn_bit
 
 
 NEAR_TIE = 1e-4
@@ -49,7 +49,7 @@ def limit(best: float) -> float:
 
 
 def candidates_of(bits: Sequence[int]) -> list[Contender]:
-    made = [Contender({"index": torch.tensor(index)}) for index in range(len(bits))]
+    made = [Contender({"index": torch.tensor(index)}, (0.0,)) for index in range(len(bits))]
     for candidate, rate_nn_bit in zip(made, bits, strict=True):
         candidate.add(QStepPair(1.0, 1.0), rate_nn_bit)
     return made
@@ -87,7 +87,7 @@ def test_a_contest_keeps_whoever_can_win_and_never_says_too_much_of_the_others(
 
     candidates, _, known = decide(parts, bits, n_groups=n_groups, poll=[i for i in polled if i < len(parts)])
 
-    losses = [loss(math.fsum(column), n) for column, n in zip(zip(*parts, strict=True), bits, strict=True)]
+    losses = [loss(column, n) for column, n in zip(zip(*parts, strict=True), bits, strict=True)]
     best = min(losses)
     assert known == pytest.approx(best)
     for candidate, full in zip(candidates, losses, strict=True):
@@ -144,7 +144,7 @@ def test_what_is_not_finite_is_found_out_as_such_and_cuts_nobody(value: float) -
     candidates, _, known = decide(parts, [0, 0, 0])
 
     assert [candidate.complete for candidate in candidates] == [True, True, False]
-    assert not math.isfinite(candidates[0].total)
+    assert not math.isfinite(sum(candidates[0].total))
     assert known == 40.0
 
 
@@ -170,5 +170,5 @@ def test_in_full_everything_is_evaluated_once() -> None:
     Contest(numbers, [candidates[:1], candidates[1:]], loss, limit, Threads(2)).complete()
 
     assert sorted(numbers.asked) == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert [candidate.total for candidate in candidates] == [3.0, 300.0]
+    assert [candidate.total for candidate in candidates] == [(3.0,), (300.0,)]
     assert all(candidate.complete for candidate in candidates)

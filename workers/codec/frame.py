@@ -28,6 +28,13 @@ class Planes(NamedTuple):
         height, width = self.tensors[0].shape[-2:]
         return height, width
 
+    @property
+    def samples(self) -> tuple[int, int, int]:
+        """Number of samples of each of the three planes."""
+        whole = self.tensors[0].numel() // 3
+        first, second, third = (plane.numel() for plane in self.tensors) if len(self.tensors) == 3 else (whole,) * 3
+        return first, second, third
+
     @classmethod
     def from_444(cls, image: Tensor, frame_data_type: FrameDataType, chroma: Chroma) -> "Planes":
         """Planes of a ``[1, 3, H, W]`` image, not clamped; chroma is sampled for yuv420."""

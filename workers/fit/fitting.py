@@ -23,13 +23,20 @@ from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
 from workers.fit.training import Validation, train, validate
 from workers.fit.training_forward import supports
+from workers.objective.loss import MSE
+from workers.objective.metric import Metric
 from workers.psnr import psnr_db
 
 _logger = logging.getLogger(__name__)
 
 
 def retune(
-    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, report_seconds: float = math.inf
+    frame_encoder: FrameEncoder,
+    frame: Frame,
+    lmbda: float,
+    phase: Phase,
+    report_seconds: float = math.inf,
+    metric: Metric = MSE,
 ) -> Generator[FitProgress, None, None]:
     """Train the latents of a frame encoder on, in place, its networks as they are (§5 of the format, phase 3).
 
@@ -41,6 +48,7 @@ def retune(
         lmbda: weight of the rate.
         phase: how; it trains the latents alone.
         report_seconds: see :func:`fit`.
+        metric: gives the distortion.
 
     Yields:
         Progress of ``phase 3``, at every validation and as ``report_seconds`` says. The phase may stop before its
@@ -49,9 +57,9 @@ def retune(
     Raises:
         InputError: the loss is not finite to begin with.
     """
-    run = _Run(frame, lmbda, phase.iterations, report_seconds)
+    run = _Run(frame, lmbda, phase.iterations, report_seconds, metric)
     if not supports(frame_encoder.param):
-        yield run.progress("phase 3", phase.iterations, validate(frame_encoder, frame, lmbda))
+        yield run.progress("phase 3", phase.iterations, validate(frame_encoder, frame, lmbda, metric))
         return
     yield from run.train("phase 3", phase, _Candidate(frame_encoder, torch.Generator()))
 
@@ -145,7 +153,10 @@ def _warm_up(
 class _Run:
     """One fit: what all its phases share, and the iterations they have done together."""
 
-    def __init__(self, frame: Frame, lmbda: float, n_iterations: int, report_seconds: float) -> None:
+    def __init__(
+        self, frame: Frame, lmbda: float, n_iterations: int, report_seconds: float, metric: Metric = MSE
+    ) -> None:
+        self._metric = metric
         self._frame = frame
         self._lmbda = lmbda
         self._n_iterations = n_iterations
@@ -155,7 +166,13 @@ class _Run:
     def train(self, name: str, phase: Phase, candidate: _Candidate) -> Generator[FitProgress, None, float]:
         """Train a candidate, report in terms of the whole fit, and return its best loss."""
         steps = train(
-            candidate.frame_encoder, self._frame, self._lmbda, phase, candidate.generator, self._report_seconds
+            candidate.frame_encoder,
+            self._frame,
+            self._lmbda,
+            phase,
+            candidate.generator,
+            self._report_seconds,
+            self._metric,
         )
         while True:
             try:

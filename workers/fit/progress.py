@@ -10,7 +10,7 @@ class FitProgress(NamedTuple):
         phase: ``warm-up``, ``phase 1``, ``phase 2``, …; ``phase 3`` is a training of its own, after the sweep.
         iteration: iterations done, of the whole training.
         n_iterations: iterations of the whole training, all candidates of the warm-up included.
-        loss: ``mse + lmbda · rate_latent_bit / (H · W)``, not always the best so far.
+        loss: ``distortion + lmbda · rate_latent_bit / (H · W)``, not always the best so far.
         psnr_db: peak signal-to-noise ratio, in dB; infinite for a perfect frame.
         rate_latent_bpp: bits of all latents per luma sample.
     """

@@ -18,7 +18,8 @@ from workers.errors import InputError
 from workers.fit.quantizer import soft_round_twice, straight_through
 from workers.fit.recipe import Phase
 from workers.fit.training_forward import TrainingForward
-from workers.objective.loss import loss_function
+from workers.objective.loss import MSE, loss_function
+from workers.objective.metric import Metric
 
 BETAS = (0.9, 0.99)
 """Decay rates of Adam's moments. With a second one of 0.999, its default, steps are still set by the gradients of a
@@ -34,7 +35,7 @@ class Validation(NamedTuple):
     """Cost of a frame encoder in evaluation: hard rounding, and no network rate.
 
     Attributes:
-        loss: ``mse + lmbda · rate_latent_bit / (H · W)``.
+        loss: ``distortion + lmbda · rate_latent_bit / (H · W)``.
         mse: mean squared error, samples in [0, 1].
         rate_latent_bit: bits of all latents.
     """
@@ -51,13 +52,13 @@ class _Best(NamedTuple):
     optimizer: dict[str, Any]
 
 
-def validate(frame_encoder: FrameEncoder, frame: Frame, lmbda: float) -> Validation:
+def validate(frame_encoder: FrameEncoder, frame: Frame, lmbda: float, metric: Metric = MSE) -> Validation:
     """Evaluate a frame encoder; it comes back in evaluation mode."""
     frame_encoder.eval()
     with torch.no_grad():
         decoded_image, rate = frame_encoder()
-        output = loss_function(decoded_image, rate, frame.data, lmbda)
-    return Validation(*(value.item() for value in output))
+        output = loss_function(decoded_image, rate, frame.data, lmbda, 0.0, metric)
+    return Validation(output.loss.item(), output.mse.item(), output.rate_latent_bit.item())
 
 
 def train(
@@ -67,6 +68,7 @@ def train(
     phase: Phase,
     generator: torch.Generator,
     report_seconds: float = math.inf,
+    metric: Metric = MSE,
 ) -> Generator[tuple[int, Validation], None, float]:
     """Train a frame encoder, in place.
 
@@ -78,6 +80,7 @@ def train(
         generator: source of the quantizer's noise.
         report_seconds: between two validations there is a report as well, before an iteration or a validation
             begins, if the last one is so many seconds ago; with 0 before each.
+        metric: gives the distortion.
 
     Yields:
         Iterations done and the last validation: after every validation, the last one after the last iteration, or
@@ -92,7 +95,7 @@ def train(
         InputError: the loss is not finite to begin with.
     """
     last = time.perf_counter()
-    trainer = _Trainer(frame_encoder, frame, lmbda, phase, generator)
+    trainer = _Trainer(frame_encoder, frame, lmbda, phase, generator, metric)
     for iteration in range(1, phase.iterations + 1):
         if time.perf_counter() - last >= report_seconds:
             yield iteration - 1, trainer.validation
@@ -117,11 +120,18 @@ class _Trainer:
     """
 
     def __init__(
-        self, frame_encoder: FrameEncoder, frame: Frame, lmbda: float, phase: Phase, generator: torch.Generator
+        self,
+        frame_encoder: FrameEncoder,
+        frame: Frame,
+        lmbda: float,
+        phase: Phase,
+        generator: torch.Generator,
+        metric: Metric,
     ) -> None:
         self._frame_encoder = frame_encoder
         self._frame = frame
         self._lmbda = lmbda
+        self._metric = metric
         self._phase = phase
         self._generator = generator
         self._forward = TrainingForward(frame_encoder)
@@ -131,7 +141,7 @@ class _Trainer:
         self._trained = [parameter for parameter in frame_encoder.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.Adam(self._trained, lr=phase.lr[0], betas=BETAS, fused=True)
         self._n_not_finite = 0
-        start = self.validation = validate(frame_encoder, frame, lmbda)
+        start = self.validation = validate(frame_encoder, frame, lmbda, metric)
         if not math.isfinite(start.loss):
             raise InputError(
                 "a frame and lmbda give a finite loss before any training; "
@@ -151,7 +161,8 @@ class _Trainer:
         self._optimizer.zero_grad()
         with torch.enable_grad():
             decoded_image, rate = self._forward(self._quantized(iteration))
-            loss = loss_function(decoded_image, rate, self._frame.data, self._lmbda).loss
+            output = loss_function(decoded_image, rate, self._frame.data, self._lmbda, 0.0, self._metric)
+            loss = output.loss
             loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
         if math.isfinite(loss.item()) and math.isfinite(norm.item()):
@@ -172,7 +183,7 @@ class _Trainer:
 
     def validate(self, iteration: int) -> Validation:
         """Validate after ``iteration`` iterations: keep the best, or lose patience."""
-        validation = self.validation = validate(self._frame_encoder, self._frame, self._lmbda)
+        validation = self.validation = validate(self._frame_encoder, self._frame, self._lmbda, self._metric)
         self._frame_encoder.train()
         if validation.loss < self._best.loss:  # never so for NaN
             self._best = self._snapshot(iteration, validation.loss)

@@ -105,7 +105,7 @@ class ArmRate:
         return other, sums
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[LatentTile], Tensor]:
-        """Bits of a tile for every candidate of the arm."""
+        """Bits of a tile for every candidate of the arm, ``[n_candidates, 1]``."""
         return self._bits_of(layers_of_arm(self._param, candidates, self._ifce))
 
     def evaluator_of_ifce(
@@ -117,7 +117,7 @@ class ArmRate:
     def _bits_of(self, layers: Sequence[kernel.ArmLayers]) -> Callable[[LatentTile], Tensor]:
         outputs = self._evaluator(layers)
         bits = self._bits if self._kernel is None else self._bits_compiled
-        return lambda tile: bits(self._grids[tile.grid].values[tile.first : tile.end], outputs(tile))
+        return lambda tile: bits(self._grids[tile.grid].values[tile.first : tile.end], outputs(tile))[:, None]
 
     def _evaluator(self, layers: Sequence[kernel.ArmLayers]) -> Callable[[LatentTile], Tensor]:
         """``μ`` and ``log β`` of a tile for every candidate, ``[2, n_candidates, T]``, overwritten by the next.

@@ -1,4 +1,14 @@
-"""Backends: ways to measure the candidates of a frame, of which one is chosen when the frame is opened."""
+"""Backends: ways to measure the candidates of a frame, of which one is chosen when the frame is opened.
+
+A backend measures whole frames, not single stages of a forward pass. The stages, and what is kept of each, are the
+plan of the engine (:mod:`workers.measure.plan`); another backend need not have one. And losses of one frame can be
+compared because one arithmetic gave them all: the bound of the error is that between one backend and the plain
+arithmetic.
+
+Within the engine each stage is a :class:`~workers.measure.cost.Cost`: it evaluates a batch of candidates tile by
+tile, with the compiled kernel or with torch, and the code that uses it does not know which. A kernel for another
+device would be one more cost.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,6 +18,7 @@ import torch
 from workers.candidates import Choices, Measurement, QStepPair
 from workers.codec import Frame, FrameEncoder
 from workers.measure.options import EngineOptions
+from workers.objective.metric import Metric
 from workers.registry import Registry
 
 
@@ -40,8 +51,8 @@ class Measurer(Protocol):
 class Backend(Protocol):
     """A way to measure candidates, for the frame encoders that it supports."""
 
-    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:
-        """Whether it can measure candidates of this frame encoder, with this device."""
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> bool:
+        """Whether it can measure candidates of this frame encoder, with this device and by this metric."""
 
     def open(
         self,
@@ -52,6 +63,7 @@ class Backend(Protocol):
         device: torch.device,
         threads: int,
         options: EngineOptions | None,
+        metric: Metric,
     ) -> Measurer:
         """Measures candidates of one frame.
 
@@ -62,6 +74,7 @@ class Backend(Protocol):
             device: where to compute.
             threads: on a CPU.
             options: how candidates are measured.
+            metric: gives the distortion.
 
         Raises:
             MismatchError: the frame encoder was fitted for a frame of another size or format.
@@ -74,13 +87,15 @@ BACKENDS: Registry[Backend] = Registry(
 """Backends by name; plugins add to them."""
 
 
-def choose_backend(frame_encoder: FrameEncoder, device: torch.device) -> Backend:
-    """The backend of a frame encoder: of those that support it, the one that was registered last.
+def choose_backend(frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> Backend:
+    """The backend of a frame encoder and a metric: of those that support it, the one that was registered last.
 
     Raises:
         ValueError: none supports it.
     """
     for name in reversed(list(BACKENDS)):
-        if BACKENDS[name].supports(frame_encoder, device):
+        if BACKENDS[name].supports(frame_encoder, device, metric):
             return BACKENDS[name]
-    raise ValueError(f"no backend of {', '.join(BACKENDS)} supports the family {frame_encoder.family.name}")
+    raise ValueError(
+        f"no backend of {', '.join(BACKENDS)} supports the family {frame_encoder.family.name} and this metric"
+    )

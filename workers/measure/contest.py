@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple
 from torch import Tensor
 
 from workers.candidates import QStepPair
-from workers.measure.cost import Cost, Parameters, Tile
+from workers.measure.cost import Cost, Parameters, Sums, Tile, add
 from workers.measure.parallel import Threads, one_thread
 
 _ROUNDS = 32
@@ -26,17 +26,17 @@ class Contender:
 
     Attributes:
         parameters: of the network.
+        total: sums over the tiles that were evaluated, zeros at first.
         pairs: of quantization steps that give these parameters.
         rate_nn_bit: bits of the networks, with the cheapest of the pairs.
-        total: sum over the tiles that were evaluated.
         complete: whether these are all of them.
         seconds: time it took, its share where candidates were evaluated together.
     """
 
     parameters: Parameters
+    total: Sums
     pairs: list[QStepPair] = field(default_factory=list)
     rate_nn_bit: float = math.inf
-    total: float = 0.0
     complete: bool = False
     seconds: float = 0.0
 
@@ -59,7 +59,7 @@ class Contest(Generic[Tile]):
     Args:
         cost: what is summed up.
         groups: candidates that share their weights are in a group together.
-        loss: the loss, from a sum over the tiles and the bits of the networks; it never falls where one of them
+        loss: the loss, from sums over the tiles and the bits of the networks; it never falls where one of them
             grows.
         limit: of complete losses, which lie so near to the best that it may be beaten, from the best.
         threads: evaluate the tiles.
@@ -69,7 +69,7 @@ class Contest(Generic[Tile]):
         self,
         cost: Cost[Tile],
         groups: Iterable[Sequence[Contender]],
-        loss: Callable[[float, float], float],
+        loss: Callable[[Sums, float], float],
         limit: Callable[[float], float],
         threads: Threads,
     ) -> None:
@@ -129,7 +129,9 @@ class Contest(Generic[Tile]):
             remaining: tiles after the poll.
             growth: from the sum over the polled tiles to the sum over all.
         """
-        promises = [(self._loss(c.total * growth, c.rate_nn_bit), c) for c in self._in_contest()]
+        promises = [
+            (self._loss(tuple(part * growth for part in c.total), c.rate_nn_bit), c) for c in self._in_contest()
+        ]
         better = [(promise, c) for promise, c in promises if promise < self._best]
         if better:
             _, leader = min(better, key=lambda item: item[0])
@@ -177,22 +179,22 @@ class Contest(Generic[Tile]):
         return partial(self._add, groups, len(tiles), finish)
 
     def _add(
-        self, groups: Sequence[_Group], n_tiles: int, finish: Callable[[], list[tuple[list[float], float]]]
+        self, groups: Sequence[_Group], n_tiles: int, finish: Callable[[], list[tuple[list[list[float]], float]]]
     ) -> None:
         parts = finish()
         for i, (candidates, _) in enumerate(groups):
             of_group = parts[i * n_tiles : (i + 1) * n_tiles]
             seconds = math.fsum(taken for _, taken in of_group) / len(candidates)
             for part, _ in of_group:
-                for candidate, value in zip(candidates, part, strict=True):
-                    candidate.total += value
+                for candidate, sums in zip(candidates, part, strict=True):
+                    candidate.total = add(candidate.total, sums)
             for candidate in candidates:
                 candidate.seconds += seconds
 
 
-def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[list[float], float]:
+def _timed(work: tuple[Callable[[Tile], Tensor], Tile]) -> tuple[list[list[float]], float]:
     evaluate, tile = work
     start = time.perf_counter()
     # Plain numbers: small tensors that stay, between large ones that go, would tear the memory to pieces.
-    part: list[float] = evaluate(tile).tolist()
+    part: list[list[float]] = evaluate(tile).tolist()
     return part, time.perf_counter() - start

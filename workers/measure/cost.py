@@ -1,7 +1,8 @@
 """What the measuring of a candidate adds up: a sum of parts, tile by tile, none of which is negative."""
 
+import operator
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 Parameters = Mapping[str, Tensor]
 Tile = TypeVar("Tile")
 
+Sums = tuple[float, ...]
+"""What a candidate adds up: bits of the latents alone, or squared errors of the frame for each of its planes."""
+
 
 class Cost(Protocol[Tile]):
-    """Bits of the latents, or squared error of the frame."""
+    """Bits of the latents, or squared errors of the frame."""
 
     @property
     def tiles(self) -> Sequence[Tile]:
@@ -27,7 +31,11 @@ class Cost(Protocol[Tile]):
         """Whether tiles may be evaluated in several threads at a time."""
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[Tile], Tensor]:
-        """Part of a tile, for candidates with the same weights: ``[n_candidates]`` float64, none negative."""
+        """Part of a tile, for candidates with the same weights.
+
+        Returns:
+            Their :data:`Sums`, ``[n_candidates, 1 or 3]`` float64, none negative.
+        """
 
 
 class Workspace:
@@ -46,6 +54,11 @@ class Workspace:
             buffers[name] = torch.empty(size, device=self._device)
         buffer: Tensor = buffers[name][:size].view(shape)
         return buffer
+
+
+def add(sums: Sums, others: Iterable[float]) -> Sums:
+    """Both together."""
+    return tuple(map(operator.add, sums, others))
 
 
 def stack(candidates: Sequence[Parameters], name: str) -> Tensor:

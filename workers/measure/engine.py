@@ -9,6 +9,7 @@ candidate.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from itertools import chain
 
 import torch
@@ -19,11 +20,14 @@ from workers.codec.network import Effect
 from workers.errors import ReplicaError
 from workers.measure.account import Account
 from workers.measure.contest import Contender, Contest
+from workers.measure.cost import Sums, add
 from workers.measure.error_bound import ErrorBound
 from workers.measure.network_parameters import InForce
 from workers.measure.options import LEAST_TILE, EngineOptions
 from workers.measure.plan import Output
-from workers.measure.stages import Stages
+from workers.measure.stages import ZEROS, Stages
+from workers.objective.loss import MSE
+from workers.objective.metric import Metric, greatest_weight
 from workers.plain import in_precision
 from workers.reasons import reason_of
 
@@ -41,9 +45,11 @@ class Measurer:
         device: where to compute.
         threads: tiles that are evaluated at a time, on a CPU.
         options: see there.
+        metric: gives the distortion; one with ``plane_weights``.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
+        InputError: the weights of the metric cannot be used.
     """
 
     def __init__(
@@ -55,7 +61,10 @@ class Measurer:
         device: torch.device | str = "cpu",
         threads: int = 1,
         options: EngineOptions | None = None,
+        metric: Metric = MSE,
     ) -> None:
+        if metric.plane_weights is None:
+            raise ValueError("the engine measures metrics with plane_weights")
         check_match(frame, frame_encoder)
         height, width = frame_encoder.param.img_size
         self._family = frame_encoder.family
@@ -63,7 +72,12 @@ class Measurer:
         self._bit_price = lmbda / (height * width)
         self._options = options or EngineOptions()
         self._stages = Stages(
-            frame_encoder, frame, self._device, threads if self._device.type == "cpu" else 1, self._options
+            frame_encoder,
+            frame,
+            self._device,
+            threads if self._device.type == "cpu" else 1,
+            self._options,
+            metric.plane_weights,
         )
         self._bound = ErrorBound.of_frame(
             height,
@@ -73,6 +87,7 @@ class Measurer:
             lmbda,
             self._options.precision,
             frame_encoder.param.n_together,
+            greatest_weight(metric, frame.data.samples),
         )
 
     def measure(
@@ -116,7 +131,7 @@ class Measurer:
         output = self._stages.plan.output_of(network)
         in_force = _pairs(choices)
         account = self._account(choices, network)
-        groups = self._contenders(network, pairs, account.chosen_bit)
+        groups = self._contenders(network, pairs, account.chosen_bit, ZEROS[output.effect])
         if output.together(network):
             self._run(output, network, groups, in_force, account, best)
         else:
@@ -135,16 +150,18 @@ class Measurer:
     def _account(self, choices: Choices, network: str) -> Account:
         stages = self._stages
         chosen_bit = sum(choice.rate_bit for name, choice in choices.items() if name != network)
-        rate = error = None
+        rate = errors = None
         for output in stages.plan.unchanged_by(network):
-            total = sum(stages.parts(output, _pairs(choices)))
+            total = reduce(add, stages.parts(output, _pairs(choices)), ZEROS[output.effect])
             if output.effect is Effect.RATE:
-                rate = total + (rate or 0.0)
+                rate = total[0] + (rate or 0.0)
             else:
-                error = total
-        return Account(stages.target, self._bit_price, chosen_bit, rate, error)
+                errors = total
+        return Account(stages.target, self._bit_price, chosen_bit, rate, errors)
 
-    def _contenders(self, network: str, pairs: Iterable[QStepPair], chosen_bit: int) -> list[list[Contender]]:
+    def _contenders(
+        self, network: str, pairs: Iterable[QStepPair], chosen_bit: int, zeros: Sums
+    ) -> list[list[Contender]]:
         """Candidates that do not overflow, those that share their weights together."""
         groups: dict[float, dict[bytes, Contender]] = {}
         for pair in dict.fromkeys(pairs):
@@ -153,7 +170,7 @@ class Measurer:
                 continue
             parameters = self._stages.parameters.of(network, pair)
             key = self._stages.parameters.biases(network, parameters)
-            contender = groups.setdefault(pair.weight, {}).setdefault(key, Contender(parameters))
+            contender = groups.setdefault(pair.weight, {}).setdefault(key, Contender(parameters, zeros))
             contender.add(pair, chosen_bit + sum(rate.rate_bit for rate in rates))
         return [list(group.values()) for group in groups.values()]
 
@@ -187,7 +204,7 @@ class Measurer:
         """Candidates of a network before the last one, one after the other: each gives an input of its own."""
         stages, last = self._stages, output.network.id
         others = {name: pair for name, pair in in_force.items() if name != network}
-        expected = None if best is None else stages.parts(output, others)
+        expected = None if best is None else stages.weighted_parts(output, others)
         for contender in contenders:
             contender.parameters = stages.parameters.of(last, in_force.get(last))
             cost = stages.cost(output, last, {**others, network: contender.pairs[0]})
@@ -208,8 +225,9 @@ class Measurer:
         if not self._family.can_win(loss):
             return Measurement(candidate, "non_finite", seconds=contender.seconds)
         counts = Counts(weight.expgol_cnt, bias.expgol_cnt)
-        rate, mse = account.numbers(contender.total)
-        measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss)
+        rate, errors = account.numbers(contender.total)
+        mse, distortion = account.target.mean_squared_error(errors), account.target.distortion(errors)
+        measured = Measured(counts, weight.rate_bit, bias.rate_bit, rate_nn_bit, rate, mse, loss, distortion)
         return Measurement(candidate, "ok", measured, seconds=contender.seconds)
 
 
@@ -218,8 +236,9 @@ def _pairs(choices: Choices) -> dict[str, QStepPair]:
 
 
 class _Engine:
-    def supports(self, frame_encoder: FrameEncoder, device: torch.device) -> bool:  # noqa: ARG002
-        return type(frame_encoder) is FrameEncoder  # one of another class computes something else
+    def supports(self, frame_encoder: FrameEncoder, device: torch.device, metric: Metric) -> bool:  # noqa: ARG002
+        # A frame encoder of another class computes something else.
+        return type(frame_encoder) is FrameEncoder and metric.plane_weights is not None
 
     def open(
         self,
@@ -230,9 +249,10 @@ class _Engine:
         device: torch.device,
         threads: int,
         options: EngineOptions | None,
+        metric: Metric,
     ) -> Measurer:
-        return Measurer(frame_encoder, frame, lmbda, device=device, threads=threads, options=options)
+        return Measurer(frame_encoder, frame, lmbda, device=device, threads=threads, options=options, metric=metric)
 
 
 ENGINE = _Engine()
-"""Supports the frame encoders whose forward pass the stages are those of, on any device."""
+"""Supports the frame encoders whose forward pass the stages are those of, and metrics with ``plane_weights``."""

@@ -73,6 +73,10 @@ class ErrorBound:
         lmbda: weight of the rate.
         precision: of the products of the measured one; those of the plain one are float32.
         n_together: samples that have the value of one sample of the synthesis, at most.
+        weight: the greatest weight of a sample in the distortion, in weights of the average sample; see
+            :func:`~workers.objective.metric.greatest_weight`. With weights ``w`` the distortion changes by
+            ``Σ w (2e ± 1)``, and ``Σ w² (2e ± 1)²`` is at most ``weight`` times ``Σ w (2e ± 1)²``: the bound is
+            ``weight`` times that for equal weights of a loss so many times smaller.
     """
 
     n_samples: int
@@ -80,6 +84,7 @@ class ErrorBound:
     lmbda: float
     precision: Precision = "float32"
     n_together: int = 1
+    weight: float = 1.0
 
     @classmethod
     def of_frame(
@@ -91,16 +96,20 @@ class ErrorBound:
         lmbda: float,
         precision: Precision = "float32",
         n_together: int = 1,
+        weight: float = 1.0,
     ) -> "ErrorBound":
         """The bound for a frame of this size and format."""
         chroma = -(-height // 2) * -(-width // 2) if frame_data_type == "yuv420" else height * width
-        return cls(height * width + 2 * chroma, 2**bitdepth - 1, lmbda, precision, n_together)
+        return cls(height * width + 2 * chroma, 2**bitdepth - 1, lmbda, precision, n_together, weight)
 
     def of(self, loss: float) -> float:
-        """Largest difference that a loss of this size can have: of the mse, which it contains, and of the rate.
+        """Largest difference that a loss of this size can have: of the distortion in it, and of the rate.
 
         Both parts are taken as if they were the whole loss, so that the bound never falls where the loss grows.
         """
+        return self.weight * self._of_equal_weights(loss / self.weight)
+
+    def _of_equal_weights(self, loss: float) -> float:
         squared = loss * self.maximum**2  # mean squared error of a sample, in steps²
         flips = 2 * _OUTPUT_ERROR * self.maximum * self.n_samples
         walk = _DEVIATIONS * math.sqrt(flips * self.n_together * (4 * squared + 1))

@@ -1,4 +1,4 @@
-"""The squared error of the picture, its stages kept for as long as candidates do not change them."""
+"""The squared errors of the picture, its stages kept for as long as candidates do not change them."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -48,7 +48,7 @@ class PictureStage:
         self._kept: tuple[QStepPair | None, SynthesisError] | None = None
 
     def cost(self, pair: QStepPair | None, parameters: Callable[[str], Parameters]) -> SynthesisError:
-        """Squared error of the frame for candidates of the synthesis; the last input that was asked for is kept.
+        """Squared errors of the frame for candidates of the synthesis; the last input that was asked for is kept.
 
         Args:
             pair: of the upsampling; ``None`` for full precision.

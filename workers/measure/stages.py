@@ -1,6 +1,6 @@
 """The stages of a frame's forward pass: what each output of the plan adds up, with any networks in force."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from workers.candidates import RESIDUE
 from workers.codec import Frame, FrameEncoder
 from workers.codec.network import Effect
-from workers.measure.cost import Cost, Parameters, Tile
+from workers.measure.cost import Cost, Parameters, Sums, Tile
 from workers.measure.network_parameters import InForce, NetworkParameters
 from workers.measure.options import EngineOptions
 from workers.measure.parallel import Threads
@@ -17,8 +17,12 @@ from workers.measure.picture_stage import PictureStage
 from workers.measure.plan import Output, Plan
 from workers.measure.rate_stage import RateStage
 from workers.measure.target import Target
+from workers.objective.metric import PlaneWeights, total
 
 _KEPT_SUMS = 8
+
+ZEROS: Mapping[Effect, Sums] = {Effect.RATE: (0.0,), Effect.PICTURE: (0.0, 0.0, 0.0)}
+"""What an output adds up of no tile at all: bits, or squared errors of the planes."""
 
 
 class Stages:
@@ -30,6 +34,7 @@ class Stages:
         device: where to compute.
         threads: tiles that are evaluated at a time.
         options: how candidates are measured.
+        weigh: the planes of the picture.
 
     Attributes:
         plan: which network changes what.
@@ -45,6 +50,7 @@ class Stages:
         device: torch.device,
         threads: int,
         options: EngineOptions,
+        weigh: PlaneWeights,
     ) -> None:
         self._coolchics = frame_encoder.coolchics
         self.plan = Plan(frame_encoder.networks)
@@ -56,7 +62,7 @@ class Stages:
                 name: [grid.to(device) for grid in coolchic.decoder_side_latents()]
                 for name, coolchic in self._coolchics.items()
             }
-            self.target = Target(frame, device, frame_encoder.family.chroma)
+            self.target = Target(frame, device, frame_encoder.family.chroma, weigh)
         self.cut_into_tiles(options.tile_for(frame_encoder.param, device, threads))
 
     def cut_into_tiles(self, tile: int) -> None:
@@ -64,7 +70,7 @@ class Stages:
         compiled = self._options.compiled
         self.tile = tile
         self._rates: dict[str, RateStage] = {}
-        self._sums: dict[tuple[object, ...], list[float]] = {}
+        self._sums: dict[tuple[object, ...], list[Sums]] = {}
         for output in self.plan.outputs:
             name = output.network.coolchic
             latents, coolchic = self._latents[name], self._coolchics[name]
@@ -87,15 +93,20 @@ class Stages:
         """The same in an order in which candidates differ early.
 
         Returns:
-            The cost; and about what each tile adds.
+            The cost; and about what each tile adds, with the weights of the planes.
         """
         if output.effect is Effect.RATE:
             stage = self._rates[output.network.coolchic]
             return stage.contest(network, self._parameters_in(in_force), self._parameters_in({}), self.threads)
         others = {name: pair for name, pair in in_force.items() if name != network}
-        return self._picture_error(output, in_force), self.parts(output, others)
+        return self._picture_error(output, in_force), self.weighted_parts(output, others)
 
-    def parts(self, output: Output, in_force: InForce) -> list[float]:
+    def weighted_parts(self, output: Output, in_force: InForce) -> list[float]:
+        """What each tile adds to an output: bits, or squared errors with the weights of their planes."""
+        weights = self.target.weights if output.effect is Effect.PICTURE else (1.0,)
+        return [total(weights, part) for part in self.parts(output, in_force)]
+
+    def parts(self, output: Output, in_force: InForce) -> list[Sums]:
         """What each tile adds to an output."""
         network = output.network.id
         key = (network, *(in_force.get(spec.id) for spec in (output.network, *output.upstream)))
@@ -114,14 +125,14 @@ class Stages:
             if output.effect is Effect.RATE:
                 name = output.network.coolchic
                 of_grids = [0.0] * len(self._latents[name])
-                for tile, part in zip(self._rates[name].tiles, self.parts(output, in_force), strict=True):
-                    of_grids[tile.grid] += part
+                for tile, (bits,) in zip(self._rates[name].tiles, self.parts(output, in_force), strict=True):
+                    of_grids[tile.grid] += bits
                 rates += of_grids
         return tuple(rates)
 
-    def _parts(self, cost: Cost[Tile], parameters: Parameters) -> list[float]:
+    def _parts(self, cost: Cost[Tile], parameters: Parameters) -> list[Sums]:
         evaluate = cost.evaluator([parameters])
-        return self.threads.map(lambda tile: evaluate(tile).item(), cost.tiles, parallel=cost.parallel)
+        return self.threads.map(lambda tile: tuple(evaluate(tile)[0].tolist()), cost.tiles, parallel=cost.parallel)
 
     def _picture_error(self, output: Output, in_force: InForce) -> Cost[Any]:
         (upsampling,) = output.upstream

@@ -1,4 +1,4 @@
-"""Squared error of the decoded frame under many candidates of the synthesis at a time."""
+"""Squared errors of the decoded frame under many candidates of the synthesis at a time."""
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ _GRID = 64
 
 
 class SynthesisError:
-    """Squared error of the decoded frame, in units of ``1/M²``; see :class:`~workers.measure.cost.Cost`.
+    """Squared errors of the decoded frame, by plane, in units of ``1/M²``; see :class:`~workers.measure.cost.Cost`.
 
     Args:
         param: of the cool-chic that is the picture; :meth:`behind` gives the input of its synthesis.
@@ -82,7 +82,7 @@ class SynthesisError:
         return other
 
     def evaluator(self, candidates: Sequence[Parameters]) -> Callable[[FrameTile], Tensor]:
-        """Squared error of a tile for every candidate."""
+        """Squared errors of a tile for every candidate, ``[n_candidates, 3]``."""
         synthesis = self._layers_of(candidates)
         block = None
         if self._kernel is not None and (self._pointwise_compiled or not self._whole):
@@ -129,7 +129,7 @@ class SynthesisError:
                 if transform is not None:
                     x = convolve(x, transform.weight, transform.bias[k], residual=False)
                 x = resize(x, *self._param.img_size, self._param.final_upsampling_type)
-                parts.append(self._target.squared_error(x, tile))
+                parts.append(self._target.squared_errors(x, tile))
         return torch.cat(parts)
 
     def _squared_errors_compiled(self, tile: FrameTile, block: kernel.SynthesisBlock) -> Tensor:
@@ -169,7 +169,7 @@ class SynthesisError:
                 x = x + (stable + stabiliser.bias[k : k + at_once, :, None])
             if transform is not None:
                 x = torch.matmul(transform.weight.flatten(1), x) + transform.bias[k : k + at_once, :, None]
-            parts.append(self._target.squared_error(x.view(len(x), -1, tile.rows, tile.columns), tile))
+            parts.append(self._target.squared_errors(x.view(len(x), -1, tile.rows, tile.columns), tile))
         return torch.cat(parts)
 
     def _pointwise(

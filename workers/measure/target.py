@@ -8,6 +8,9 @@ from torch import Tensor
 
 from workers.codec import Frame
 from workers.codec.family import Chroma
+from workers.measure.cost import Sums
+from workers.objective.loss import MSE
+from workers.objective.metric import PlaneWeights, total, weights_of
 
 
 class FrameTile(NamedTuple):
@@ -41,13 +44,18 @@ class Target:
     Attributes:
         samples: ``[3, H, W]`` in 0…M; for yuv420 chroma stands in every second row and column, and 0 elsewhere.
         maximum: ``M = 2^bitdepth − 1``.
-        n_samples: number of samples of all planes.
         chroma: how it is sampled; ``None`` for samples of full size.
+        weights: of the squared errors of the planes; see :class:`~workers.objective.metric.Metric`.
     """
 
-    def __init__(self, frame: Frame, device: torch.device, chroma: Chroma) -> None:
+    def __init__(
+        self, frame: Frame, device: torch.device, chroma: Chroma, weigh: PlaneWeights = MSE.plane_weights
+    ) -> None:
         self.maximum = 2**frame.bitdepth - 1
-        self.n_samples = sum(plane.numel() for plane in frame.data.tensors)
+        samples = frame.data.samples
+        self.weights = weights_of(weigh, samples)
+        self._whole: int = self.maximum**2 * sum(samples)
+        self._weighted_whole: float = self.maximum**2 * total(self.weights, samples)
         self.chroma = chroma if frame.frame_data_type == "yuv420" else None
         planes = [self._integers(plane) for plane in frame.data.tensors]
         if self.chroma is not None:
@@ -67,33 +75,38 @@ class Target:
         # A frame made in memory may hold values between those of its bit depth; those stay as they are.
         return torch.where((scaled - nearest).abs() < max(1e-3, self.maximum * 2.0**-23), nearest, scaled)
 
-    def squared_error(self, decoded: Tensor, tile: FrameTile) -> Tensor:
-        """Sum of squared errors of a tile, in units of ``1/M²``.
+    def squared_errors(self, decoded: Tensor, tile: FrameTile) -> Tensor:
+        """Sums of squared errors of a tile, plane by plane, in units of ``1/M²``.
 
         Args:
             decoded: output of the synthesis, ``[n_candidates, 3, rows, columns]``; overwritten.
             tile: where it lies.
 
         Returns:
-            ``[n_candidates]`` float64.
+            ``[n_candidates, 3]`` float64.
         """
         original = self.samples[:, tile.top : tile.top + tile.rows, tile.left : tile.left + tile.columns]
         if self.chroma is None:
-            return self._sum(decoded, original)
-        luma = self._sum(decoded[:, :1], original[:1])
+            return self._sums(decoded, original)
+        luma = self._sums(decoded[:, :1], original[:1])
         if self.chroma is Chroma.EVEN:
-            return luma + self._sum(decoded[:, 1:, ::2, ::2], original[1:, ::2, ::2])
+            return torch.cat([luma, self._sums(decoded[:, 1:, ::2, ::2], original[1:, ::2, ::2])], dim=1)
         if min(tile.rows, tile.columns) < 2:
-            return luma
+            return F.pad(luma, (0, 2))
         means = F.avg_pool2d(decoded[:, 1:], 2)
         rows, columns = means.shape[-2:]
-        return luma + self._sum(means, original[1:, : 2 * rows : 2, : 2 * columns : 2])
+        return torch.cat([luma, self._sums(means, original[1:, : 2 * rows : 2, : 2 * columns : 2])], dim=1)
 
-    def _sum(self, decoded: Tensor, original: Tensor) -> Tensor:
+    def _sums(self, decoded: Tensor, original: Tensor) -> Tensor:
         error = decoded.mul_(self.maximum).round_().clamp_(0, self.maximum).sub_(original)
-        return error.square_().sum(dim=(1, 2, 3), dtype=torch.float64)
+        return error.square_().sum(dim=(2, 3), dtype=torch.float64)
 
-    def mean_squared_error(self, squared_error: float) -> float:
-        """Mean over all samples, each in [0, 1], of a sum that :meth:`squared_error` gave for the whole frame."""
-        samples: int = self.maximum**2 * self.n_samples
-        return squared_error / samples
+    def mean_squared_error(self, squared_errors: Sums) -> float:
+        """Mean over all samples, each in [0, 1], of what :meth:`squared_errors` gave for the whole frame."""
+        return sum(squared_errors) / self._whole
+
+    def distortion(self, squared_errors: Sums) -> float:
+        """The same with the weights of the metric."""
+        first, second, third = self.weights
+        of_first, of_second, of_third = squared_errors
+        return (first * of_first + second * of_second + third * of_third) / self._weighted_whole

@@ -31,16 +31,17 @@ from sweep.schedule import (
     Measure,
     Open,
     ReplicaLost,
+    RunSearch,
     Work,
 )
 from tests.cases import ARM, CASES
 from tests.making import request
 from workers.answers import QuantizedAnswer
 from workers.codec import Frame, read_frame, read_frame_encoder
-from workers.errors import FrameFileError, ReplicaError
+from workers.errors import ClusterError, FrameFileError, ReplicaError
 from workers.fit import FitProgress
 from workers.replica import Replica
-from workers.source import FrameSource
+from workers.source import FrameInfo, FrameSource
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -103,6 +104,15 @@ def pool() -> Iterator[RayPool]:
     ray.get([actor.where.remote() for actor in pool._actors.values()])
     yield pool
     pool.close()
+
+
+def test_a_search_that_reports_its_progress_is_refused_to_a_client_of_ray(
+    pool: RayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_pool, "is_client", lambda: True)
+    search = SEARCH_OF(FrameInfo(64, 96, 1e-3, "rgb", 8))
+    with pytest.raises(ClusterError, match="receives no progress of fits, bitstreams and nested searches; name"):
+        pool.submit(Call(0, "r0", "a", RunSearch(search)), source("a"), FitConfig())
 
 
 def run(pool: RayPool, sources: list[FrameSource], watcher: Watcher, fit: FitConfig | None = None) -> None:

@@ -30,7 +30,7 @@ def case_ended(frame: str, case: Case) -> FrameEnded:
         if row["status"] == "ok":
             counts = Counts(int(row["expgol_cnt_weight"]), int(row["expgol_cnt_bias"]))
             bits = (int(row[f"rate_{name}_bit"]) for name in ("weight", "bias", "nn"))
-            measured = Measured(counts, *bits, row["rate_latent_bit"], row["mse"], row["loss"])
+            measured = Measured(counts, *bits, row["rate_latent_bit"], row["mse"], row["loss"], row["mse"])
         pair = QStepPair(row["q_step_weight"], row["q_step_bias"])
         candidate = Candidate(network_id(RESIDUE, row["module"]), pair)
         rows.append(SweptRow(Measurement(candidate, row["status"], measured), "r0"))

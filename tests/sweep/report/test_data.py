@@ -13,6 +13,7 @@ from sweep.results import CHOICES, Storage, read_table
 from sweep.results.timeline import TIMELINE
 from tests.sweep.ended import STEPS
 from tests.sweep.report.jobs import real_job, small_job
+from workers.candidates import RESIDUE
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,8 @@ def test_pairs_of_many_frames_are_those_of_each(out: str) -> None:
     assert len(together) == 3 * 3
     for frame in frames.index:
         rows = read_rd_table(out, frames=[frame])
-        for (_, module), columns in frame_data.pairs(rows, pixels).items():
-            assert together[frame, module] == columns
+        for (_, coolchic, module), columns in frame_data.pairs(rows, pixels).items():
+            assert together[frame, coolchic, module] == columns
             of_module = rows[rows.module == module]
             assert columns["loss"] == [None if math.isnan(loss) else loss for loss in of_module.loss]
             assert sum(columns["front"]) == len(pareto_front(of_module))
@@ -46,14 +47,71 @@ def test_pairs_of_many_frames_are_those_of_each(out: str) -> None:
 def test_what_won_on_the_edge_of_the_grid_is_warned_of(tmp_path: Path) -> None:
     out = small_job(tmp_path, ["a", "b"]).config.out
     winners = frame_data.winners(read_rd_table(out))
-    assert winners["a", "upsampling"]["warnings"] == [], "there is one step of each kind: that is no edge"
-    assert [text.partition(" of the grid")[0] for text in winners["a", "synthesis"]["warnings"]] == [
+    assert winners["a", RESIDUE, "upsampling"]["warnings"] == [], "there is one step of each kind: that is no edge"
+    assert [text.partition(" of the grid")[0] for text in winners["a", RESIDUE, "synthesis"]["warnings"]] == [
         "The bias step that won is the finest"
     ]
     choices = read_table(Storage(out), "choices.parquet").to_pandas()
-    edges = job_data.edges(choices, STEPS)
+    edges = job_data.edges(choices, {}, STEPS)
     assert {"parameters": "synthesis biases", "edge": "finest", "step": -2, "frames": 2} in edges
     assert all(edge["parameters"] != "upsampling weights" for edge in edges)
+
+
+def chosen_of(frame: str, coolchic: str, module: str, weight: float) -> dict[str, object]:
+    pair = {"q_step_weight": weight, "q_step_bias": 2.0**-6, "expgol_cnt_weight": 3, "expgol_cnt_bias": 4}
+    return {"frame": frame, "coolchic": coolchic, "module": module} | pair
+
+
+def test_the_edge_of_the_grid_is_that_of_each_frame_s_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(family: str) -> dict[str, dict[str, list[float]]]:
+        weights = {"coolchic-3.4": [0.25, 0.5], "other": [0.125, 0.5, 1.0]}.get(family)
+        return {} if weights is None else {"arm": {"weight": weights, "bias": [2.0**-6]}}
+
+    monkeypatch.setattr(job_data, "default_steps", steps)
+    frames = {"a": "coolchic-3.4", "b": "other", "c": "other", "d": "of a plugin", "e": None}
+    choices = pd.DataFrame(
+        [chosen_of(frame, "residue", "arm", 0.5) for frame in "abde"] + [chosen_of("c", "residue", "arm", 0.125)]
+    )
+    assert job_data.edges(choices, frames, {}) == [
+        {"parameters": "arm weights", "edge": "finest", "step": -3, "frames": 1},
+        {"parameters": "arm weights", "edge": "coarsest", "step": -1, "frames": 2},
+    ]
+    given = {"arm": {"weight": [0.125, 1.0], "bias": [1.0]}}
+    (edge,) = job_data.edges(choices, frames, given)
+    assert (edge["step"], edge["frames"]) == (-3, 1)
+    given["residue.arm"] = {"weight": [0.5, 1.0], "bias": [1.0]}
+    (edge,) = job_data.edges(choices, frames, given)
+    assert (edge["edge"], edge["frames"]) == ("finest", 4)
+
+
+def test_a_picture_with_encoders_of_two_families_has_a_curve_for_each() -> None:
+    frames = pd.concat([frames_of(1).assign(family=family) for family in (None, "coolchic-5")])
+    assert [point["picture"] for point in job_data.points(frames)] == [
+        *["0.png (coolchic-3.4)"] * 2,
+        *["0.png (coolchic-5)"] * 2,
+    ]
+    assert {point["picture"] for point in job_data.points(frames[2:])} == {"0.png"}
+
+
+def test_networks_of_different_coolchics_are_kept_apart(tmp_path: Path) -> None:
+    out = small_job(tmp_path, ["a"]).config.out
+    rows = read_rd_table(out)
+    moved = rows.assign(coolchic=pd.Categorical(["motion"] * len(rows)), loss=rows.loss * 2)
+    both = pd.concat([rows, moved]).astype({"frame": "category", "coolchic": "category", "module": "category"})
+    pairs, winners = frame_data.pairs(both, {"a": 200}), frame_data.winners(both)
+    assert set(pairs) == {("a", coolchic, module) for coolchic in ("residue", "motion") for module in STEPS}
+    for module in STEPS:
+        assert len(pairs["a", "motion", module]["loss"]) == len(pairs["a", "residue", module]["loss"])
+        assert pairs["a", "motion", module]["excess"] == pairs["a", "residue", module]["excess"]
+        assert winners["a", "motion", module]["loss"] == 2 * winners["a", "residue", module]["loss"]
+    choices = pd.DataFrame([chosen_of("a", "residue", "arm", 0.5), chosen_of("a", "motion", "arm", 0.25)])
+    shown = pd.DataFrame(job_data.chosen(choices))
+    assert list(dict.fromkeys(shown.parameters)) == [
+        "arm weights",
+        "arm biases",
+        "motion.arm weights",
+        "motion.arm biases",
+    ]
 
 
 def test_every_frame_is_counted_once_for_each_kind_of_parameters(out: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from sweep.report.figure_file import figure_of, render
 from sweep.report.figures import FRAME_FIGURES, JOB_FIGURES, MODULE_FIGURES
 from sweep.report.job_figures import utilisation
 from sweep.results import Results, Storage
+from tests.cases import ARM
 from tests.object_store import ObjectStore
 from tests.sweep.ended import done, make_job
 from tests.sweep.report.jobs import real_job, small_job
+from workers.candidates import Candidate
 from workers.errors import ConfigError, ResultsError
 
 MAGIC = {".svg": b"<svg", ".pdf": b"%PDF", ".png": b"\x89PNG"}
@@ -135,6 +138,29 @@ def test_a_figure_of_pairs_none_of_which_was_measured_is_drawn_or_refused(tmp_pa
     marks = " ".join(labels_of(tmp_path / "x.svg"))
     assert "status: overflow" in marks
     assert "status: loss not finite" in marks
+
+
+def test_a_network_of_a_plugin_is_drawn_where_the_plugin_is_not_known(tmp_path: Path) -> None:
+    job = make_job(tmp_path, ["a"])
+    whole = done("a")
+    rows = []
+    for row in whole.rows:
+        network, pair = row.measurement.candidate
+        tint = Candidate("residue.tint" if network == ARM else network, pair)
+        rows.append(row._replace(measurement=row.measurement._replace(candidate=tint)))
+    choices = {"residue.tint": replace(whole.choices[ARM], network="residue.tint")} | {
+        network: choice for network, choice in whole.choices.items() if network != ARM
+    }
+    results = Results(job)
+    results.write_frame(whole._replace(rows=tuple(rows), choices=choices))
+    results.write_summary()
+    plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "tint")
+    plot(job.config.out, "loss", str(tmp_path / "y.svg"), "a", "residue.tint")
+    assert labels_of(tmp_path / "x.svg") == labels_of(tmp_path / "y.svg")
+    with pytest.raises(ConfigError, match=r"module: accepted: .*, tint; found 'tinted'"):
+        plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "tinted")
+    with pytest.raises(ResultsError, match="there is nothing to draw for the figure loss"):
+        plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "motion.tint")
 
 
 def test_the_command_chooses_the_figure_by_what_is_named(out: str, tmp_path: Path) -> None:

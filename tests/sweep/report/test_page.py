@@ -390,7 +390,7 @@ def test_files_and_edges_of_the_grid_are_told(reader: Reader, tmp_path: Path) ->
 
 
 def test_what_is_special_about_a_pair_is_told_by_shape_not_by_colour_alone(reader: Reader, tmp_path: Path) -> None:
-    measured = Measured(Counts(1, 1), 10, 10, 20, 100.0, 0.01, 0.5)
+    measured = Measured(Counts(1, 1), 10, 10, 20, 100.0, 0.01, 0.5, 0.01)
     chosen = Measurement(Candidate(ARM, QStepPair(0.5, 1.0)), "ok", measured._replace(loss=0.49999), "plain")
     rows = (
         Measurement(Candidate(ARM, QStepPair(0.25, 1.0)), "ok", measured, "plain"),

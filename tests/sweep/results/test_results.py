@@ -58,7 +58,7 @@ def test_job_yaml_holds_the_resolved_configuration_the_seed_and_the_versions(tmp
     assert content["format"] == 2
     assert content["job"] == {
         "grid": STEPS,
-        "sweep": {"mode": "full", "precision": "float32"},
+        "sweep": {"mode": "full", "metric": "mse", "precision": "float32"},
         "fit": {
             "arch": "hop",
             "recipe": "fast",
@@ -271,7 +271,8 @@ def test_a_frame_that_was_swept_is_gone_on_with_from_there(tmp_path: Path) -> No
     assert record["psnr_db"] == pytest.approx(20.0)
     assert record["rate_latent_bpp"] == pytest.approx(200 / 200)
     rate_bpp = record["rate_latent_bpp"] + record["rate_nn_bpp"]
-    assert record["loss"] == pytest.approx(ENCODED.mse + INFO.lmbda * rate_bpp)
+    assert record["distortion"] == ENCODED.distortion
+    assert record["loss"] == pytest.approx(ENCODED.distortion + INFO.lmbda * rate_bpp)
 
 
 def test_a_frame_that_fails_and_is_then_done_is_done_with_each_row_once(tmp_path: Path) -> None:

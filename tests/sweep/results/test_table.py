@@ -44,7 +44,7 @@ CONTRACT = [
     "loss",
     "chosen",
 ]
-MEASURED = CONTRACT[7:16]
+MEASURED = [*CONTRACT[7:16], "distortion"]
 
 
 def write(out: Path, *frames: str) -> str:

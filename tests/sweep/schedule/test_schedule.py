@@ -72,7 +72,7 @@ def row_of(call: Call, request: Request, candidate: Candidate) -> Measurement:
     loss = loss_of(call.frame, candidate, request.base, request.plain)
     if request.best is not None and loss > request.best:
         return Measurement(candidate, "pruned", loss_lower_bound=loss)
-    measured = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, loss)
+    measured = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, loss, 0.5)
     return Measurement(candidate, "ok", measured, "plain" if request.plain else "staged")
 
 
@@ -102,7 +102,7 @@ def answer(call: Call) -> Event:
         return CallDone(call.id, QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0)), 1.0)
     if isinstance(work, Encode):
         quantized = QuantizedAnswer(repr(work.choices).encode(), (30.0, 10.0))
-        return CallDone(call.id, EncodedAnswer(quantized, b"file", SectionBytes(1, 2, 3), 0.5), 1.0)
+        return CallDone(call.id, EncodedAnswer(quantized, b"file", SectionBytes(1, 2, 3), 0.5, 0.5), 1.0)
     assert isinstance(work, Measure)
     return CallDone(call.id, [row_of(call, work.request, each) for each in work.request.candidates], 1.0)
 

@@ -15,7 +15,7 @@ BOUND = ErrorBound.of_frame(64, 96, "rgb", 8, 1e-3)
 
 
 def row(loss: float, step: float = 1.0, *, plain: bool = False) -> Measurement:
-    measured = Measured(Counts(0, 0), 1, 1, 2, 3.0, 0.1, loss)
+    measured = Measured(Counts(0, 0), 1, 1, 2, 3.0, 0.1, loss, 0.1)
     candidate = Candidate(ARM, QStepPair(step, 1.0))
     return Measurement(candidate, "ok", measured, "plain" if plain else "staged")
 

@@ -1,4 +1,4 @@
-/* The synthesis, for many candidates at a time, from its input to the squared error. Sums are added up in the order in
+/* The synthesis, for many candidates at a time, from its input to the squared errors. Sums are added up in the order in
    which torch's own convolutions do it on a CPU, for inputs that are not small:
 
    - 1x1 convolutions start with the bias and add channel by channel;
@@ -201,18 +201,20 @@ INLINE vec mean_of_four(const float *x, long stride)
     return (((load(x) + load(x + 1)) + load(x + stride)) + load(x + stride + 1)) * 0.25f;
 }
 
-INLINE double squared_error(const frame_target *frame, rectangle tile, const float *decoded, long stride, long plane)
+/* Sum of squared errors of each plane, into sums[3]. */
+INLINE void squared_errors(const frame_target *frame, rectangle tile, const float *decoded, long stride, long plane,
+                           double *sums)
 {
     /* To add it and take it away again rounds to the nearest integer, ties to even. */
     const float round = 12582912.0f; /* 1.5 * 2^23 */
     vec lane, even_columns = all(1);
-    dvec total = {0};
     for (int l = 0; l < LANES; l++) {
         lane[l] = l;
         if (l % 2)
             even_columns[l] = 0;
     }
     for (long c = 0; c < 3; c++) {
+        dvec total = {0};
         const long chroma = c ? frame->chroma : FULL;
         /* The last row and column have no mean where they stand alone. */
         const long rows = chroma == MEAN ? tile.rows / 2 * 2 : tile.rows;
@@ -237,11 +239,10 @@ INLINE double squared_error(const frame_target *frame, rectangle tile, const flo
             }
             total += __builtin_convertvector(sum, dvec);
         }
+        sums[c] = 0;
+        for (int l = 0; l < LANES; l++)
+            sums[c] += total[l];
     }
-    double result = 0;
-    for (int l = 0; l < LANES; l++)
-        result += total[l];
-    return result;
 }
 
 /* What the stabiliser adds, of a tile, without its biases: into [3] planes. */
@@ -286,7 +287,7 @@ INLINE void end_layers(const synthesis_block *block, const float *transform, con
         }
 }
 
-/* Sum of squared errors, in units of 1 / maximum^2, of a tile of the frame, into sums[n_candidates].
+/* Sums of squared errors, in units of 1 / maximum^2, of a tile of the frame, into sums[n_candidates][3]: by plane.
 
    `dense` is [n_in][height][width]; the tile's first row and column are even. The workspace holds, for every candidate
    and once more, MAX_CHANNELS at most planes of the tile with its margins, rows a multiple of CHUNK wide; with a
@@ -344,6 +345,6 @@ void qsweep_synthesis(const synthesis_block *block, const frame_target *frame, c
         }
         if (block->n_stabilised || block->transformed)
             end_layers(block, ending, bias, tile, stable, x, stride, plane);
-        sums[k] = squared_error(frame, tile, x, stride, plane);
+        squared_errors(frame, tile, x, stride, plane, sums + 3 * k);
     }
 }

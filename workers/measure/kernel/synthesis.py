@@ -164,7 +164,7 @@ class SynthesisBlock:
         tile: tuple[int, int, int, int],
         workspace: Tensor,
     ) -> Tensor:
-        """Sum of squared errors of a tile, in units of ``1/maximum²``, for every candidate.
+        """Sums of squared errors of a tile, plane by plane, in units of ``1/maximum²``, for every candidate.
 
         Args:
             dense: input of the synthesis, ``[L, H, W]``, contiguous.
@@ -176,12 +176,12 @@ class SynthesisBlock:
             workspace: at least :meth:`workspace_floats`.
 
         Returns:
-            ``[n_candidates]`` float64.
+            ``[n_candidates, 3]`` float64.
         """
         block = self._block()
         height, width = samples.shape[-2:]
         target = _FrameTarget(samples.data_ptr(), height, width, maximum, CHROMA[chroma])
-        sums = torch.empty(len(self._biases), dtype=torch.float64)
+        sums = torch.empty(len(self._biases), 3, dtype=torch.float64)
         self._library.qsweep_synthesis(
             ctypes.byref(block),
             ctypes.byref(target),
