@@ -14,14 +14,7 @@ from sweep.driver import LocalPool, Tally, run_one
 from sweep.job import Display
 from sweep.results import Output
 from workers.answers import EncodedAnswer
-from workers.bitstream.formats import (
-    DEFAULT_FORMAT,
-    FORMATS,
-    BitstreamFormat,
-    check_decodes,
-    check_encodable,
-    format_of_suffix,
-)
+from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS, format_of_suffix, write_file
 from workers.codec import Frame, FrameEncoder, FrameEncoderManager, check_match, read_frame, read_frame_encoder
 from workers.codec.checkpoint import read_checkpoint
 from workers.device import usual_device
@@ -91,7 +84,9 @@ def encode_file(
         picture = _read_picture(frame, frame_index)
         quantized = None if encoder is None else _read_quantized(encoder, encoder_frame)
         if quantized is not None:
-            content, mse = _write_again(quantized, picture, bitstream)
+            check_match(picture, quantized)
+            again = write_file(bitstream, quantized, usual_device())
+            content, mse = again.content, mean_squared_error(again.frame.data, picture.data).item()
         else:
             read_encoder = None if encoder is None else partial(read_frame_encoder, encoder, encoder_frame, lmbda)
             encoded = _encode(frame, picture, fit, encoder, read_encoder, lmbda, display, bitstream.name)
@@ -113,16 +108,6 @@ def _read_quantized(encoder: str, encoder_frame: int | None) -> FrameEncoder | N
     checkpoint = read_checkpoint(encoder, encoder_frame)
     quantized = checkpoint.frame_encoder
     return quantized if quantized.is_quantized and checkpoint.full_precision is None else None
-
-
-def _write_again(frame_encoder: FrameEncoder, picture: Frame, bitstream: BitstreamFormat) -> tuple[bytes, float]:
-    """A file of a frame encoder as it is, and its mean squared error."""
-    check_match(picture, frame_encoder)
-    check_encodable(bitstream, frame_encoder.param)
-    device = usual_device()
-    encoded = bitstream.encode(frame_encoder, device)
-    check_decodes(bitstream, encoded, device)
-    return encoded.content, mean_squared_error(encoded.frame.data, picture.data).item()
 
 
 def _encode(

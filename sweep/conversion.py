@@ -4,14 +4,7 @@ import logging
 from pathlib import PurePath
 
 from sweep.results import Output, SweptFrame, find_swept
-from workers.bitstream.formats import (
-    FORMATS,
-    BitstreamFormat,
-    check_decodes,
-    check_encodable,
-    format_of_suffix,
-    recognized,
-)
+from workers.bitstream.formats import FORMATS, format_of_suffix, recognized, write_file
 from workers.bitstream.limits import MAX_PIXELS
 from workers.codec import EncoderParameter, FrameEncoder, dump_frame_encoder, parse_frame_encoder
 from workers.codec.formats.decoder_limits import decoder_warnings
@@ -110,7 +103,7 @@ def export_encoder(
         try:
             param = with_release(quantized.param, release)
             if bitstream is not None:
-                content = _bitstream(quantized, bitstream)
+                content = write_file(bitstream, quantized).content
             elif ending == OWN:
                 content = dump_frame_encoder(_of(quantized, param), manager.lmbda)
             else:
@@ -121,13 +114,6 @@ def export_encoder(
             raise InputError(f"frame {frame}: {error}") from None
         _write(output, content)
     return param.release
-
-
-def _bitstream(quantized: FrameEncoder, bitstream: BitstreamFormat) -> bytes:
-    check_encodable(bitstream, quantized.param)
-    encoded = bitstream.encode(quantized)
-    check_decodes(bitstream, encoded)
-    return encoded.content
 
 
 def _official(

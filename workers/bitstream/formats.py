@@ -153,3 +153,22 @@ def check_decodes(bitstream: BitstreamFormat, encoded: EncodedFrame, device: str
     for ours, theirs in zip(written.planes, decoded.planes, strict=True):
         if not (ours == theirs).all():
             raise RuntimeError("the bitstream decodes to other samples than it was made of")
+
+
+def write_file(
+    bitstream: BitstreamFormat, frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
+) -> EncodedFrame:
+    """A file of a frame encoder as it is, checked, and the frame that it decodes to.
+
+    Args:
+        bitstream: format of the file.
+        frame_encoder: its networks have all been quantized; it is not changed.
+        device: where the frame is reconstructed.
+
+    Raises:
+        InputError: the format cannot hold it.
+    """
+    check_encodable(bitstream, frame_encoder.param)
+    encoded = bitstream.encode(frame_encoder, device)
+    check_decodes(bitstream, encoded, device)
+    return encoded
