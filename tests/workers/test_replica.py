@@ -7,6 +7,7 @@ import pytest
 
 from tests.cases import CASES, CASES_5, load_case
 from workers.answers import EncodedAnswer
+from workers.bitstream.formats import DEFAULT_FORMAT
 from workers.codec import read_frame, read_frame_encoder
 from workers.fit import RETUNING
 from workers.replica import Replica
@@ -30,7 +31,7 @@ def test_a_frame_whose_choices_are_known_is_encoded_without_a_measurer(
     monkeypatch.setattr("workers.measure.engine.Measurer.__init__", refuse)
     replica = Replica("cpu")
     replica.open(source)
-    *_, encoded = replica.encode(source, list(case.choices().values()), RETUNING)
+    *_, encoded = replica.encode(source, list(case.choices().values()), RETUNING, DEFAULT_FORMAT)
     assert isinstance(encoded, EncodedAnswer)
     with pytest.raises(AssertionError, match="a measurer was opened"):
         replica.quantize(source, list(case.choices().values()))
