@@ -156,12 +156,17 @@ def _check_numbers(param: EncoderParameter, max_pixels: int) -> None:
 
 
 def _check_work(param: EncoderParameter, max_pixels: int) -> None:
-    """Time is bounded: by the products of the networks that are evaluated at every latent, or pixel."""
+    """Time is bounded: by the products of the networks that are evaluated at every pixel, or latent."""
     height, width = param.img_size
     shapes = param.tensor_shapes()
     last = {spec.id for spec in last_networks(param.networks)}
-    prefixes = tuple(f"{spec.prefix}." for spec in param.networks if spec.id in last or spec.effect is Effect.RATE)
-    products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefixes))
+    channels = max(grid.n_features for grid in param.coolchics[RESIDUE].grids)
+    products = 0
+    for spec in param.networks:
+        times = channels if spec.effect is Effect.RATE else int(spec.id in last)
+        products += times * sum(
+            math.prod(shape) for name, shape in shapes.items() if name.startswith(f"{spec.prefix}.")
+        )
     if products * height * width > PRODUCTS_A_PIXEL * max_pixels:
         raise BitstreamError(
             f"a frame of {width}×{height} has at most {PRODUCTS_A_PIXEL * max_pixels // (height * width)} "

@@ -161,11 +161,14 @@ def test_what_a_file_of_version_2_asks_for_is_bounded(file: bytes, message: str)
 
 
 def test_latents_are_bounded_whatever_their_channels() -> None:
-    many = make_frame_encoder("3-1-linear-none", img_size=(64, 64), n_ft_per_res=(64,))
+    many = make_frame_encoder("3-1-linear-none", img_size=(64, 64), dim_arm=32, n_ft_per_res=(64,))
     content = encode_frame(quantized(many)).content
     decode_frame(content)
     with pytest.raises(BitstreamError, match="inputs of the synthesis are at most 131072 numbers; found 524288"):
         decode_frame(content, max_pixels=4096)
+    # 1122 of the arm, once for each channel.
+    with pytest.raises(BitstreamError, match=r"at most 20000 parameters .*; found 72003"):
+        decode_frame(content, max_pixels=20_000)
 
 
 def test_a_large_file_of_version_2_is_not_taken_apart_at_once(content: bytes) -> None:
