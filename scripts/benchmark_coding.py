@@ -10,15 +10,18 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.cases import CASE_NAMES, load_case
+from tests.cases import CASE_5_NAMES, CASE_NAMES, CASES, CASES_5, load_case
 from tests.workers.bitstream.encoding import quantized_case, rate_latent_bit
 from workers.bitstream import decode_frame, encode_frame
+from workers.bitstream.formats import FORMATS
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderParameter, Planes
+from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.fit import RECIPES, soft_round_twice
 from workers.fit.training import BETAS, MAX_GRADIENT_NORM, train
 from workers.objective.loss import loss_function
@@ -37,13 +40,18 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def large_frame_encoder() -> FrameEncoder:
+def large_frame_encoder(cases: Path) -> FrameEncoder:
     """A real frame encoder of hop, quantized, its latents repeated until they fill the size."""
-    small, _ = quantized_case(load_case("chelsea_99x149_hop"))
-    large = FrameEncoder(replace(small.param, img_size=SIZE))
+    small, _ = quantized_case(load_case("chelsea_99x149_hop", cases))
+    param = small.param
+    if isinstance(param, Coolchic5Parameter):
+        large = FrameEncoder(replace(param, residue=replace(param.residue, img_size=SIZE)))
+    else:
+        assert isinstance(param, FrameEncoderParameter)
+        large = FrameEncoder(replace(param, img_size=SIZE))
     state = small.state_dict()
     for name, value in large.state_dict().items():
-        if name.startswith("latent_grids"):
+        if "latent_grids" in name:
             height, width = value.shape[-2:]
             tile = state[name]
             tile = tile.repeat(1, 1, -(-height // tile.shape[-2]), -(-width // tile.shape[-1]))
@@ -56,8 +64,8 @@ def large_frame_encoder() -> FrameEncoder:
 def sizes() -> None:
     """What was estimated, and the bytes it became."""
     table = Table("frame", "latents: estimate", "bytes", "", "networks: estimate", "bytes", "file", "", box=None)
-    for name in CASE_NAMES:
-        frame_encoder, rate_nn_bit = quantized_case(load_case(name))
+    for name, cases in [*((name, CASES) for name in CASE_NAMES), *((name, CASES_5) for name in CASE_5_NAMES)]:
+        frame_encoder, rate_nn_bit = quantized_case(load_case(name, cases))
         estimate = rate_latent_bit(frame_encoder) / 8
         encoded = encode_frame(frame_encoder)
         more = len(encoded.content) - estimate - rate_nn_bit / 8
@@ -71,17 +79,34 @@ def sizes() -> None:
     CONSOLE.print(table)
 
 
+def formats() -> None:
+    """Files of every format that holds them, of the same choices, and of what parts they consist."""
+    parts = ("header", "networks", "latents")
+    table = Table("frame", "format", *parts, "file", "to the estimate", box=None)
+    for name in CASE_5_NAMES:
+        frame_encoder, rate_nn_bit = quantized_case(load_case(name, CASES_5))
+        estimate = (rate_latent_bit(frame_encoder) + rate_nn_bit) / 8
+        for format_name in FORMATS:
+            bitstream = FORMATS[format_name]
+            if bitstream.unencodable(frame_encoder.param) is None:
+                sizes = bitstream.encode(frame_encoder).sizes
+                more = f"{sizes.total - estimate:+.0f}"
+                table.add_row(name, format_name, *map(str, sizes), str(sizes.total), more)
+    CONSOLE.print(table)
+
+
 def coding() -> None:
     """Encoding and decoding of a large frame."""
-    frame_encoder = large_frame_encoder()
-    content = encode_frame(frame_encoder).content
-    decoding = [seconds(lambda: decode_frame(content)) for _ in range(REPEATS)]
-    encoding = [seconds(lambda: encode_frame(frame_encoder)) for _ in range(REPEATS)]
     height, width = SIZE
-    CONSOLE.print(
-        f"{width}×{height} hop, {len(content)} bytes: decoded in {statistics.median(decoding):.2f} s, "
-        f"written in {statistics.median(encoding):.2f} s"
-    )
+    for cases in (CASES, CASES_5):
+        frame_encoder = large_frame_encoder(cases)
+        content = encode_frame(frame_encoder).content
+        decoding = [seconds(lambda content=content: decode_frame(content)) for _ in range(REPEATS)]  # type: ignore[misc]
+        encoding = [seconds(lambda encoder=frame_encoder: encode_frame(encoder)) for _ in range(REPEATS)]  # type: ignore[misc]
+        CONSOLE.print(
+            f"{frame_encoder.family.name}, {width}×{height} hop, {len(content)} bytes: "
+            f"decoded in {statistics.median(decoding):.2f} s, written in {statistics.median(encoding):.2f} s"
+        )
 
 
 def iterations() -> None:
@@ -131,6 +156,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     torch.set_num_threads(parser.parse_args().threads)
     sizes()
+    formats()
     coding()
     iterations()
 

@@ -13,6 +13,7 @@ from sweep.options import (
     EncoderOption,
     FrameIndexOption,
     LmbdaOption,
+    MaxPixelsOption,
     QuietOption,
     RecipeOption,
     SeedOption,
@@ -20,7 +21,7 @@ from sweep.options import (
     expanded,
 )
 from sweep.results import describe_output, goes_to_stdout
-from workers.bitstream import MAX_PIXELS
+from workers.bitstream.limits import MAX_PIXELS
 from workers.errors import InfeasibleModuleError
 
 
@@ -38,7 +39,7 @@ def encode(
             "--output",
             "-o",
             metavar="FILE",
-            help="The bitstream to write; - for standard output.",
+            help="The bitstream to write: .cool, or .qsw for any other ending; - for standard output.",
             show_default=False,
             callback=expanded,
         ),
@@ -56,7 +57,8 @@ def encode(
     """Encode one frame, in this process.
 
     Its encoder is fitted where none is given; then come the quantization sweep, a training of the latents with
-    the quantized networks, and the bitstream.
+    the quantized networks (of encoders of Cool-Chic 3.4 and 4), and the bitstream. An encoder whose file holds
+    quantized networks alone, such as one imported from a bitstream, is written as it is.
     """
     from sweep.coding import encode_file  # loads torch
 
@@ -67,7 +69,10 @@ def encode(
             encoded = encode_file(frame, output, fit, encoder, lmbda, screen.display, frame_index, encoder_frame)
         except InfeasibleModuleError as error:
             raise stop(error, FAILED) from None
-        summary = f"{encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB"
+        as_it_was = (
+            "" if encoded.is_swept else "; its networks were quantized already, and are written as they were"
+        )
+        summary = f"{encoded.bytes} bytes, {encoded.bpp:.4f} bpp, {encoded.psnr_db:.3f} dB{as_it_was}"
         say(f"{describe_output(output)}: {summary}", err=goes_to_stdout(output))
 
 
@@ -88,9 +93,7 @@ def decode(
             callback=expanded,
         ),
     ],
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Most luma samples of a frame that is accepted.")
-    ] = MAX_PIXELS,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:

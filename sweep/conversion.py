@@ -1,21 +1,23 @@
-"""Checkpoints from one form to another."""
+"""Frame encoders from one form to another: checkpoints and bitstreams."""
 
 import logging
 from pathlib import PurePath
 
 from sweep.results import Output, SweptFrame, find_swept
-from workers.codec import (
-    EncoderParameter,
-    FrameEncoder,
-    FrameEncoderManager,
-    dump_frame_encoder,
-    parse_frame_encoder,
-    read_frame_encoder,
+from workers.bitstream.formats import (
+    FORMATS,
+    BitstreamFormat,
+    check_decodes,
+    check_encodable,
+    format_of_suffix,
+    recognized,
 )
+from workers.bitstream.limits import MAX_PIXELS
+from workers.codec import EncoderParameter, FrameEncoder, dump_frame_encoder, parse_frame_encoder
 from workers.codec.formats.decoder_limits import decoder_warnings
 from workers.codec.formats.official import ZIP
 from workers.codec.formats.official_writer import SweptEncoder, dump_official, with_release
-from workers.errors import CheckpointError, ConfigError, ResultsError
+from workers.errors import BitstreamError, CheckpointError, ConfigError, InputError, ResultsError
 from workers.files import describe, read_bytes
 from workers.reasons import reason_of
 
@@ -26,33 +28,55 @@ OFFICIAL, OWN = ".pt", ".safetensors"
 
 
 def import_encoder(
-    file: str, target: str, encoder_frame: int | None = None, lmbda: float | None = None
-) -> FrameEncoderManager:
-    """Write a checkpoint of Cool-Chic's own encoder as one of this project, in full precision.
+    file: str,
+    target: str,
+    encoder_frame: int | None = None,
+    lmbda: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> float | None:
+    """Write a checkpoint of Cool-Chic's own encoder, or what is in a bitstream, as a checkpoint of this project.
+
+    Of a checkpoint it is the encoder in full precision. A bitstream holds quantized networks alone, and so does the
+    checkpoint that is written then, with their steps and counts.
 
     Args:
         file: its path or URI.
         target: path or URI of the safetensors file; see :class:`~sweep.results.Output`.
-        encoder_frame: display index of the frame in a file of several.
-        lmbda: weight of the rate, where the file holds none.
+        encoder_frame: display index of the frame in a checkpoint of several.
+        lmbda: weight of the rate, where the file holds none. A bitstream does not need one.
+        max_pixels: luma samples of the largest bitstream that is accepted.
 
     Returns:
-        What is known of the fit beside the frame encoder.
+        The weight of the rate; ``None`` if it is not known.
 
     Raises:
-        CheckpointError: the file cannot be used.
+        CheckpointError: the checkpoint cannot be used.
+        BitstreamError: the bitstream is truncated, altered or too large.
         ResultsError: the checkpoint cannot be written; ``started`` tells whether that was found out in advance.
     """
+    name = describe(file)
     with Output(target, [file]) as output:
-        frame_encoder, manager = read_frame_encoder(file, encoder_frame, lmbda)
+        try:
+            content = read_bytes(file)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{name}: the frame encoder cannot be read: {reason_of(error)}") from None
+        if (bitstream := recognized(content, name)) is not None:
+            try:
+                frame_encoder = FORMATS[bitstream].read_encoder(content, max_pixels=max_pixels)
+            except BitstreamError as error:
+                raise BitstreamError(f"{name}: {error}") from None
+            _write(output, dump_frame_encoder(frame_encoder, lmbda))
+            return lmbda
+        frame_encoder, manager = parse_frame_encoder(content, name, encoder_frame, lmbda)
         _write(output, dump_frame_encoder(frame_encoder, manager.lmbda, manager.fitted_mse))
-    return manager
+    return manager.lmbda
 
 
 def export_encoder(
     out: str, frame: str, target: str, release: str | None = None, encoder: str | None = None
 ) -> str:
-    """Write a frame's quantized encoder as a file of Cool-Chic's own encoder, or as a checkpoint of this project.
+    """Write a frame's quantized encoder as a file of Cool-Chic's own encoder, a checkpoint of this project, or a
+    bitstream.
 
     Args:
         out: folder or URI of a job's results.
@@ -67,6 +91,7 @@ def export_encoder(
 
     Raises:
         ConfigError: the target has another ending.
+        InputError: a bitstream of this format cannot hold the encoder.
         CheckpointError: the release cannot hold the encoder; or the encoder that was swept cannot be read, or has
             changed.
         ResultsError: there are no results of such a frame; or the file cannot be written.
@@ -75,19 +100,34 @@ def export_encoder(
     before = swept.encoder if encoder is None else encoder
     with Output(target, [before, swept.quantized_name]) as output:
         ending = OFFICIAL if output.is_stream else PurePath(describe(target)).suffix.lower()
-        if ending not in (OFFICIAL, OWN):
-            raise ConfigError(f"{output.name}: an exported encoder is a file {OFFICIAL} or {OWN}; found {ending!r}")
+        bitstream = format_of_suffix(ending)
+        if ending not in (OFFICIAL, OWN) and bitstream is None:
+            endings = ", ".join((OFFICIAL, OWN, *(FORMATS[name].suffix for name in FORMATS)))
+            raise ConfigError(
+                f"{output.name}: the ending of an exported encoder is one of {endings}; found {ending!r}"
+            )
         quantized, manager = parse_frame_encoder(swept.quantized, swept.quantized_name)
         try:
             param = with_release(quantized.param, release)
-            if ending == OWN:
+            if bitstream is not None:
+                content = _bitstream(quantized, bitstream)
+            elif ending == OWN:
                 content = dump_frame_encoder(_of(quantized, param), manager.lmbda)
             else:
                 content = _official(swept, before, quantized, manager.lmbda, release)
         except CheckpointError as error:
             raise CheckpointError(f"frame {frame}: {error}") from None
+        except InputError as error:
+            raise InputError(f"frame {frame}: {error}") from None
         _write(output, content)
     return param.release
+
+
+def _bitstream(quantized: FrameEncoder, bitstream: BitstreamFormat) -> bytes:
+    check_encodable(bitstream, quantized.param)
+    encoded = bitstream.encode(quantized)
+    check_decodes(bitstream, encoded)
+    return encoded.content
 
 
 def _official(

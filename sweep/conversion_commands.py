@@ -5,8 +5,16 @@ from typing import Annotated
 import typer
 
 from sweep.command import running, say
-from sweep.options import EncoderFrameOption, QuietOption, ResultsArgument, VerboseOption, expanded
+from sweep.options import (
+    EncoderFrameOption,
+    MaxPixelsOption,
+    QuietOption,
+    ResultsArgument,
+    VerboseOption,
+    expanded,
+)
 from sweep.results import goes_to_stdout
+from workers.bitstream.limits import MAX_PIXELS
 from workers.files import describe
 
 
@@ -16,7 +24,7 @@ def import_(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A checkpoint of Cool-Chic's own encoder (.pt), or its URI.",
+            help="A checkpoint of Cool-Chic's own encoder (.pt) or a bitstream (.cool), or its URI.",
             show_default=False,
             callback=expanded,
         ),
@@ -37,19 +45,21 @@ def import_(
         float | None,
         typer.Option(min=0, help="Weight of the rate, where the file holds none.", show_default=False),
     ] = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a checkpoint of Cool-Chic's own encoder as one that every command takes.
+    """Write a checkpoint of Cool-Chic's own encoder, or what is in a bitstream, as a checkpoint of this program.
 
-    Its networks are taken in full precision, as they were before its quantization sweep. Nothing in the file is
-    executed.
+    Networks of a checkpoint are taken in full precision, as they were before its quantization sweep; a bitstream
+    holds quantized ones alone, which "qsweep encode" writes again as they are. Nothing in the file is executed.
     """
     from sweep.conversion import import_encoder
 
     with running(context, verbose, quiet):
-        manager = import_encoder(file, output, encoder_frame, lmbda)
-        say(f"{describe(output)}: lmbda {manager.lmbda:g}", err=goes_to_stdout(output))
+        found = import_encoder(file, output, encoder_frame, lmbda, max_pixels)
+        known = "lmbda is not known" if found is None else f"lmbda {found:g}"
+        say(f"{describe(output)}: {known}", err=goes_to_stdout(output))
 
 
 def export(
@@ -62,8 +72,8 @@ def export(
             "--output",
             "-o",
             metavar="FILE",
-            help="The file to write: .pt, as Cool-Chic's own encoder saves it, or .safetensors; - for standard "
-            "output, as .pt.",
+            help="The file to write: .pt, as Cool-Chic's own encoder saves it; .cool or .qsw, as a bitstream; or "
+            ".safetensors; - for standard output, as .pt.",
             show_default=False,
             callback=expanded,
         ),
@@ -84,10 +94,11 @@ def export(
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the quantized encoder of a frame for Cool-Chic's own program, which makes the bitstream of it.
+    """Write the quantized encoder of a frame for Cool-Chic's own programs: as a checkpoint or a bitstream.
 
-    Call the file video_encoder.pt for release 3.4, and NNNN-frame_encoder.pt for 4 and 5, NNNN being the display
-    index of the frame; put it in the work directory of the official encoder, and run that.
+    Of a checkpoint the official encoder makes the bitstream: call the file video_encoder.pt for release 3.4, and
+    NNNN-frame_encoder.pt for 4 and 5, NNNN being the display index of the frame; put it in the work directory of
+    the official encoder, and run that.
     """
     from sweep.conversion import export_encoder
 

@@ -1,8 +1,7 @@
 """A bitstream to a picture, in this process; torch is loaded only for the formats that need it."""
 
 from sweep.results import Output
-from workers.bitstream.cool.coding import decode_cool
-from workers.bitstream.cool.file import is_cool, parse_cool
+from workers.bitstream.formats import format_of_content
 from workers.bitstream.limits import MAX_PIXELS
 from workers.codec.sample_file import check_suffix, dump_samples, suffixes_of
 from workers.errors import BitstreamError
@@ -11,7 +10,7 @@ from workers.reasons import reason_of
 
 
 def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Decode a bitstream, ``.qsw`` or ``.cool``.
+    """Decode a bitstream of any format.
 
     Args:
         file: its path or URI.
@@ -32,33 +31,15 @@ def decode_file(file: str, target: str, max_pixels: int = MAX_PIXELS) -> tuple[i
             content = read_bytes(file)
         except (OSError, ValueError) as error:
             raise BitstreamError(f"{describe(file)}: the bitstream cannot be read: {reason_of(error)}") from None
-        decode = _decode_cool if is_cool(content, describe(file)) else _decode_qsw
+        bitstream = format_of_content(content, describe(file))
         try:
-            picture, size = decode(content, None if output.is_stream else describe(target), max_pixels)
+            name = _checked_name(None if output.is_stream else describe(target), *bitstream.frame_format(content))
+            picture = bitstream.decode(content, max_pixels=max_pixels)
         except BitstreamError as error:
             raise BitstreamError(f"{describe(file)}: {error}") from None
-        output.write(picture, started=True)
-    return size
-
-
-def _decode_cool(content: bytes, name: str | None, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
-    """The picture's file, and its height and width."""
-    header = parse_cool(content).frames[0].header
-    name = _checked_name(name, header.frame_data_type, header.bitdepth)
-    picture = decode_cool(content, max_pixels=max_pixels)
-    planes = [plane[None] for plane in picture.planes]
-    return dump_samples(planes, picture.frame_data_type, picture.bitdepth, name), picture.img_size
-
-
-def _decode_qsw(content: bytes, name: str | None, max_pixels: int) -> tuple[bytes, tuple[int, int]]:
-    """Likewise."""
-    from workers.bitstream import decode_frame, format_of
-    from workers.codec import dump_frame
-    from workers.device import usual_device
-
-    name = _checked_name(name, *format_of(content))
-    frame = decode_frame(content, usual_device(), max_pixels=max_pixels)
-    return dump_frame(frame, name), frame.img_size
+        planes = [plane[None] for plane in picture.planes]
+        output.write(dump_samples(planes, picture.frame_data_type, picture.bitdepth, name), started=True)
+    return picture.img_size
 
 
 def _checked_name(name: str | None, frame_data_type: str, bitdepth: int) -> str:

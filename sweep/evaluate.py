@@ -15,7 +15,8 @@ import torch
 from sweep.report.figure_file import render
 from sweep.report.job_data import compared, picture_name
 from sweep.report.job_figures import comparison
-from sweep.results import BITSTREAM_FOLDER, FRAMES, FRAMES_FILE, Storage, read_as, write_table
+from sweep.results import FRAMES, FRAMES_FILE, Storage, bitstream_format, bitstream_path, read_as, write_table
+from workers.bitstream.formats import DEFAULT_FORMAT
 from workers.codec import Frame, read_frame
 from workers.errors import InputError, QsweepError, ResultsError
 from workers.evaluation import (
@@ -74,7 +75,7 @@ def evaluate(out: str) -> Evaluation:
     job's results.
 
     Args:
-        out: folder or URI of the results of a job with ``bitstream: true``.
+        out: folder or URI of the results of a job that wrote bitstreams.
 
     Raises:
         InputError: the package that computes BD-rates is missing.
@@ -86,6 +87,7 @@ def evaluate(out: str) -> Evaluation:
     done = table.filter((pc.field("status") == "done") & pc.field("file_bytes").is_valid()).to_pylist()
     if not done:
         raise ResultsError(f"{storage.describe('')}: there are no bitstreams; run the job with bitstream: true")
+    bitstream = bitstream_format(storage) or DEFAULT_FORMAT
     storage.probe()
     anchors = writable_anchors()
     if left_out := sorted({*ANCHORS}.difference(anchors)):
@@ -96,7 +98,7 @@ def evaluate(out: str) -> Evaluation:
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     for number, (picture, records) in enumerate(pictures.items(), start=1):
-        rows += _of_picture(storage, *picture, records, failures, anchors)
+        rows += _of_picture(storage, *picture, records, failures, anchors, bitstream)
         _log.info("%d/%d pictures", number, len(pictures))
     points = pd.DataFrame(rows, columns=POINTS.names)
     bd_rates = _bd_rates(points)
@@ -115,6 +117,7 @@ def _of_picture(
     records: Sequence[Mapping[str, Any]],
     failures: list[str],
     anchors: Sequence[str],
+    bitstream: str,
 ) -> Iterator[dict[str, Any]]:
     try:
         frame = read_frame(path, frame_index)
@@ -123,9 +126,9 @@ def _of_picture(
         return
     picture = picture_name(path, frame_index)
     for record in records:
-        file = f"{BITSTREAM_FOLDER}/{record['frame']}.qsw"
+        file = bitstream_path(record["frame"], bitstream)
         try:
-            point = bitstream_point(storage.read(file), frame, record["lmbda"])
+            point = bitstream_point(storage.read(file), frame, record["lmbda"], bitstream)
         except QsweepError as error:
             failures.append(f"{storage.describe(file)}, of {picture}: {reason_of(error)}")
         else:

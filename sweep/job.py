@@ -84,7 +84,7 @@ def _run_claimed(job: Job, results: Results, display: Display) -> None:
         try:
             if results.n_unfinished:
                 _warn_of_missing(results)
-                with connect(job.config.ray, trains=bool(results.n_fits) or job.config.bitstream):
+                with connect(job.config.ray, trains=bool(results.n_fits or job.config.bitstream)):
                     pool = RayPool(job.config.ray, job.config.sweep.engine_options(), job.plugins)
                     try:
                         run_on(pool, job, results, display, lambda tally: [Metrics(tally)])
@@ -164,7 +164,7 @@ def run_on(
             recorder,
             pairs_per_call=config.ray.pairs_per_call,
             tries=config.ray.tries,
-            bitstream=config.bitstream,
+            bitstream=config.bitstream_format,
             swept=results.read_swept,
             may_begin=recorder.has_room,
         )

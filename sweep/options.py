@@ -100,6 +100,9 @@ FrameIndexOption = Annotated[
     int | None,
     typer.Option(min=0, help="Display index of the frame in a file of several, from 0.", show_default=False),
 ]
+MaxPixelsOption = Annotated[
+    int, typer.Option(min=1, help="Most luma samples of a bitstream's frame that is accepted.")
+]
 EncoderFrameOption = Annotated[
     int | None,
     typer.Option(min=0, help="Display index of the frame in a checkpoint of several.", show_default=False),

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from sweep.command import check_output, running
-from sweep.options import EncoderFrameOption, QuietOption, VerboseOption, expanded
+from sweep.options import EncoderFrameOption, MaxPixelsOption, QuietOption, VerboseOption, expanded
+from workers.bitstream.limits import MAX_PIXELS
 
 
 def show(
@@ -20,6 +21,7 @@ def show(
         ),
     ],
     encoder_frame: EncoderFrameOption = None,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print it as JSON, for programs.", show_default=False)
     ] = False,
@@ -28,11 +30,11 @@ def show(
 ) -> None:
     """Tell what is in a checkpoint or bitstream.
 
-    Release, architecture, lmbda, steps, counts and bits of each network, and what official decoders are known to do
-    wrong with it. Nothing in the file is executed.
+    Release, architecture, lmbda, steps, counts and bits of each network and latent grid, and what official decoders
+    are known to do wrong with it; of several frames, a line each. Nothing in the file is executed.
     """
     from sweep.show import show_file  # loads torch
 
     with running(context, verbose, quiet):
-        show_file(file, encoder_frame, as_json=as_json)
+        show_file(file, encoder_frame, max_pixels, as_json=as_json)
         check_output()

@@ -92,7 +92,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("example")
     content = yaml.safe_load(read("configs/example.yaml"))
     fitted = [entry for entry in content["frames"] if "encoder" in entry]
-    assert len(fitted) == 2
+    assert len(fitted) == 3
     (folder / "example").symlink_to(ROOT / "configs" / "example")
     config = folder / "example.yaml"
     config.write_text(yaml.safe_dump(content | {"frames": fitted, "out": "out/example"}))

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from workers.bitstream import MAX_PIXELS, decode_frame
+from workers.bitstream import MAX_PIXELS
+from workers.bitstream.decoded_picture import frame_of
+from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.codec import Frame, check_same_format, dump_frame, parse_frame
 from workers.errors import InputError
 from workers.objective.loss import mean_squared_error
@@ -38,15 +40,21 @@ class Point(NamedTuple):
     psnr_db: float
 
 
-def bitstream_point(content: bytes, frame: Frame, lmbda: float) -> Point:
+def bitstream_point(content: bytes, frame: Frame, lmbda: float, bitstream: str = DEFAULT_FORMAT) -> Point:
     """A bitstream, decoded.
+
+    Args:
+        content: of the file.
+        frame: what was encoded.
+        lmbda: weight of the rate that it was encoded with.
+        bitstream: name of its format.
 
     Raises:
         BitstreamError: it cannot be decoded.
         MismatchError: what it decodes to is not of the frame's size and format.
     """
     height, width = frame.img_size
-    decoded = decode_frame(content, max_pixels=max(MAX_PIXELS, height * width))
+    decoded = frame_of(FORMATS[bitstream].decode(content, "cpu", max_pixels=max(MAX_PIXELS, height * width)))
     check_same_format(frame, decoded)
     return _point("qsweep", lmbda, len(content), frame, decoded)
 

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from workers.bitstream import decoded_frame, unencodable
+from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.codec import Frame, FrameEncoder, check_match
 
 _LOSSLESS_PIXELS = 1 << 16
 _QUALITY = 90  # of larger ones, which are for an overview
+_NO_CHROMA = 0.5
 _BRIGHTEST = 0.999  # quantile of the error that is white: a few samples do not make all others black
 
 
@@ -33,15 +34,18 @@ class Pictures(NamedTuple):
     white: float
 
 
-def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: int) -> Pictures:
+def draw_pictures(
+    frame_encoder: FrameEncoder, frame: Frame | None, max_side: int, bitstream: str = DEFAULT_FORMAT
+) -> Pictures:
     """Pictures of a frame whose networks have been quantized.
 
-    Where a bitstream of ours cannot hold the frame encoder, the decoded frame is that of its evaluation.
+    Where a bitstream cannot hold the frame encoder, the decoded frame is that of its evaluation.
 
     Args:
         frame_encoder: of it.
         frame: the original, if it is known.
         max_side: pixels of the longer side, at most.
+        bitstream: name of the format that is decoded.
 
     Raises:
         MismatchError: the frame encoder was fitted for a frame of another size or format.
@@ -49,7 +53,11 @@ def draw_pictures(frame_encoder: FrameEncoder, frame: Frame | None, max_side: in
     """
     if frame is not None:
         check_match(frame, frame_encoder)
-    decoded = _evaluated(frame_encoder) if unencodable(frame_encoder.param) else decoded_frame(frame_encoder)
+    written = FORMATS[bitstream]
+    if written.unencodable(frame_encoder.param) is None:
+        decoded = written.decoded_frame(frame_encoder)
+    else:
+        decoded = _evaluated(frame_encoder)
     of_decoded = _webp(_shrink(_rgb(decoded), max_side))
     if frame is None:
         return Pictures(of_decoded, None, None, 0.0)
@@ -72,8 +80,18 @@ def _full_size(frame: Frame) -> Tensor:
         return frame.data.tensors[0].clone()
     height, width = frame.img_size
     y, *chroma = frame.data.tensors
-    doubled = (plane.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3) for plane in chroma)
-    return torch.cat([y, *(plane[..., :height, :width] for plane in doubled)], dim=1)
+    return torch.cat([y, *(_double(plane, height, width) for plane in chroma)], dim=1)
+
+
+def _double(plane: Tensor, height: int, width: int) -> Tensor:
+    """Chroma ``[1, 1, h, w]`` at the size of luma; where there is less than half of it, its border is repeated."""
+    if not plane.numel():  # of a frame of one row or column, where means of 2×2 samples are of nothing
+        return plane.new_full((1, 1, height, width), _NO_CHROMA)
+    rows, columns = (
+        torch.arange(wanted, device=plane.device).div(2, rounding_mode="floor").clamp_max(found - 1)
+        for wanted, found in ((height, plane.shape[2]), (width, plane.shape[3]))
+    )
+    return plane[:, :, rows[:, None], columns]
 
 
 def _rgb(frame: Frame) -> Tensor:

@@ -6,18 +6,20 @@ a call repeated on another replica, in another order, gives the same rows.
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 
 from workers.answers import EncodedAnswer, QuantizedAnswer
-from workers.bitstream import check_encodable, decode_frame, encode_frame
+from workers.bitstream.formats import FORMATS, check_decodes, check_encodable
 from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
+from workers.errors import CheckpointError
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
@@ -42,7 +44,12 @@ class _Loaded:
     lmbda: float
     manager: FrameEncoderManager
     metric: Metric
-    measurer: Measurer
+    open_measurer: Callable[[], Measurer]
+
+    @cached_property
+    def measurer(self) -> Measurer:
+        """Made when it is first needed: a frame whose choices are known is encoded without one."""
+        return self.open_measurer()
 
 
 class Replica:
@@ -65,14 +72,26 @@ class Replica:
         """Device of this replica, once it is ready."""
         return str(self._device)
 
-    def open(self, source: FrameSource) -> FrameInfo:
+    def open(self, source: FrameSource, bitstream: str | None = None) -> FrameInfo:
         """Read a frame and its encoder, and check that they belong together.
 
+        Args:
+            source: of the frame.
+            bitstream: name of the format that the frame is to end in, if any.
+
         Raises:
-            InputError: one of them cannot be used, or they are not for each other.
+            InputError: one of them cannot be used, or they are not for each other; the encoder's file holds its
+                networks quantized alone; or a bitstream of this format cannot hold the frame encoder.
         """
         loaded = self._load(source)
         frame = loaded.frame
+        if loaded.manager.file is not None and loaded.frame_encoder.is_quantized:
+            raise CheckpointError(
+                f"{source.encoder_name}: its networks are quantized, and not in the file in full precision: there "
+                "is nothing to sweep; qsweep encode --encoder writes it as it is"
+            )
+        if bitstream is not None:
+            check_encodable(FORMATS[bitstream], loaded.frame_encoder.param)
         return FrameInfo(
             *frame.img_size,
             loaded.lmbda,
@@ -161,14 +180,15 @@ class Replica:
         return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(by_network(choices)))
 
     def encode(
-        self, source: FrameSource, choices: Sequence[Choice], phase: Phase
+        self, source: FrameSource, choices: Sequence[Choice], phase: Phase, bitstream: str
     ) -> Iterator[FitProgress | EncodedAnswer]:
-        """Quantize the networks, train the latents on with them, and write the bitstream.
+        """Quantize the networks, train the latents on with them where this is possible, and write the bitstream.
 
         Args:
             source: of the frame.
             choices: of every network.
             phase: how the latents are trained on.
+            bitstream: name of the format.
 
         Yields:
             Progress; last of all the file.
@@ -176,8 +196,8 @@ class Replica:
         Raises:
             InputError: the frame encoder cannot be written as a bitstream.
         """
-        loaded = self._load(source)
-        check_encodable(loaded.frame_encoder.param)
+        loaded, written = self._load(source), FORMATS[bitstream]
+        check_encodable(written, loaded.frame_encoder.param)
         torch.set_num_threads(self._threads)
         frame_encoder = deepcopy(loaded.frame_encoder)
         apply_choices(frame_encoder, by_network(choices))
@@ -187,23 +207,14 @@ class Replica:
             yield progress
         assert progress is not None  # there is one after the last iteration
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
-        with torch.inference_mode():
-            rates = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
+        rates = written.rate_of_grids(frame_encoder)
         yield progress  # each step from here takes a while on a large frame: said once more, as a sign of life
-        encoded = encode_frame(frame_encoder, self._device)
+        encoded = written.encode(frame_encoder, self._device)
+        mse = mean_squared_error(encoded.frame.data, loaded.frame.data).item()
         yield progress
-        # Nothing leaves this place that does not come back as it was.
-        height, width = loaded.frame.img_size
-        decoded = decode_frame(encoded.content, self._device, max_pixels=height * width)
-        if not all(map(torch.equal, decoded.data.tensors, encoded.frame.data.tensors)):
-            raise RuntimeError(f"frame {source.id}: its bitstream decodes to other samples than it was made of")
-        yield EncodedAnswer(
-            QuantizedAnswer(checkpoint, tuple(rates)),
-            encoded.content,
-            encoded.sizes,
-            mean_squared_error(decoded.data, loaded.frame.data).item(),
-            loaded.metric.distortion(decoded.data, loaded.frame.data).item(),
-        )
+        check_decodes(written, encoded, self._device)
+        distortion = loaded.metric.distortion(encoded.frame.data, loaded.frame.data).item()
+        yield EncodedAnswer(QuantizedAnswer(checkpoint, rates), encoded.content, encoded.sizes, mse, distortion)
 
     def _load(self, source: FrameSource) -> _Loaded:
         loaded = self._loaded.get(source.id)
@@ -218,7 +229,8 @@ class Replica:
                 self._loaded.popitem(last=False)
             metric = METRICS[source.metric]
             backend = choose_backend(frame_encoder, self._device, metric)
-            measurer = backend.open(
+            open_measurer = partial(
+                backend.open,
                 frame_encoder,
                 frame,
                 lmbda,
@@ -227,7 +239,7 @@ class Replica:
                 options=self._options,
                 metric=metric,
             )
-            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, metric, measurer)
+            loaded = _Loaded(source, frame, frame_encoder, lmbda, manager, metric, open_measurer)
             self._loaded[source.id] = loaded
         self._loaded.move_to_end(source.id)
         return loaded

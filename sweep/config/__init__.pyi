@@ -1,3 +1,4 @@
+from .encodable import check_fit
 from .fit_config import FitConfig, make_fit
 from .frame_ids import added_ids, name_of
 from .frames import FrameItem, FrameList, is_manifest, place_entry, read_manifest_at
@@ -23,6 +24,7 @@ __all__ = [
     "SweepConfig",
     "added_ids",
     "as_grid",
+    "check_fit",
     "check_names",
     "default_steps",
     "escape",

@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
 )
 
+from sweep.config.encodable import check_encodable
 from sweep.config.explain import explain
 from sweep.config.fit_config import STRICT, FitConfig, Lmbda, Lmbdas
 from sweep.config.frames import FrameList, list_frames
@@ -23,6 +24,7 @@ from sweep.config.plugins import load_plugins
 from sweep.config.ray_config import RayConfig
 from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
+from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.codec.family import FAMILIES
 from workers.errors import ConfigError
 from workers.files import describe, is_uri
@@ -114,6 +116,9 @@ def _power_of_two(value: object) -> object:
 Step = Annotated[float, BeforeValidator(_power_of_two)]
 
 
+_OTHER_FORMATS = [name for name in FORMATS if name != DEFAULT_FORMAT]
+
+
 class JobConfig(BaseModel):
     """The whole configuration, as it stands in the file."""
 
@@ -133,8 +138,19 @@ class JobConfig(BaseModel):
         default_factory=list,
         description="a list of names of Python modules, beside the configuration or on the import path",
     )
-    bitstream: bool = Field(False, description="true, to write a bitstream of every frame; or false")
+    bitstream: bool | str = Field(
+        False,
+        description=f"true, to write a {FORMATS[DEFAULT_FORMAT].suffix} file of every frame; "
+        f"{', '.join(_OTHER_FORMATS)}, to write one of that format; or false",
+    )
     ray: RayConfig = Field(default_factory=RayConfig, description="a mapping")
+
+    @property
+    def bitstream_format(self) -> str | None:
+        """Name of the format of the bitstreams that frames end as; ``None`` if they end without."""
+        if isinstance(self.bitstream, str):
+            return self.bitstream
+        return DEFAULT_FORMAT if self.bitstream else None
 
     def described(self) -> dict[str, Any]:
         """As plain data, without the options and credentials of URIs: what may be written down."""
@@ -175,15 +191,20 @@ class Job(NamedTuple):
             module: {kind: sorted({getattr(pair, kind) for pair in pairs}) for kind in ("weight", "bias")}
             for module, pairs in self.grid.items()
         }
-        retuning = self.config.fit.resolve().retuning
         needed = any(item.lmbda is None and (item.encoder or "").lower().endswith(".pt") for item in self.frames)
         return {
             "grid": steps,
             "sweep": self.config.sweep.model_dump(include={"mode", "metric", "precision"}),
             "fit": self._fit() if self.frames.n_fits else None,
             "lmbda": self.lmbda_of_encoders if needed else None,
-            "bitstream": {"phase_3": retuning.iterations} if self.config.bitstream else None,
+            "bitstream": self._bitstream(),
         } | ({"plugins": {plugin.name: plugin.digest for plugin in self.plugins}} if self.plugins else {})
+
+    def _bitstream(self) -> dict[str, Any] | None:
+        if (name := self.config.bitstream_format) is None:
+            return None
+        identity = {"phase_3": self.config.fit.resolve().retuning.iterations}
+        return identity if name == DEFAULT_FORMAT else {"format": name} | identity
 
     def _fit(self) -> dict[str, Any]:
         return self.config.fit.model_dump(exclude={"iterations": {"phase_3"}, "lmbda": True})
@@ -202,11 +223,14 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
     Raises:
         ConfigError: the file cannot be read, a path names a variable or user that there is not, or a key is
             unknown, missing or ill-typed. The message names the file, the key, what was found and what is accepted.
+            Or a bitstream of the format that is asked for cannot hold the encoder of a frame.
     """
     config = read_config(path, overrides, out)
     base = path.absolute().parent
     try:
         frames = list_frames(config.frames, base, config.fit.lmbda)
+        if (bitstream := config.bitstream_format) is not None:
+            check_encodable(frames, bitstream, config.fit)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     config = config.model_copy(
@@ -247,6 +271,9 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
     if config.fit.recipe not in RECIPES:
         accepted = FitConfig.model_fields["recipe"].description
         raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    if isinstance(config.bitstream, str) and config.bitstream not in set(FORMATS) - {DEFAULT_FORMAT}:
+        accepted = JobConfig.model_fields["bitstream"].description
+        raise ConfigError(f"{path}: bitstream: accepted: {accepted}; found {config.bitstream!r}")
     try:
         check_names(config.sweep)
     except ConfigError as error:

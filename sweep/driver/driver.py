@@ -96,13 +96,13 @@ def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -
     if isinstance(work, Fit):
         return replica.fit(source, fit.arch, fit.resolve(), fit.seed)
     if isinstance(work, Open):
-        return replica.open(source)
+        return replica.open(source, work.bitstream)
     if isinstance(work, Measure):
         return replica.measure(source, work.request)
     if isinstance(work, RunSearch):
         return replica.search(source, work.search, SEARCH_SECONDS)
     if isinstance(work, Encode):
-        return replica.encode(source, work.choices, fit.resolve().retuning)
+        return replica.encode(source, work.choices, fit.resolve().retuning, work.bitstream)
     return replica.quantize(source, work.choices)
 
 
@@ -185,7 +185,7 @@ class Driver:
         *,
         pairs_per_call: int | Literal["auto"] = "auto",
         tries: int = 3,
-        bitstream: bool = False,
+        bitstream: str | None = None,
         swept: Callable[[str], FrameSwept | None] = lambda _: None,
         may_begin: Callable[[], bool] = lambda: True,
     ) -> None:

@@ -13,7 +13,7 @@ def run_one(
     search_of: SearchOf,
     fit: FitConfig,
     *,
-    bitstream: bool = False,
+    bitstream: str | None = None,
     display: Observer | None = None,
 ) -> FrameEnded:
     """Run until the frame is done.
@@ -23,7 +23,7 @@ def run_one(
         source: of the frame.
         search_of: makes its search, once it has been opened.
         fit: how it is fitted, if it has no encoder, and how its latents are trained on.
-        bitstream: whether it ends as a bitstream.
+        bitstream: name of the format of the bitstream that it ends as, if it does.
         display: receives every event, if there is one.
 
     Raises:

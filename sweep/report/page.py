@@ -17,7 +17,16 @@ from sweep.report.job_view import job_view
 from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records
 from sweep.report.vega import VEGA_LITE
-from sweep.results import CHOICES, CHOICES_FILE, FRAMES, FRAMES_FILE, JOB_FILE, Storage, read_as
+from sweep.results import (
+    CHOICES,
+    CHOICES_FILE,
+    FRAMES,
+    FRAMES_FILE,
+    JOB_FILE,
+    Storage,
+    bitstream_format,
+    read_as,
+)
 from workers.errors import ResultsError
 
 REPORT_FILE = "report.html"
@@ -68,7 +77,8 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     where: dict[str, str] = {}
     embedded: list[tuple[str, Markup]] = []
     room = EMBEDDED_BYTES
-    drawn = FramePictures(storage, _with_pictures(records[:DETAILED_FRAMES], pictures))
+    with_pictures = _with_pictures(records[:DETAILED_FRAMES], pictures)
+    drawn = FramePictures(storage, with_pictures, bitstream_format(storage))
     for details in _details(out, records[:DETAILED_FRAMES], choices, drawn):
         frame, text = details["frame"], _json(details)
         if len(text) <= room:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sweep.results import QUANTIZED_FOLDER, Storage
+from workers.bitstream.formats import DEFAULT_FORMAT
 from workers.errors import InputError, ResultsError
 from workers.files import describe, is_uri
 from workers.reasons import reason_of
@@ -27,11 +28,13 @@ class FramePictures:
     Args:
         storage: the results.
         frames: those whose pictures are drawn, which takes a while.
+        bitstream: name of the format of the job's bitstreams; ``None`` if it writes none.
     """
 
-    def __init__(self, storage: Storage, frames: Collection[str]) -> None:
+    def __init__(self, storage: Storage, frames: Collection[str], bitstream: str | None = None) -> None:
         self._storage = storage
         self._frames = frames
+        self._bitstream = bitstream or DEFAULT_FORMAT
         self._unreachable: dict[str, str] = {}  # places of originals, each with the reason
 
     def draw(self, record: Mapping[str, Any], notes: list[str]) -> dict[str, Any] | None:
@@ -59,7 +62,7 @@ class FramePictures:
             notes.append(f"The original cannot be shown: {error}")
         try:
             frame_encoder, _ = parse_frame_encoder(self._storage.read(path), self._storage.describe(path))
-            drawn = draw_pictures(frame_encoder, frame, MAX_SIDE)
+            drawn = draw_pictures(frame_encoder, frame, MAX_SIDE, self._bitstream)
         except (InputError, ResultsError) as error:
             notes.append(f"The pictures cannot be drawn: {error}")
             return None

@@ -6,6 +6,7 @@ from .layout import (
     JOB_FILE,
     MANIFEST_FILE,
     QUANTIZED_FOLDER,
+    bitstream_path,
     result_files,
 )
 from .manifest import job_frames
@@ -16,7 +17,7 @@ from .results import Results
 from .runs import read_timeline
 from .status import is_running, read_status
 from .storage import Storage
-from .swept import SweptFrame, find_swept
+from .swept import SweptFrame, bitstream_format, find_swept
 from .table import CHOICES, FRAMES, rd_table
 from .timeline import stages_of
 
@@ -33,6 +34,8 @@ __all__ = [
     "Results",
     "Storage",
     "SweptFrame",
+    "bitstream_format",
+    "bitstream_path",
     "choose_at",
     "compare_jobs",
     "cost_of_steps",

@@ -77,9 +77,9 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
 
     Exact for arm and synthesis: what was settled before them adds the same to the loss of all their pairs. For the
     upsampling it is an approximation where the synthesis' choice is another one, since its pairs were measured
-    with the old one in force. In either case the frame encoder remains the one that was fitted for the old weight,
-    pairs so close to the best that a sweep would measure them again may change places (near-ties of the new
-    weight), and pruned pairs (mode ``winner``) are not looked at.
+    with the old one in force; and for the ifce of Cool-Chic 5 where the arm's is. In either case the frame encoder
+    remains the one that was fitted for the old weight, pairs so close to the best that a sweep would measure them
+    again may change places (near-ties of the new weight), and pruned pairs (mode ``winner``) are not looked at.
 
     Args:
         table: see :func:`~sweep.read_rd_table`.

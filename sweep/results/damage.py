@@ -8,7 +8,6 @@ from sweep.results.storage import FileFound, Storage
 
 _READERS = 16  # files that are looked at at a time
 _PARQUET_MAGIC = b"PAR1"
-_QSW_MAGIC = b"qsw"
 _OFFSETS = re.compile(rb'"data_offsets":\[\d+,(\d+)\]')
 
 
@@ -52,10 +51,3 @@ def _damage_of_safetensors(storage: Storage, path: str, size: int) -> str:
         return "cut off"
     ends = map(int, _OFFSETS.findall(storage.read_range(path, 8, n_header)))
     return "cut off" if 8 + n_header + max(ends, default=0) > size else ""
-
-
-def is_whole_bitstream(storage: Storage, file: FileFound, n_bytes: int) -> bool:
-    """Whether a bitstream that has no damage of another kind is as long as it was when it was written."""
-    if file.size in (None, n_bytes) or not storage.local:
-        return True
-    return storage.read_range(file.path, 0, len(_QSW_MAGIC)) != _QSW_MAGIC

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from sweep.config import FrameItem
 from sweep.results.changes import find_changes, picture_has_changed
-from sweep.results.damage import find_damaged, is_whole_bitstream
+from sweep.results.damage import find_damaged
 from sweep.results.layout import (
     BITSTREAM_FOLDER,
     CHOICES_FILE,
@@ -26,6 +26,7 @@ from sweep.results.parquet import Columns, read_as
 from sweep.results.rows import rd_path, read_choices, read_record
 from sweep.results.storage import FileFound, Storage
 from sweep.results.table import CHOICES, FRAMES, IDENTITY
+from workers.bitstream.formats import FORMATS
 from workers.codec import FITTED_FRAME, checkpoint_metadata
 from workers.errors import DamagedError, ResultsError
 
@@ -35,7 +36,7 @@ _TABLES = ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES))
 
 GARBLED = "damaged, or not of this program"
 
-_SUFFIXES = (".parquet", ".safetensors", ".qsw")
+_SUFFIXES = (".parquet", ".safetensors", *(FORMATS[name].suffix for name in FORMATS))
 
 _READERS = 16  # files that are read at a time
 
@@ -48,6 +49,7 @@ class Finished:
     Args:
         storage: the folder of its results.
         items: its frames.
+        bitstream: name of the format of its bitstreams, if it writes any.
 
     Attributes:
         done: frames that are complete.
@@ -61,7 +63,7 @@ class Finished:
         changed: what has changed of frames whose results are of other inputs, by frame: they are not done.
     """
 
-    def __init__(self, storage: Storage, items: Sequence[FrameItem]) -> None:
+    def __init__(self, storage: Storage, items: Sequence[FrameItem], bitstream: str | None = None) -> None:
         self._storage = storage
         self.damaged: dict[str, str] = {}
         self.changed: dict[str, str] = {}
@@ -77,7 +79,8 @@ class Finished:
         self.frames, self.choices = Columns(FRAMES), Columns(CHOICES)
         self._sum_up_done()
         self._check_inputs(items)
-        self._check_bitstreams()
+        if bitstream is not None:
+            self._check_bitstreams(bitstream)
         self.failures: dict[str, Mapping[str, Any]] = {}
         failed = sorted(self.failed - self.done)
         for frame, record in zip(
@@ -162,7 +165,7 @@ class Finished:
         except ValueError:  # it is no checkpoint: the replica that opens it says so
             return None
 
-    def _check_bitstreams(self) -> None:
+    def _check_bitstreams(self, bitstream: str) -> None:
         """Frames whose bitstream is missing or damaged are not done."""
         frames = self.frames.table()
         with_file = frames.filter(pc.field("file_bytes").is_valid()).select(["frame", "file_bytes"]).to_pylist()
@@ -171,8 +174,8 @@ class Finished:
         files = self._intact(BITSTREAM_FOLDER)
         n_done = len(self.done)
         for frame, n_bytes in (record.values() for record in with_file):
-            path = bitstream_path(frame)
-            if path in files and is_whole_bitstream(self._storage, files[path], n_bytes):
+            path = bitstream_path(frame, bitstream)
+            if path in files and files[path].size in (None, n_bytes):
                 continue
             if path in files:
                 self.damaged[path] = "cut off"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sweep.results.storage import Storage
+from workers.bitstream.formats import FORMATS
 
 JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
 FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
@@ -21,9 +22,9 @@ def quantized_path(frame: str) -> str:
     return f"{QUANTIZED_FOLDER}/{frame}.safetensors"
 
 
-def bitstream_path(frame: str) -> str:
-    """Where a frame's bitstream is."""
-    return f"{BITSTREAM_FOLDER}/{frame}.qsw"
+def bitstream_path(frame: str, format_name: str) -> str:
+    """Where a frame's bitstream of a format is."""
+    return f"{BITSTREAM_FOLDER}/{frame}{FORMATS[format_name].suffix}"
 
 
 def result_files(out: str) -> Iterator[str]:

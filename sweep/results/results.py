@@ -62,6 +62,7 @@ class Results:
     def __init__(self, job: Job) -> None:
         self.storage = Storage(job.config.out)
         self._job = job
+        self._bitstream = job.config.bitstream_format
         self._use(begin(self.storage, job))
         self._lock = threading.Lock()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
@@ -114,7 +115,7 @@ class Results:
 
     def _look(self) -> None:
         """See what is there, and what became of the frames."""
-        self._found = Finished(self.storage, list(self.items))
+        self._found = Finished(self.storage, list(self.items), self._bitstream)
         self._done = np.array([frame in self._found.done for frame in self._ids.to_pylist()], dtype=bool)
 
     @property
@@ -211,7 +212,8 @@ class Results:
         if ended.quantized is not None:
             self.storage.write(quantized_path(ended.frame), ended.quantized.checkpoint)
         if ended.encoded is not None:
-            self.storage.write(bitstream_path(ended.frame), ended.encoded.bitstream)
+            assert self._bitstream is not None
+            self.storage.write(bitstream_path(ended.frame, self._bitstream), ended.encoded.bitstream)
         rows = write_rd_table(self.storage, ended, record)
         delete_rows(self.storage, ended.frame, "swept", self._found.swept)
         if ended.status == "done":

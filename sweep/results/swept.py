@@ -4,11 +4,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
+from sweep.config import parse_yaml
 from sweep.results.layout import JOB_FILE, MANIFEST_FILE, fitted_path, quantized_path
 from sweep.results.parquet import read_table
 from sweep.results.storage import Storage
-from workers.errors import ResultsError
+from workers.bitstream.formats import DEFAULT_FORMAT
+from workers.errors import DamagedError, ResultsError
 
 _LISTED_IDS = 20
 
@@ -55,6 +58,21 @@ def find_swept(out: str, frame: str) -> SweptFrame:
         raise ResultsError(f"{storage.describe(path)}: the frame is not done: its quantized encoder is missing")
     encoder = storage.location(fitted_path(frame)) if row["encoder"] is None else row["encoder"]
     return SweptFrame(row["frame"], storage.read(path), storage.describe(path), encoder, row.get("encoder_frame"))
+
+
+def bitstream_format(storage: Storage) -> str | None:
+    """Name of the format of the bitstreams of a job; ``None`` if it writes none.
+
+    Raises:
+        ResultsError: there are no results of a job, or what is written down of it is damaged.
+    """
+    if not storage.is_file(JOB_FILE):
+        return None
+    try:
+        written = (parse_yaml(storage.read(JOB_FILE).decode()) or {}).get("job", {}).get("bitstream")
+        return None if written is None else str(written.get("format", DEFAULT_FORMAT))
+    except (AttributeError, yaml.YAMLError, UnicodeDecodeError, ValueError):
+        raise DamagedError(f"{storage.describe(JOB_FILE)}: damaged, or not of this program") from None
 
 
 def open_job(out: str) -> Storage:

@@ -53,7 +53,7 @@ class FrameProgress:
         task: the frame.
         search_of: makes its search.
         tries: how often a piece of work may be lost before the frame fails.
-        bitstream: whether it ends as a bitstream, or with its networks quantized.
+        bitstream: name of the format of the bitstream that it ends as; ``None`` to end with its networks quantized.
 
     Attributes:
         id: of the frame.
@@ -62,14 +62,14 @@ class FrameProgress:
         failed_on: replicas on which its calls failed.
     """
 
-    def __init__(self, task: Task, search_of: SearchOf, tries: int, bitstream: bool = False) -> None:
+    def __init__(self, task: Task, search_of: SearchOf, tries: int, bitstream: str | None = None) -> None:
         self.id = task.frame
         self.calls: set[int] = set()
         self.holders: set[ReplicaId] = set()
         self.failed_on: set[ReplicaId] = set()
         self._search_of, self._tries, self._bitstream = search_of, tries, bitstream
         first: list[Work] = [Fit()] if task.needs_fit else []
-        self._todo: deque[Work] = deque([*first, Open()])
+        self._todo: deque[Work] = deque([*first, Open(bitstream)])
         self._search: Search | None = None
         self._replicas: dict[Candidate, ReplicaId] = {}  # by what they measured
         self._swept = task.swept
@@ -78,7 +78,7 @@ class FrameProgress:
         self._seconds = 0.0
         if task.swept is not None:
             self._info, self._seconds = task.swept.info, task.swept.seconds
-            self._todo = deque([Encode(tuple(task.swept.choices.values()))])
+            self._todo = deque([self._last_work(tuple(task.swept.choices.values()))])
 
     @property
     def may_run(self) -> bool:
@@ -180,12 +180,14 @@ class FrameProgress:
                     SearchError(f"frame {self.id}: its search is not finished, and asks for nothing")
                 )
             return None
-        choices = tuple(self._search.choices.values())
-        if not self._bitstream:
-            self._todo.append(Quantize(choices))
+        self._todo.append(self._last_work(tuple(self._search.choices.values())))
+        if self._bitstream is None:
             return None
-        self._todo.append(Encode(choices))
         return FrameSwept(self.id, self._info, self._rows(), self._choices(), self._seconds)
+
+    def _last_work(self, choices: tuple[Choice, ...]) -> Work:
+        """What is left once every network has its choice."""
+        return Quantize(choices) if self._bitstream is None else Encode(choices, self._bitstream)
 
     def _choices(self) -> dict[str, Choice]:
         if self._swept is not None:

@@ -20,7 +20,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Open:
-    """Read frame and encoder; the answer is a :class:`~workers.source.FrameInfo`."""
+    """Read frame and encoder; the answer is a :class:`~workers.source.FrameInfo`.
+
+    Attributes:
+        bitstream: name of the format that the frame is to end in, if any.
+    """
+
+    bitstream: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Encode:
     """
 
     choices: tuple[Choice, ...]
+    bitstream: str
 
 
 Work = Fit | Open | Measure | RunSearch | Quantize | Encode

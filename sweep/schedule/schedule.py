@@ -52,7 +52,7 @@ class Schedule:
             every replica, and parts of them, shared out over several replicas, when there are fewer.
         tries: of a piece of work that is lost, with its replica or to an error that another one may not meet,
             before its frame is given up.
-        bitstream: whether frames end as bitstreams.
+        bitstream: name of the format of the bitstreams that frames end as, if they do.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Schedule:
         *,
         pairs_per_call: int | Literal["auto"] = "auto",
         tries: int = 3,
-        bitstream: bool = False,
+        bitstream: str | None = None,
     ) -> None:
         self._tasks = iter(tasks)
         self._next = next(self._tasks, None)

@@ -57,7 +57,7 @@ def swept(frame: str) -> FrameSwept:
 
 ENCODED = EncodedAnswer(
     QuantizedAnswer(b"quantized", (150.0, 50.0)),
-    b"bitstream",
+    b"qsw" + bytes(range(57)),
     SectionBytes(header=10, networks=20, latents=30),
     mse=0.01,
     distortion=0.03,

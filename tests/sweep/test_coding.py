@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from sweep.cli import app
 from sweep.config import fit_config
-from tests.cases import CASES
+from tests.cases import CASES, CASES_5, load_case
 from workers.bitstream import decode_frame
 from workers.codec import read_frame
 from workers.fit import Phase, Recipe
@@ -91,6 +91,25 @@ def test_yuv_stays_yuv(tmp_path: Path) -> None:
     result = qsweep("decode", tmp_path / "a", "-o", tmp_path / "a.png")
     assert result.exit_code == 2
     assert result.stderr == f"qsweep: {tmp_path}/a.png: a frame of format yuv420 is written as .yuv\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "decoded_name", "most_bytes"),
+    [("coffee_48x80_ifce06", "b.png", 800), ("coffee_64x96_yuv420_lop", "b_96x64_1p_yuv420_8b.yuv", 600)],
+)
+def test_an_encoder_of_cool_chic_5_becomes_a_file(
+    tmp_path: Path, name: str, decoded_name: str, most_bytes: int
+) -> None:
+    case = load_case(name, CASES_5)
+    (frame,) = case.folder.glob("frame*")
+    encoded = qsweep("encode", frame, "-o", tmp_path / "a", "--encoder", case.folder / "encoder.safetensors")
+    assert encoded.exit_code == 0, encoded.stderr
+    assert qsweep("decode", tmp_path / "a", "-o", tmp_path / decoded_name).exit_code == 0
+    decoded = read_frame(tmp_path / decoded_name)
+    mse = mean_squared_error(decoded.data, case.frame.data).item()
+    assert mse == pytest.approx(case.table[case.table.chosen].iloc[-1].mse, rel=1e-3)
+    assert encoded.stdout.endswith(f"{psnr_db(mse):.3f} dB\n")
+    assert len((tmp_path / "a").read_bytes()) < most_bytes
 
 
 def test_one_frame_of_a_yuv_file_of_several_is_encoded(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from typer.testing import CliRunner, Result
 from sweep.cli import app
 from sweep.config import FrameItem, FrameList
 from sweep.results import Storage, write_table
-from tests.workers.codec.formats.files import FILES
-from tests.workers.codec.formats.test_official_writer import swept
+from tests.workers.codec.formats.files import FILES, members, pickle_name, zipped
+from tests.workers.codec.formats.test_official_writer import quantized, swept
 from workers.codec import dump_frame_encoder, parse_frame_encoder, read_frame_encoder
 from workers.codec.formats.official import read_official
+from workers.codec.formats.official_writer import dump_official
 
 
 def run(*arguments: object) -> Result:
@@ -31,6 +32,22 @@ def test_an_official_file_is_imported(name: str, tmp_path: Path) -> None:
     assert ours.param == theirs.param
     assert manager.lmbda == of_file.lmbda
     assert all(torch.equal(value, ours.state_dict()[key]) for key, value in theirs.state_dict().items())
+
+
+def test_the_display_index_of_a_file_of_4_is_kept(tmp_path: Path) -> None:
+    parts = members(FILES["lop-4.2.1"].read_bytes())
+    name = pickle_name(parts)
+    at = parts[name].index(b"K\0", parts[name].index(b"frame_display_index"))  # the number after its name
+    seven = zipped({**parts, name: parts[name][:at] + b"K\7" + parts[name][at + 2 :]})
+    (tmp_path / "0007-frame_encoder.pt").write_bytes(seven)
+    target = tmp_path / "a.safetensors"
+
+    assert run("import", tmp_path / "0007-frame_encoder.pt", "-o", target).exit_code == 0
+
+    frame_encoder, manager = read_frame_encoder(target, 7)
+    assert run("import", target, "-o", tmp_path / "b.safetensors", "--encoder-frame", 0).exit_code == 2
+    assert manager.lmbda == read_frame_encoder(FILES["lop-4.2.1"])[1].lmbda
+    assert read_official(dump_official(quantized(frame_encoder)), 7).metadata["frame_display_index"] == "7"
 
 
 def test_what_a_file_of_5_does_not_say_is_asked_for(tmp_path: Path) -> None:
@@ -125,7 +142,12 @@ def test_an_encoder_that_has_been_moved_is_named(results: Path, tmp_path: Path) 
     [
         ("nope", "a.pt", (), "there is no frame 'nope'; found 'official', 'fitted', 'failed'"),
         ("failed", "a.pt", (), "failed.safetensors: the frame is not done"),
-        ("fitted", "a.png", (), "a.png: an exported encoder is a file .pt or .safetensors; found '.png'"),
+        (
+            "fitted",
+            "a.png",
+            (),
+            "a.png: the ending of an exported encoder is one of .pt, .safetensors, .qsw, .cool; found '.png'",
+        ),
         ("official", "a.pt", ("--release", "3.4.1"), "only the last grid may be without features in 3.4"),
         ("fitted", "a.pt", ("--release", "6"), "release: one of 3.4.1, 4.0.0, 4.1.0, 4.2.1, 5.0.1; found '6'"),
         ("fitted", "out/fitted/fitted.safetensors", (), "is an input too"),

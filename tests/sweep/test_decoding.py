@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from sweep.cli import app
-from tests.workers.bitstream.cool.official import FILES, VIDEO, content_of
+from tests.workers.bitstream.cool.official import FILES, PICTURES, VIDEO, content_of, headers_of
+from tests.workers.bitstream.cool.test_hostile import HEADER_AT, altered
 
 
 def qsweep(*arguments: object) -> Result:
@@ -95,27 +96,76 @@ def test_what_is_in_a_picture_is_shown_on_one_screen() -> None:
     result = qsweep("show", file)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == f"{file}: Cool-Chic 5 picture, 96×64, rgb of 8 bits; 1109 bytes, 1.4440 bpp"
-    assert lines[-1] == "  written again, it gives the same bytes"
+    assert lines[0] == f"{file}: cool, 1109 bytes, 1.4440 bpp"
+    assert lines[-1] == "check: written again, it gives the same bytes"
     assert len(lines) < 30
-    columns = [line.split() for line in lines]
-    sizes = {name: int(size) for name, size, *_ in columns if name in ("header", "networks") and size.isdigit()}
-    sizes["latents"] = int(next(size for name, size, *_ in columns if (name, size.isdigit()) == ("latents", True)))
-    assert sizes == {"header": 46, "networks": 339, "latents": 724}
-    grids = [float(line.split()[-2]) for line in lines if line.startswith("    ") and "×" in line]
+    assert "bytes: header 46, networks 339, latents 724" in lines
+    networks = [int(line.split()[-1]) for line in lines if line.startswith(" residue.")]
+    assert len(networks) == 4
+    assert -(-sum(networks) // 8) == 339
+    grids = [float(line.split()[-1]) for line in lines if line.startswith(" grid ")]
     assert len(grids) == 10
-    assert sum(grids) == pytest.approx(sizes["latents"], abs=10)
+    assert sum(grids) / 8 == pytest.approx(724, abs=10)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_what_is_in_a_picture_is_shown_to_programs(name: str) -> None:
+    result = qsweep("show", FILES / f"{name}.cool", "--json")
+    assert result.exit_code == 0, result.stderr
+    shown, header = json.loads(result.stdout), headers_of(name)[-1]
+    assert (shown["form"], shown["family"], shown["release"]) == ("cool", "coolchic-5", "5.0.1")
+    assert [shown["height"], shown["width"]] == header["img_size"]
+    assert shown["file_bytes"] == len(content_of(name))
+    parts = [shown[f"{part}_bytes"] for part in ("header", "networks", "latents")]
+    assert parts[1:] == [header["nn_n_bytes"], header["n_bytes_latent"]]
+    assert sum(parts) == shown["file_bytes"]
+    for network in shown["networks"]:
+        module = network["network"].removeprefix("residue.")
+        assert network["q_step"] == header["nn_q_step"][module]
+        assert network["expgol_cnt"] == header["nn_expgol_cnt"][module]
+    bits = sum(sum(network["rate_bit"].values()) for network in shown["networks"])
+    assert bits == 8 * header["nn_n_bytes"] - header["nn_n_bit_pad"]
+    grids = shown["coolchics"]["residue"]["grids"]
+    assert 0 <= header["n_bytes_latent"] - sum(grid["rate_bit"] for grid in grids) / 8 < 8
+    assert shown["same_when_rewritten"]
+    assert (shown["lmbda"], shown["warnings"]) == (None, [])
+
+
+def test_a_header_that_is_longer_than_it_need_be_is_a_warning(tmp_path: Path) -> None:
+    longer = altered({"n_bytes_header": 35})
+    end = HEADER_AT + 33
+    (tmp_path / "a.cool").write_bytes(longer[:end] + b"\xff\x00" + longer[end:])
+    shown = json.loads(qsweep("show", tmp_path / "a.cool", "--json").stdout)
+    assert shown["same_when_rewritten"] is False
+    assert shown["warnings"] == ["its headers are longer than they need be"]
+
+
+def test_a_picture_that_is_too_large_is_not_shown(tmp_path: Path) -> None:
+    for command in (("show",), ("import", "-o", tmp_path / "a.safetensors")):
+        result = qsweep(command[0], FILES / "odd_37x83.cool", *command[1:], "--max-pixels", 3070)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "frames of at most 3070 luma samples are accepted; found 83×37" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_of_a_video_are_shown_in_coding_order() -> None:
     result = qsweep("show", FILES / f"{VIDEO}.cool")
     assert result.exit_code == 0, result.stderr
-    assert [line.partition(":")[0] for line in result.stdout.splitlines()[1:]] == [
+    *lines, warning = result.stdout.splitlines()[1:]
+    assert warning == "warning: files of several frames cannot be decoded"
+    assert [line.partition(":")[0] for line in lines] == [
         "  I, residue of frame 0",
         "  P of 0, residue of frame 2",
         "  P of 0, motion of frame 2",
         "  B of 0, 2, residue of frame 1",
         "  B of 0, 2, motion of frame 1",
+    ]
+    shown = json.loads(qsweep("show", FILES / f"{VIDEO}.cool", "--json").stdout)
+    assert [frame["display_index"] for frame in shown["frames"]] == [0, 2, 1]
+    parts = [part for frame in shown["frames"] for part in frame["coolchics"].values()]
+    headers = [header for header in headers_of(VIDEO) if header["header"] == "coolchic"]
+    assert [(part["networks_bytes"], part["latents_bytes"]) for part in parts] == [
+        (header["nn_n_bytes"], header["n_bytes_latent"]) for header in headers
     ]
 
 
@@ -126,4 +176,4 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
     assert result.stderr.startswith(f"qsweep: {tmp_path}/a.cool: video header: ")
     result = qsweep("show", tmp_path / "b.cool")
     assert result.exit_code == 2
-    assert "the bitstream cannot be read" in result.stderr
+    assert f"{tmp_path}/b.cool: cannot be read: No such file or directory" in result.stderr

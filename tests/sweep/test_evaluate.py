@@ -89,7 +89,7 @@ def test_every_file_is_decoded_and_compared_with_its_picture(tmp_path: Path) -> 
 def test_several_lmbda_make_a_curve_with_bd_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter([Point("qsweep", 0.001, 900, 1.17, 33.0), Point("qsweep", 0.01, 300, 0.39, 27.0)])
     monkeypatch.setattr(evaluate_module, "bitstream_point", lambda *_: next(calls))
-    files = dict.fromkeys(("frame-1", "frame-2"), golden("astronaut_64x96_lop"))
+    files = dict.fromkeys(("frame@0.001", "frame@0.01"), golden("astronaut_64x96_lop"))
     out = make_results(tmp_path, [{"frame": str(PICTURE), "lmbda": [0.001, 0.01]}], files)
     result = qsweep("eval", out)
     assert result.exit_code == 0, result.output

@@ -24,7 +24,7 @@ from tests.cases import CASES
 from tests.ray_cluster import Nodes
 from tests.waiting import LONG_SECONDS, wait_until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = CASES / "astronaut_64x96_lop"
@@ -33,9 +33,6 @@ N_FRAMES = 12
 PATIENCE = 3.0
 AHEAD = 6
 """Frames that may be begun beyond those a fault waits for: two for each replica, so that none is idle."""
-
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +122,10 @@ class Job:
         self.wait_until(lambda: self.log.read_text().count(text) >= times)
 
     def facts(self) -> dict[str, pd.DataFrame]:
-        """Everything in the tables but who did it, and how long it took."""
+        """Everything in the tables but who did it, how long it took, and which file it was done from."""
         rows = read_rd_table(self.out).drop(columns=["replica", "seconds"])
-        frames = pd.read_parquet(self.out / "frames.parquet").drop(columns=["path", "encoder", "seconds"])
+        of_files = ["path", "encoder", "frame_stamp", "encoder_stamp", "seconds"]
+        frames = pd.read_parquet(self.out / "frames.parquet").drop(columns=of_files)
         return {"rows": rows, "frames": frames, "choices": pd.read_parquet(self.out / "choices.parquet")}
 
 

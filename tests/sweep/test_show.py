@@ -10,11 +10,14 @@ from sweep.cli import app
 from tests.cases import CASES, CASES_5
 from tests.making import make_frame_encoder
 from tests.workers.codec.formats.files import FILES, members, pickle_name, zipped
+from tests.workers.codec.formats.test_official_writer import two_frames
 from workers.codec import dump_frame_encoder
 from workers.codec.formats.decoder_limits import decoder_warnings
+from workers.codec.formats.stored import BytesFile, EncodedText
+from workers.codec.formats.torch_file import read_torch_file, write_torch_file
 
 HOSTILE = sorted((Path(__file__).parents[1] / "workers" / "codec" / "formats" / "hostile").glob("*.pt"))
-GOLDEN = sorted((Path(__file__).parents[1] / "workers" / "bitstream" / "golden").glob("*.qsw"))
+GOLDEN = sorted((Path(__file__).parents[1] / "workers" / "bitstream").glob("golden*/*.qsw"))
 
 
 def run(*arguments: object) -> Result:
@@ -75,7 +78,10 @@ def test_a_bitstream_is_shown(path: Path) -> None:
     shown = json.loads(run(path, "--json").stdout)
 
     assert shown["form"] == "qsw"
-    assert f"{shown['height']}x{shown['width']}" in path.stem
+    assert "random" in path.stem or f"{shown['height']}x{shown['width']}" in path.stem
+    assert shown["family"] == (
+        "coolchic-5" if path.parent.name == "golden_2" and "3_4" not in path.stem else "coolchic-3.4"
+    )
     bits = sum(sum(network["rate_bit"].values()) for network in shown["networks"])
     header = shown["file_bytes"] - shown["latents_bytes"] - -(-bits // 8)
     assert 0 < header < 150
@@ -107,6 +113,65 @@ def test_a_file_with_nothing_to_sweep_is_shown(tmp_path: Path) -> None:
     assert (
         "warning: the parameters in full precision are not in the file: it cannot be swept again" in result.stdout
     )
+
+
+def with_a_p_frame() -> bytes:
+    """A file of 3.4 whose frame 4 is of a type that cannot be used."""
+    file = read_torch_file(two_frames())
+    assert isinstance(file, dict)
+    encoders = file["all_frame_encoders"]
+    assert isinstance(encoders, dict)
+    inner, manager = encoders["1"]  # type: ignore[misc]
+    frame = read_torch_file(inner.encoded.content())  # type: ignore[union-attr]
+    assert isinstance(frame, dict)
+    frame["frame_type"] = "P"
+    content = write_torch_file(frame, "archive").decode("latin1")
+    encoders["1"] = (BytesFile(EncodedText(content)), manager)
+    return write_torch_file(file, "video_encoder")
+
+
+def test_all_frames_of_a_file_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "video_encoder.pt"
+    path.write_bytes(two_frames())
+    lines = run(path).stdout.splitlines()
+    assert lines[0] == f"{path}: Cool-Chic's own file of 2 frames, {path.stat().st_size} bytes"
+    assert [line.partition(":")[0] for line in lines[1:3]] == ["  frame 4", "  frame 7"]
+    assert "88×56 rgb, 8 bits; swept, lmbda 0.003; networks 3054 bits, latents" in lines[1]
+    shown = json.loads(run(path, "--json").stdout)
+    assert [frame["encoder_frame"] for frame in shown["frames"]] == [4, 7]
+    for index, frame in zip((4, 7), shown["frames"], strict=True):
+        alone = json.loads(run(path, "--json", "--encoder-frame", index).stdout)
+        assert {key: alone[key] for key in frame if key != "encoder_frame"} == {
+            key: value for key, value in frame.items() if key != "encoder_frame"
+        }
+
+
+def test_a_frame_that_cannot_be_used_is_listed_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "video_encoder.pt"
+    path.write_bytes(with_a_p_frame())
+    result = run(path)
+    assert result.exit_code == 0
+    assert "  frame 4: cannot be used: frame 4 is of type 'P': of Cool-Chic 3.4, I frames are supported" in (
+        result.stdout
+    )
+    assert "  frame 7: coolchic-3.4" in result.stdout
+    assert run(path, "--encoder-frame", 4).exit_code == 2
+
+
+def test_the_bits_of_latents_are_those_of_the_sweep() -> None:
+    import pandas as pd
+
+    table = pd.read_parquet(FILES["lop-3.4.1"].parent / "rd_table.parquet")
+    grids = json.loads(run(FILES["lop-3.4.1"], "--json").stdout)["coolchics"]["residue"]["grids"]
+    chosen = table[table.chosen & (table.module == "arm")].rate_latent_bit.item()
+    assert sum(grid["rate_bit"] for grid in grids) == pytest.approx(chosen, rel=1e-5)
+
+
+def test_latents_of_a_large_frame_are_not_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.description.MAX_LATENTS", 8000)
+    shown = json.loads(run(FILES["lop-3.4.1"], "--json").stdout)
+    assert {grid["rate_bit"] for grid in shown["coolchics"]["residue"]["grids"]} == {None}
+    assert "latents" not in run(FILES["lop-3.4.1"]).stdout
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.stem)

@@ -192,7 +192,7 @@ def test_a_kernel_that_was_built_from_other_sources_stays_here(
     [
         (["a.png"], "fit.arch=xop", "fit.arch: accepted: one of vlop, lop, mop, hop; found 'xop'"),
         (["a.png"], "fit.recipe=x", "fit.recipe: accepted: one of example, fast, medium, slow; found 'x'"),
-        (["a.png"], "grid=x", "grid: accepted: one of coolchic-3.4"),
+        (["a.png"], "grid=x", "grid: accepted: one of auto, coolchic-3.4, coolchic-5"),
         ([{"frame": "a.png", "lmda": 1}], "fit.seed=0", "frames[0].lmda: unknown key"),
     ],
 )
@@ -470,7 +470,7 @@ def test_a_job_that_is_stopped_and_submitted_again_goes_on_to_its_end(
     assert kept.items() <= done().items()
     table = read_rd_table(out)
     assert table.groupby("frame", observed=True).size().to_dict() == {
-        f"f{frame}-{number}": N_PAIRS for frame in range(N_FRAMES) for number in range(1, N_LMBDAS + 1)
+        f"f{frame}@{lmbda}": N_PAIRS for frame in range(N_FRAMES) for lmbda in lmbdas
     } | {"last": N_PAIRS}
     assert not table.duplicated(["frame", "module", "q_step_weight", "q_step_bias"]).any()
     assert yaml.safe_load((out / "job.yaml").read_text())["versions"]["qsweep"] == importlib.metadata.version(

@@ -80,7 +80,7 @@ def test_samples_that_round_together_are_within_the_bound(
 
 def test_a_walk_of_groups_deviates_as_their_sums_do() -> None:
     """A large frame: the part of the bound that is a random walk grows as the root of the size of a group."""
-    alone, together = (ErrorBound(1 << 30, 255, 0.0, n) for n in (1, 16))
+    alone, together = (ErrorBound(1 << 30, 255, 0.0, n_together=n) for n in (1, 16))
     sums = ErrorBound(1 << 60, 255, 0.0).of(1e-2)  # all that does not depend on the number of samples
     assert together.of(1e-2) - sums == pytest.approx(4 * (alone.of(1e-2) - sums), rel=0.02)
 

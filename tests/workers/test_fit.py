@@ -254,7 +254,7 @@ def test_recipes_refuse_what_cannot_be_run(of: Any, changed: dict[str, Any], rul
         ((19, 21), "rgb", {"ups_k_size": 4, "ups_preconcat_k_size": 1}),
         ((40, 23), "rgb", {"ups_k_size": 6, "ups_preconcat_k_size": 5}),
         ((40, 23), "rgb", {"ups_k_size": 10, "ups_preconcat_k_size": 9}),
-        ((9, 11), "yuv444", {"n_grids": 1}),
+        ((9, 11), "yuv444", {"n_ft_per_res": (1,)}),
         ((9, 11), "rgb", {"layers_synthesis": layers("7-1-residual-relu,3-5-linear-relu,3-1-residual-none")}),
     ],
 )
@@ -441,7 +441,7 @@ def test_a_replica_reports_in_time_from_what_it_trains(monkeypatch: pytest.Monke
     encoder = partial(parse_frame_encoder, checkpoint, "fitted")
     choices = [Choice(network, QStepPair(2.0**-6, 2.0**-6), Counts(0, 0), 0, 0) for network in NETWORKS]
     phase = replace(RETUNING, iterations=2, validate_every=2)
-    *progress, encoded = replica.encode(replace(source, read_encoder=encoder), choices, phase)
+    *progress, encoded = replica.encode(replace(source, read_encoder=encoder), choices, phase, "qsw")
     assert [p.iteration for p in progress] == [0, 1, 2, 2, 2, 2], "and while the file is written, and read"
     assert encoded.bitstream
 

@@ -8,10 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cases import Case
+from tests.cases import CASES_5, Case, load_case
 from tests.making import make_frame, make_frame_encoder
+from tests.making_5 import make_frame_encoder_5
 from tests.workers.bitstream.encoding import quantized, quantized_case
 from workers.bitstream import decoded_frame, encode_frame
+from workers.bitstream.formats import FORMATS
+from workers.candidates import RESIDUE
 from workers.codec import Frame, Planes, dump_frame
 from workers.errors import InputError, MismatchError
 from workers.objective.loss import mean_squared_error
@@ -52,6 +55,13 @@ def test_frames_of_any_shape_and_format_become_pictures(kind: str, img_size: tup
     expected = (height, width) if width < 20 else (round(height * 20 / width), 20)
     for picture in (pictures.original, pictures.decoded, pictures.error):
         assert samples(picture).shape == (*expected, 3)
+
+
+@pytest.mark.parametrize("img_size", [(1, 1), (1, 9), (13, 41)])
+def test_chroma_that_is_less_than_half_is_shown(img_size: tuple[int, int]) -> None:
+    frame_encoder = quantized(make_frame_encoder_5(img_size=img_size, frame_data_type="yuv420"))
+    pictures = draw_pictures(frame_encoder, make_frame(frame_encoder), max_side=100)
+    assert samples(pictures.decoded).shape == (*img_size, 3)
 
 
 def test_a_frame_without_any_error_is_black() -> None:
@@ -95,3 +105,16 @@ def test_frames_of_others_and_networks_in_full_precision_are_refused(smallest_ca
         draw_pictures(quantized(make_frame_encoder()), smallest_case.frame, 512)
     with pytest.raises(InputError):
         draw_pictures(make_frame_encoder(), None, 512)
+
+
+def test_the_decoded_picture_is_that_of_the_format() -> None:
+    """A .cool file clamps latents, which the evaluation does not."""
+    frame_encoder, _ = quantized_case(load_case("astronaut_50x70_plain", CASES_5))
+    with torch.no_grad():
+        frame_encoder.coolchics[RESIDUE].latent_grids[0][0, 0, :8, :8] = 1e4
+    decoded = FORMATS["cool"].decoded_frame(frame_encoder)
+    assert draw_pictures(frame_encoder, decoded, 512, "cool").white == 0
+    param = frame_encoder.param
+    with torch.inference_mode():
+        evaluated = Frame(frame_encoder().decoded_image, param.frame_data_type, param.bitdepth)
+    assert draw_pictures(frame_encoder, evaluated, 512, "cool").white > 0

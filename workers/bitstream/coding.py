@@ -6,16 +6,21 @@ from typing import NamedTuple
 
 import torch
 
-from workers.bitstream.container import BITDEPTHS, MAX_COUNT, Bitstream, pack, unpack
+from workers.bitstream.architecture_fields import ARCHITECTURES, MAX_LAYERS
+from workers.bitstream.container import pack, unpack
+from workers.bitstream.container_2 import MAX_PARAMETERS, n_parameters
+from workers.bitstream.content import Bitstream
 from workers.bitstream.exp_golomb import Integers
 from workers.bitstream.latent_coder import MAX_LATENT, decode_latents, encode_latents
-from workers.bitstream.limits import MAX_PIXELS, PRODUCTS_A_PIXEL, check_size
+from workers.bitstream.limits import MAX_PIXELS, NUMBERS_A_PIXEL, PRODUCTS_A_PIXEL, check_size
 from workers.bitstream.networks import QuantizedNetworks
 from workers.bitstream.reconstruction import Samples, reconstruct
 from workers.bitstream.sections import SectionBytes
-from workers.codec import EncoderParameter, Frame, FrameEncoder, FrameEncoderParameter, Planes
+from workers.candidates import RESIDUE
+from workers.codec import EncoderParameter, Frame, FrameEncoder, Planes
+from workers.codec.coolchic_parameter import SYNTHESIS
 from workers.codec.latent import flatten
-from workers.codec.network import last_networks
+from workers.codec.network import Effect, last_networks
 from workers.errors import BitstreamError, InputError
 
 
@@ -44,12 +49,8 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
         InputError: the networks have not been quantized, or with steps, or latents, that a bitstream cannot hold;
             or the frame encoder is of a family that it does not hold.
     """
-    if not frame_encoder.family.bitstream:
-        raise InputError(f"a .qsw file cannot hold a frame encoder of the family {frame_encoder.family.name}")
     check_encodable(frame_encoder.param)
     networks = QuantizedNetworks.of(frame_encoder)
-    if (count := max(quantization.expgol_cnt for quantization in networks.quantization.values())) > MAX_COUNT:
-        raise InputError(f"an exp-Golomb count in a bitstream is at most {MAX_COUNT}; found {count}")
     integers = _integers(frame_encoder)
     coded = encode_latents(integers, networks)
     samples = reconstruct(integers, networks, device)
@@ -59,12 +60,13 @@ def encode_frame(frame_encoder: FrameEncoder, device: str | torch.device = "cpu"
 
 def unencodable(param: EncoderParameter) -> str | None:
     """Why a bitstream of this format cannot hold a frame encoder; ``None`` if it can."""
-    if not isinstance(param, FrameEncoderParameter):
-        return f"a .qsw holds frame encoders of the family coolchic-3.4; found {param.family.name}"
-    if param.n_ft_per_res_cr or any(n != 1 for n in param.n_ft_per_res):
-        return "a .qsw holds frame encoders with one feature in each latent grid and without common randomness"
-    if param.bitdepth not in BITDEPTHS:
-        return f"a .qsw holds frames of {' or '.join(map(str, BITDEPTHS))} bits; found {param.bitdepth}"
+    if type(param) not in ARCHITECTURES or not param.family.bitstream:
+        families = " and ".join(sorted(kind.family_name for kind in ARCHITECTURES))
+        return f"a .qsw holds frame encoders of the families {families}; found {param.family.name}"
+    if (n := len(param.coolchics[RESIDUE].layers_synthesis)) > MAX_LAYERS:
+        return f"a .qsw holds a {SYNTHESIS} of at most {MAX_LAYERS} layers; found {n}"
+    if (n := n_parameters(param)) > MAX_PARAMETERS:
+        return f"a .qsw holds networks of at most {MAX_PARAMETERS} parameters; found {n}"
     return None
 
 
@@ -123,6 +125,7 @@ def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixe
     """
     networks, latents, samples_crc = unpack(content)
     check_size(networks.param.img_size, max_pixels)
+    _check_numbers(networks.param, max_pixels)
     _check_work(networks.param, max_pixels)
     samples = reconstruct(decode_latents(latents, networks), networks, device)
     if _crc(samples, networks.param) != samples_crc:
@@ -140,11 +143,24 @@ def format_of(content: bytes) -> tuple[str, int]:
     return param.frame_data_type, param.bitdepth
 
 
-def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
+def _check_numbers(param: EncoderParameter, max_pixels: int) -> None:
+    """Memory is bounded: by the latents, and the input of the synthesis."""
+    coolchic = param.coolchics[RESIDUE]
+    height, width = coolchic.grid_sizes[coolchic.upsampled_grids[0]]
+    numbers = sum(h * w for h, w in coolchic.channel_sizes) + coolchic.n_inputs_synthesis * height * width
+    if numbers > NUMBERS_A_PIXEL * max_pixels:
+        raise BitstreamError(
+            f"latents and inputs of the {SYNTHESIS} are at most {NUMBERS_A_PIXEL * max_pixels} numbers; "
+            f"found {numbers}"
+        )
+
+
+def _check_work(param: EncoderParameter, max_pixels: int) -> None:
+    """Time is bounded: by the products of the networks that are evaluated at every latent, or pixel."""
     height, width = param.img_size
     shapes = param.tensor_shapes()
-    # The last network before an output is evaluated at every latent, or pixel.
-    prefixes = tuple(f"{spec.prefix}." for spec in last_networks(param.networks))
+    last = {spec.id for spec in last_networks(param.networks)}
+    prefixes = tuple(f"{spec.prefix}." for spec in param.networks if spec.id in last or spec.effect is Effect.RATE)
     products = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefixes))
     if products * height * width > PRODUCTS_A_PIXEL * max_pixels:
         raise BitstreamError(
@@ -153,7 +169,7 @@ def _check_work(param: FrameEncoderParameter, max_pixels: int) -> None:
         )
 
 
-def _crc(samples: Samples, param: FrameEncoderParameter) -> int:
+def _crc(samples: Samples, param: EncoderParameter) -> int:
     dtype = "u1" if param.bitdepth == 8 else "<u2"
     crc = 0
     for plane in samples:
@@ -161,6 +177,6 @@ def _crc(samples: Samples, param: FrameEncoderParameter) -> int:
     return crc
 
 
-def _frame(samples: Samples, param: FrameEncoderParameter) -> Frame:
+def _frame(samples: Samples, param: EncoderParameter) -> Frame:
     planes = [plane[(None,) * (4 - plane.ndim)].float() / (2**param.bitdepth - 1) for plane in samples]
     return Frame(Planes(tuple(planes)), param.frame_data_type, param.bitdepth)

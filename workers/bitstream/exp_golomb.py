@@ -9,6 +9,9 @@ from workers.errors import BitstreamError
 
 Integers = npt.NDArray[np.int64]
 
+_WINDOW = 4096
+"""Bytes that are taken apart at a time."""
+
 
 class BitWriter:
     """Bits one after the other, the most significant one of a number first."""
@@ -33,6 +36,11 @@ class BitWriter:
             if value:
                 self.write(value < 0, 1)
 
+    @property
+    def n_bits(self) -> int:
+        """Bits that have been written."""
+        return sum(map(len, self._bits))
+
     def to_bytes(self) -> bytes:
         """All bits, filled up to whole bytes with zeros."""
         bits = "".join(self._bits)
@@ -55,15 +63,32 @@ class BitReader:
     """
 
     def __init__(self, content: bytes, name: str) -> None:
-        bits = np.unpackbits(np.frombuffer(content, np.uint8)) + np.uint8(ord("0"))
-        self._text = bits.tobytes().decode("ascii")
-        self._at = 0
+        self._content = content
+        self._text = ""  # of a window of the content: a character for each bit
+        self._start = self._end = 0  # bytes of the window
+        self._at = 0  # within the window
         self._name = name
 
     @property
     def n_left(self) -> int:
         """Bits that have not been read."""
-        return len(self._text) - self._at
+        return 8 * (len(self._content) - self._start) - self._at
+
+    @property
+    def n_read(self) -> int:
+        """Bits that have been read."""
+        return 8 * self._start + self._at
+
+    def _see(self, n_bits: int) -> None:
+        """Move the window, so that it has so many bits that have not been read, or all that are left."""
+        if self._at + n_bits <= len(self._text) or self._end == len(self._content):
+            return
+        done = self._at // 8
+        self._start += done
+        self._at -= 8 * done
+        self._end = min(len(self._content), self._start + -(-(self._at + n_bits) // 8) + _WINDOW)
+        window = np.frombuffer(self._content, np.uint8)[self._start : self._end]
+        self._text = (np.unpackbits(window) + np.uint8(ord("0"))).tobytes().decode("ascii")
 
     def read(self, n_bits: int) -> int:
         """The next number, of so many bits.
@@ -73,6 +98,7 @@ class BitReader:
         """
         if n_bits > self.n_left:
             raise BitstreamError(f"the {self._name} end early")
+        self._see(n_bits)
         start, self._at = self._at, self._at + n_bits
         return int(self._text[start : self._at] or "0", 2)
 
@@ -83,6 +109,7 @@ class BitReader:
             BitstreamError: it is not there, or exceeds the maximum.
         """
         longest = (maximum + (1 << count)).bit_length() - 1 - count  # prefix of zeros
+        self._see(longest + 1)
         one = self._text.find("1", self._at, self._at + longest + 1)
         if one < 0:
             raise BitstreamError(f"the {self._name} end early, or one exceeds {maximum}")
@@ -122,5 +149,16 @@ class BitReader:
         Raises:
             BitstreamError: something is.
         """
-        if self.n_left > 7 or "1" in self._text[self._at :]:
-            raise BitstreamError(f"the {self._name}: {self.n_left} bits are left over")
+        n_left = self.n_left
+        if n_left > 7 or self.read(n_left):
+            raise BitstreamError(f"the {self._name}: {n_left} bits are left over")
+
+    def rest(self) -> bytes:
+        """All bytes after those that have been read.
+
+        Raises:
+            BitstreamError: bits that fill the last byte that has been read are not zero.
+        """
+        if self.read(-self.n_read % 8):
+            raise BitstreamError(f"the {self._name}: bits that fill the last byte are zeros; found others")
+        return self._content[self.n_read // 8 :]

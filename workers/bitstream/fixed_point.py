@@ -5,6 +5,8 @@ here are integers that stand for multiples of a power of two. They are kept in d
 multiplies fast, and never exceed what it holds exactly, whole numbers up to 2^53: so every sum is exact.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,20 @@ MAX_ACTIVATION = 2.0**30
 _MAX_WEIGHTS = 2.0**21  # sum of the weights' magnitudes in one output: products with activations sum to 2^51
 _MAX_BIAS = 2.0**51
 _MAX_WEIGHT_BITS = 16
+
+
+class FixedLayer(NamedTuple):
+    """A linear layer or convolution of activations.
+
+    Attributes:
+        weight: ``[out, in, …]``, multiples of ``2^−bits``.
+        bias: ``[out]``, multiples of ``2^−(16 + bits)``.
+        bits: of the products with activations that are rounded away.
+    """
+
+    weight: Doubles
+    bias: Doubles
+    bits: int
 
 
 def round_half_up(x: Doubles) -> Doubles:
@@ -54,3 +70,26 @@ def fixed_biases(integers: Integers, exponent: int, bits: int) -> Doubles:
     """Biases as what is added to products of activations and weights of so many bits; of the same shape."""
     biases = np.ldexp(integers.astype(np.float64), exponent + FRACTION_BITS + bits)
     return np.clip(round_half_up(biases), -_MAX_BIAS, _MAX_BIAS)
+
+
+def fixed_layer(
+    weights: Integers, weight_exponent: int, biases: Integers, bias_exponent: int, *, identity: bool = False
+) -> FixedLayer:
+    """A layer of multiples of powers of two; see :func:`fixed_weights` and :func:`fixed_biases`."""
+    weight, bits = fixed_weights(weights, weight_exponent, identity=identity)
+    return FixedLayer(weight, fixed_biases(biases, bias_exponent, bits), bits)
+
+
+def to_activations(latents: Integers) -> Doubles:
+    """Latents as what the networks take in."""
+    return np.clip(latents * 2.0**FRACTION_BITS, -MAX_ACTIVATION, MAX_ACTIVATION)
+
+
+def apply_layer(layer: FixedLayer, x: Doubles, lowest: float = -MAX_ACTIVATION) -> Doubles:
+    """Activations ``[n, out]`` of a linear layer of ``[n, in]``, none below a bound."""
+    y: Doubles = x @ layer.weight.T
+    y += layer.bias
+    y *= 2.0**-layer.bits
+    y += 0.5
+    np.floor(y, out=y)
+    return np.clip(y, lowest, MAX_ACTIVATION, out=y)

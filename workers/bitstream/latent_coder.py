@@ -5,11 +5,11 @@ from typing import NamedTuple
 import constriction
 import numpy as np
 
+from workers.bitstream.contexts import Contexts
 from workers.bitstream.exp_golomb import BitReader, BitWriter, Integers
-from workers.bitstream.integer_arm import Distributions, IntegerArm, to_activations
+from workers.bitstream.integer_arm import Distributions, IntegerArm
 from workers.bitstream.laplace import ESCAPE, REACH, laplace_table
 from workers.bitstream.networks import QuantizedNetworks
-from workers.bitstream.wave_fronts import ContextIndex, wave_fronts
 from workers.errors import BitstreamError
 
 MAX_LATENT = (1 << 20) - 1
@@ -37,20 +37,17 @@ def encode_latents(latents: Integers, networks: QuantizedNetworks) -> CodedLaten
     """Code latents.
 
     Args:
-        latents: ``[N]``, grid by grid, in raster order; of magnitude :data:`MAX_LATENT` at most.
+        latents: ``[N]``, grid by grid, channel by channel, in raster order; of magnitude :data:`MAX_LATENT` at
+            most.
         networks: of the same frame.
     """
-    param = networks.param
-    context = param.family.contexts[param.dim_arm]
-    index = ContextIndex(param.grid_sizes, context)
-    arm = IntegerArm(networks)
-    known = np.zeros(index.size)
-    known[index.latents] = to_activations(latents)
-    order, _ = wave_fronts(param.grid_sizes, context)
+    contexts, arm = Contexts(networks), IntegerArm(networks)
+    contexts.know(np.arange(len(latents)), latents)
+    order, _ = contexts.waves
     encoder, plain = _CODER.RangeEncoder(), BitWriter()
     for start in range(0, len(order), _AT_A_TIME):
         part = order[start : start + _AT_A_TIME]
-        distributions = arm(known[index.neighbours(part)])
+        distributions = arm(contexts.of(part))
         distance = latents[part] - distributions.centre
         bits = laplace_table().bucket_bits[distributions.scale]
         bucket = distance >> bits
@@ -72,20 +69,16 @@ def decode_latents(coded: CodedLatents, networks: QuantizedNetworks) -> Integers
     Raises:
         BitstreamError: the bytes cannot be those of any latents. Others that are wrong give other latents.
     """
-    param = networks.param
-    context = param.family.contexts[param.dim_arm]
-    index = ContextIndex(param.grid_sizes, context)
-    arm = IntegerArm(networks)
+    contexts, arm = Contexts(networks), IntegerArm(networks)
     bucket_bits = laplace_table().bucket_bits
-    known = np.zeros(index.size)
-    latents = np.empty(len(index.latents), np.int64)
-    order, ends = wave_fronts(param.grid_sizes, context)
+    order, ends = contexts.waves
+    latents = np.empty(len(order), np.int64)
     words = np.frombuffer(coded.symbols + bytes(-len(coded.symbols) % 4), "<u4").astype(np.uint32)
     decoder, plain = _CODER.RangeDecoder(words), BitReader(coded.plain, "plain bits of the latents")
     start = 0
     for end in ends:
         part, start = order[start:end], end
-        distributions = arm(known[index.neighbours(part)])
+        distributions = arm(contexts.of(part))
         try:
             bucket = decoder.decode(_MODEL, _weights(distributions)) - np.int64(REACH)
         except AssertionError:  # what the library raises
@@ -104,7 +97,7 @@ def decode_latents(coded: CodedLatents, networks: QuantizedNetworks) -> Integers
         if np.abs(found).max() > MAX_LATENT:
             raise BitstreamError(f"a latent is at most {MAX_LATENT}; found {np.abs(found).max()}")
         latents[part] = found
-        known[index.latents[part]] = to_activations(found)
+        contexts.know(part, found)
     plain.finish()
     return latents
 

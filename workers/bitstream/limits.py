@@ -8,6 +8,9 @@ MAX_PIXELS = 1 << 25
 PRODUCTS_A_PIXEL = 4096
 """That may be asked for in the largest frame; hop needs about 1,300."""
 
+NUMBERS_A_PIXEL = 32
+"""Latents and inputs of the synthesis that may be asked for in the largest frame; hop has about 8."""
+
 
 def check_size(img_size: tuple[int, int], max_pixels: int) -> None:
     """Check height and width before anything is made of this size.

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from workers.bitstream.exp_golomb import Integers
-from workers.candidates import KINDS, Kind
-from workers.codec import FrameEncoder, FrameEncoderParameter, NetworkSpec
+from workers.bitstream.fixed_point import FixedLayer, fixed_layer
+from workers.candidates import KINDS, RESIDUE, Kind
+from workers.codec import CoolChicParameter, EncoderParameter, FrameEncoder, NetworkSpec
 from workers.codec.quantization import MAX_ABS_QUANTIZED
 from workers.errors import InputError
 
@@ -40,7 +41,7 @@ class QuantizedNetworks:
         integers: per tensor of the state dict, but for the latents, its multiples of the step.
     """
 
-    param: FrameEncoderParameter
+    param: EncoderParameter
     quantization: Mapping[tuple[str, Kind], Quantization]
     integers: Mapping[str, Integers]
 
@@ -51,15 +52,33 @@ class QuantizedNetworks:
         Raises:
             InputError: they have not, or with steps that a bitstream cannot hold.
         """
-        param = frame_encoder.param
-        assert isinstance(param, FrameEncoderParameter)  # the only families that a bitstream holds
         quantization: dict[tuple[str, Kind], Quantization] = {}
         integers: dict[str, Integers] = {}
         for spec in frame_encoder.networks:
             of_kinds, of_names = quantized_network(frame_encoder, spec, dict.fromkeys(KINDS, MAX_ABS_QUANTIZED))
             quantization |= {(spec.prefix, kind): of_kind for kind, of_kind in of_kinds.items()}
             integers |= {f"{spec.prefix}.{name}": values for name, values in of_names.items()}
-        return cls(param, quantization, integers)
+        return cls(frame_encoder.param, quantization, integers)
+
+    @property
+    def coolchic(self) -> CoolChicParameter:
+        """Sizes of the cool-chic that is the picture."""
+        return self.param.coolchics[RESIDUE]
+
+    def tensor(self, name: str) -> tuple[Integers, int]:
+        """Integers of a tensor and exponent of its step, by its name within the cool-chic."""
+        name = self.param.family.prefix(RESIDUE) + name
+        return self.integers[name], self.exponents[name]
+
+    def layer(self, name: str, *, residual: bool = False) -> FixedLayer:
+        """A linear layer or convolution in fixed point, by its name within the cool-chic.
+
+        Args:
+            name: what the names of its tensors begin with.
+            residual: whether its matrix is added to the unit matrix.
+        """
+        weight, bias = (self.tensor(f"{name}.{kind}") for kind in KINDS)
+        return fixed_layer(*weight, *bias, identity=residual)
 
     @cached_property
     def exponents(self) -> Mapping[str, int]:
@@ -107,7 +126,7 @@ def quantized_network(
     return quantization, integers
 
 
-def tensors(param: FrameEncoderParameter, spec: NetworkSpec, kind: Kind) -> Iterator[tuple[str, tuple[int, ...]]]:
+def tensors(param: EncoderParameter, spec: NetworkSpec, kind: Kind) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of the tensors of one kind, of one network, in the order in which they are sent."""
     shapes = param.tensor_shapes()
     for name in sorted(spec.names(kind), key=_place):  # else in the order of the state dict

@@ -24,15 +24,27 @@ class WaveFronts(NamedTuple):
     ends: Integers
 
 
-def wave_fronts(grid_sizes: Sequence[tuple[int, int]], context: Sequence[int]) -> WaveFronts:
+def wave_fronts(
+    grid_sizes: Sequence[tuple[int, int]], context: Sequence[int], *, coarser_first: bool = False
+) -> WaveFronts:
     """Waves of all grids together.
 
     The latent in row ``r`` and column ``c`` of its grid is in wave ``c + s · r``, with the least ``s`` for which
     every neighbour in its context is in an earlier one.
+
+    Args:
+        grid_sizes: height and width of each grid.
+        context: indices of a latent's neighbours in the window.
+        coarser_first: whether what the grids after its own have in row ``r / 2`` and column ``c / 2``, or before
+            these, is to be in earlier waves, too: each grid then begins a wave after the next one.
     """
     slant = wave_slant(context)
+    first = np.arange(len(grid_sizes))[::-1] * coarser_first
     waves = np.concatenate(
-        [(np.arange(width) + slant * np.arange(height)[:, None]).reshape(-1) for height, width in grid_sizes]
+        [
+            (start + np.arange(width) + slant * np.arange(height)[:, None]).reshape(-1)
+            for start, (height, width) in zip(first, grid_sizes, strict=True)
+        ]
     )
     sizes = np.bincount(waves)
     return WaveFronts(np.argsort(waves, kind="stable"), np.cumsum(sizes[sizes > 0]))  # narrow grids leave gaps
@@ -53,21 +65,25 @@ class ContextIndex:
     Attributes:
         size: of the array.
         latents: ``[N]``, where each latent is.
+        origins: where the first latent of each grid is.
+        strides: of each grid, between a latent and the one below it.
     """
 
     def __init__(self, grid_sizes: Sequence[tuple[int, int]], context: Sequence[int]) -> None:
         self._offsets = np.array(context_offsets(context))  # [C, 2]
         self.size = 0
-        positions, strides = [], []
-        for height, width in grid_sizes:
-            stride = width + 2 * PAD
-            rows, columns = np.arange(PAD, PAD + height), np.arange(PAD, PAD + width)
-            positions.append((self.size + rows[:, None] * stride + columns).reshape(-1))
-            strides.append(np.full(height * width, stride, np.int32))
+        self.origins: list[int] = []
+        self.strides = [width + 2 * PAD for _, width in grid_sizes]
+        positions = []
+        for (height, width), stride in zip(grid_sizes, self.strides, strict=True):
+            self.origins.append(self.size + PAD * stride + PAD)
+            rows, columns = np.arange(height), np.arange(width)
+            positions.append((self.origins[-1] + rows[:, None] * stride + columns).reshape(-1))
             self.size += (height + PAD) * stride
         dtype = np.int32 if self.size < 1 << 31 else np.int64
         self.latents: Indices = np.concatenate(positions).astype(dtype)
-        self._strides: Indices = np.concatenate(strides).astype(dtype)
+        n_latents = [height * width for height, width in grid_sizes]
+        self._strides: Indices = np.repeat(np.array(self.strides, dtype), n_latents)
 
     def neighbours(self, latents: Integers) -> Indices:
         """``[n, C]``, where the neighbours of some latents are, of indices ``[n]``."""

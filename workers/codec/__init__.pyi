@@ -6,7 +6,7 @@ from .checkpoint import (
     read_frame_encoder,
 )
 from .checkpoint_header import FITTED_FRAME, checkpoint_metadata
-from .coolchic_parameter import CoolChicParameter, SynthesisLayer
+from .coolchic_parameter import CoolChicParameter
 from .encoder_parameter import EncoderParameter
 from .frame import Frame, Planes
 from .frame_encoder import (
@@ -29,6 +29,7 @@ from .parameter import (
     FrameEncoderParameter,
 )
 from .sample_file import check_suffix, dump_samples, suffixes_of
+from .synthesis_layer import SynthesisLayer
 from .yuv_file import is_yuv
 
 __all__ = [

@@ -1,9 +1,14 @@
 """An architecture, whatever its family, as plain data and as lines for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from workers.candidates import KINDS
 from workers.codec.coolchic_parameter import CoolChicParameter
 from workers.codec.encoder_parameter import EncoderParameter
+
+FULL_PRECISION, SWEPT, REFINED = "full precision", "swept", "refined"
+"""States of an encoder: its networks are in full precision, as a sweep left them, or have changed after it."""
 
 
 def architecture_of(param: EncoderParameter) -> dict[str, Any]:
@@ -23,7 +28,13 @@ def architecture_of(param: EncoderParameter) -> dict[str, Any]:
 def _coolchic(param: CoolChicParameter) -> dict[str, Any]:
     return {
         "grids": [
-            {"height": height, "width": width, "features": grid.n_features, "hyperlatent": grid.hyperlatent}
+            {
+                "height": height,
+                "width": width,
+                "features": grid.n_features,
+                "hyperlatent": grid.hyperlatent,
+                "rate_bit": None,
+            }
             for grid, (height, width) in zip(param.grids, param.grid_sizes, strict=True)
         ],
         "contexts": param.spatial_context_arm,
@@ -40,9 +51,39 @@ def _coolchic(param: CoolChicParameter) -> dict[str, Any]:
         ],
         "ups_k_size": param.ups_k_size,
         "ups_preconcat_k_size": param.ups_preconcat_k_size,
+        "final_upsampling_type": param.final_upsampling_type if param.resolution_synthesis else None,
         "encoder_gain": param.encoder_gain,
         "noise_channels": sum(param.noise_channels),
     }
+
+
+def network_row(
+    network: str,
+    n_parameters: int,
+    steps: Mapping[Any, float] | None = None,
+    counts: Mapping[Any, int] | None = None,
+    rates: Mapping[Any, int | None] | None = None,
+) -> dict[str, Any]:
+    """One network as plain data; steps, counts and bits by kind where it is quantized.
+
+    Args:
+        network: its id.
+        n_parameters: numbers in it.
+        steps: of its quantization.
+        counts: of its exp-Golomb codes.
+        rates: its bits; ``None`` where a parameter cannot be sent.
+    """
+    of_kinds = {"q_step": steps, "expgol_cnt": counts, "rate_bit": rates}
+    return {"network": network, "parameters": n_parameters} | {
+        name: None if values is None else {kind: values[kind] for kind in KINDS}
+        for name, values in of_kinds.items()
+    }
+
+
+def put_rates(found: dict[str, Any], coolchic: str, rates: tuple[float, ...]) -> None:
+    """Put the bits of the latents of each grid of a cool-chic into what :func:`architecture_of` gave."""
+    for grid, rate_bit in zip(found["coolchics"][coolchic]["grids"], rates, strict=True):
+        grid["rate_bit"] = rate_bit
 
 
 def architecture_lines(found: dict[str, Any]) -> list[str]:
@@ -62,11 +103,14 @@ def _lines_of(name: str, coolchic: dict[str, Any]) -> list[str]:
     if coolchic["ifce_features"]:
         contexts += f" and {coolchic['ifce_features']} features of IFCE"
     stabilisers = " and ".join(coolchic["linear_stabilisers"]) or "none"
+    gain = "" if coolchic["encoder_gain"] is None else f"; gain {coolchic['encoder_gain']:g}"
+    final = coolchic["final_upsampling_type"]
     lines = [
-        f"{name}: grids {grids}; gain {coolchic['encoder_gain']:g}",
+        f"{name}: grids {grids}{gain}",
         f"  arm: {contexts}, hidden layers: {coolchic['n_hidden_layers_arm']}; linear stabilisers: {stabilisers}",
         f"  synthesis: {', '.join(coolchic['layers_synthesis'])}",
-        f"  upsampling: kernels of {coolchic['ups_k_size']} and {coolchic['ups_preconcat_k_size']}",
+        f"  upsampling: kernels of {coolchic['ups_k_size']} and {coolchic['ups_preconcat_k_size']}"
+        + ("" if final is None else f", then {final}"),
     ]
     if coolchic["noise_channels"]:
         lines.append(f"  common randomness: {coolchic['noise_channels']} channels")

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from workers.candidates import KINDS
 from workers.codec.checkpoint_header import FITTED_FRAME, FITTED_MSE, checkpoint_metadata
+from workers.codec.encoder_parameter import EncoderParameter
 from workers.codec.family import FAMILIES, Family
-from workers.codec.formats.official import ZIP, read_official
+from workers.codec.formats.official import ZIP, read_official, read_official_frames
+from workers.codec.formats.official_frame import OfficialFrame
 from workers.codec.frame import Frame
 from workers.codec.frame_encoder import FrameEncoder, FrameEncoderManager
 from workers.errors import CheckpointError, MismatchError, OfficialFileError
@@ -36,13 +38,19 @@ def read_frame_encoder(
         CheckpointError: it cannot be read, or :func:`parse_frame_encoder` cannot use it.
     """
     name = describe(str(location))
+    content, file = _read(location)
+    frame_encoder, manager = parse_frame_encoder(content, name, encoder_frame, lmbda)
+    return frame_encoder, replace(manager, file=file)
+
+
+def _read(location: str | Path) -> tuple[bytes, Fingerprint]:
     try:
         stamp = file_stamp(location)  # before it is read: a file that is replaced meanwhile has another one
         content = read_bytes(location)
     except (OSError, ValueError) as error:
+        name = describe(str(location))
         raise CheckpointError(f"{name}: the frame encoder cannot be read: {reason_of(error)}") from None
-    frame_encoder, manager = parse_frame_encoder(content, name, encoder_frame, lmbda)
-    return frame_encoder, replace(manager, file=Fingerprint(stamp, digest_of(content)))
+    return content, Fingerprint(stamp, digest_of(content))
 
 
 def parse_frame_encoder(
@@ -63,7 +71,7 @@ def parse_frame_encoder(
             not fit each other.
     """
     with _errors_of(content, name):
-        if _is_official(content):
+        if is_official(content):
             official = read_official(content, encoder_frame)
             metadata, tensors = official.metadata, official.tensors()
         else:
@@ -71,6 +79,29 @@ def parse_frame_encoder(
         if "lmbda" not in metadata and lmbda is not None:
             metadata = {**metadata, "lmbda": repr(lmbda)}
         return build_frame_encoder(metadata, tensors)
+
+
+def read_parameter(path: str, encoder_frame: int | None = None) -> EncoderParameter:
+    """Architecture of the frame encoder in a checkpoint on this machine: quickly, of a safetensors file.
+
+    Args:
+        path: of the file.
+        encoder_frame: see :func:`parse_frame_encoder`.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or its metadata are wrong.
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        if is_official(start := file.read(16)):
+            metadata = read_official(start + file.read(), encoder_frame).metadata
+        else:
+            try:
+                with safetensors.safe_open(path, "pt") as opened:
+                    metadata = opened.metadata() or {}
+            except Exception as error:  # the library raises several unrelated types
+                raise CheckpointError(f"{path}: no safetensors file: {reason_of(error)}") from None
+    return _family(metadata).read_metadata(metadata)
 
 
 class Checkpoint(NamedTuple):
@@ -89,23 +120,60 @@ class Checkpoint(NamedTuple):
     is_official: bool
 
 
+def read_checkpoint(location: str | Path, encoder_frame: int | None = None) -> Checkpoint:
+    """Read all that a checkpoint file holds, at a path or URI; see :func:`parse_checkpoint`.
+
+    Raises:
+        CheckpointError: it cannot be read, or used.
+    """
+    content, _ = _read(location)
+    return parse_checkpoint(content, describe(str(location)), encoder_frame)
+
+
 def parse_checkpoint(content: bytes, name: str, encoder_frame: int | None = None) -> Checkpoint:
     """All that a checkpoint's bytes hold, also where there is nothing to be swept, or no rate constraint.
 
     Args and errors are those of :func:`parse_frame_encoder`.
     """
-    is_official = _is_official(content)
     with _errors_of(content, name):
-        if is_official:
-            official = read_official(content, encoder_frame)
-            metadata, tensors = official.metadata | official.quantization(), official.current_tensors()
-        else:
-            metadata, tensors = _read_safetensors(content, encoder_frame)
+        if is_official(content):
+            return _of_official(read_official(content, encoder_frame))
+        metadata, tensors = _read_safetensors(content, encoder_frame)
         frame_encoder, manager = build_frame_encoder({"lmbda": "0", **metadata}, tensors)
-        full_precision = None if frame_encoder.nn_q_step else frame_encoder
-        if is_official and all(state.full_precision is not None for state in official.states.values()):
-            full_precision, _ = build_frame_encoder({"lmbda": "0", **official.metadata}, official.tensors())
-    return Checkpoint(frame_encoder, full_precision, manager.lmbda if "lmbda" in metadata else None, is_official)
+    full_precision = None if frame_encoder.nn_q_step else frame_encoder
+    return Checkpoint(frame_encoder, full_precision, manager.lmbda if "lmbda" in metadata else None, False)
+
+
+def parse_checkpoints(content: bytes, name: str) -> Iterator[tuple[int, Checkpoint | CheckpointError]]:
+    """All frames of a checkpoint of Cool-Chic's own encoder, in order of display.
+
+    Args:
+        content: its bytes; nothing in it is ever executed.
+        name: of the file, for messages.
+
+    Yields:
+        Display index, and what is known of the frame: why it cannot be used, if it cannot.
+
+    Raises:
+        OfficialFileError: it is none, or damaged, or holds no frame.
+    """
+    with _errors_of(content, name):
+        for index, official in read_official_frames(content):
+            try:
+                if isinstance(official, OfficialFileError):
+                    raise official
+                yield index, _of_official(official)
+            except CheckpointError as error:
+                yield index, error
+
+
+def _of_official(official: OfficialFrame) -> Checkpoint:
+    metadata = official.metadata | official.quantization()
+    frame_encoder, manager = build_frame_encoder({"lmbda": "0", **metadata}, official.current_tensors())
+    full_precision = None if frame_encoder.nn_q_step else frame_encoder
+    if all(state.full_precision is not None for state in official.states.values()):
+        full_precision, _ = build_frame_encoder({"lmbda": "0", **official.metadata}, official.tensors())
+    return Checkpoint(frame_encoder, full_precision, manager.lmbda if "lmbda" in metadata else None, True)
 
 
 @contextmanager
@@ -114,12 +182,13 @@ def _errors_of(content: bytes, name: str) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        if _is_official(content):
+        if is_official(content):
             raise OfficialFileError(str(error), name) from None
         raise CheckpointError(f"{name}: {error}") from None
 
 
-def _is_official(content: bytes) -> bool:
+def is_official(content: bytes) -> bool:
+    """Whether a checkpoint is taken for one of Cool-Chic's own encoder, by its beginning."""
     return content.startswith(ZIP) or _is_pickle(content)
 
 
@@ -241,9 +310,14 @@ def _number(metadata: Mapping[str, str], key: str) -> float:
 
 
 def dump_frame_encoder(
-    frame_encoder: FrameEncoder, lmbda: float, fitted_mse: float | None = None, fitted_frame: str | None = None
+    frame_encoder: FrameEncoder,
+    lmbda: float | None,
+    fitted_mse: float | None = None,
+    fitted_frame: str | None = None,
 ) -> bytes:
     """Checkpoint of a frame encoder, as the bytes of a safetensors file.
+
+    Without ``lmbda``, a job has to give a weight of the rate.
 
     The metadata hold ``fitted_mse``, if it is given: the mean squared error of the frame encoder as it is, by which
     an encoder of another picture can be told later; and ``fitted_frame``, the digest of the file of that picture.
@@ -251,7 +325,7 @@ def dump_frame_encoder(
     For every network that has been quantized the metadata also hold ``q_step.<prefix>.<weight|bias>`` and
     ``expgol_cnt.<prefix>.<weight|bias>``.
     """
-    metadata = frame_encoder.param.to_metadata() | {"lmbda": repr(lmbda)}
+    metadata = frame_encoder.param.to_metadata() | ({} if lmbda is None else {"lmbda": repr(lmbda)})
     if fitted_mse is not None:
         metadata |= {FITTED_MSE: repr(fitted_mse)}
     if fitted_frame is not None:

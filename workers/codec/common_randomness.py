@@ -10,8 +10,12 @@ from torch import Tensor
 
 _SEED = 18101995
 _FACTOR = 16807
-_MODULUS = 2**31 - 1
-_PI = 3.14159265359  # as it stands in Cool-Chic 5.0.1
+MODULUS = 2**31 - 1
+"""States of the generator are below this, and not 0."""
+
+PI = 3.14159265359
+"""As it stands in Cool-Chic 5.0.1."""
+
 _BLOCK = 4096
 
 
@@ -44,23 +48,23 @@ def noise(img_size: tuple[int, int], channels: tuple[int, ...]) -> Tensor:
 
 def gaussian(n: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
     """The first ``n`` numbers: of each two steps of a linear congruential generator, by Box and Muller."""
-    uniform = _states(2 * n) / _MODULUS
+    uniform = states(2 * n) / MODULUS
     radius = np.sqrt(-2 * np.log(uniform[::2]))
-    numbers: np.ndarray[tuple[int], np.dtype[np.float64]] = radius * np.cos(2 * _PI * uniform[1::2])
+    numbers: np.ndarray[tuple[int], np.dtype[np.float64]] = radius * np.cos(2 * PI * uniform[1::2])
     return numbers.astype(np.float32)
 
 
-def _states(n: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def states(n: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     """``z ← 16807 · z mod (2^31 − 1)``, ``n`` times."""
     powers = np.empty(min(n, _BLOCK), np.int64)
     power = 1
     for i in range(len(powers)):
-        power = power * _FACTOR % _MODULUS
+        power = power * _FACTOR % MODULUS
         powers[i] = power
     states = np.empty(n, np.int64)
     z = _SEED
     for first in range(0, n, _BLOCK):
-        part = powers[: n - first] * z % _MODULUS  # of two factors below 2^31
+        part = powers[: n - first] * z % MODULUS  # of two factors below 2^31
         states[first : first + len(part)] = part
         z = int(part[-1])
     return states

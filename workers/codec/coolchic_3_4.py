@@ -2,13 +2,10 @@
 
 import math
 
+from workers.codec.coolchic_parameter import ARM, SYNTHESIS, UPSAMPLING
 from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
 from workers.codec.parameter import FrameEncoderParameter
-
-ARM, SYNTHESIS, UPSAMPLING = "arm", "synthesis", "upsampling"
-"""Its networks, also what the names of their tensors begin with."""
-
 
 COOLCHIC_3_4 = Family(
     name="coolchic-3.4",

@@ -1,10 +1,10 @@
 """One cool-chic: the sizes of its grids and networks, and the tensors that follow from them."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from workers.codec.synthesis_layer import MAX_KERNEL, SynthesisLayer
 from workers.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -12,43 +12,14 @@ if TYPE_CHECKING:
 
 FinalUpsampling = Literal["bicubic", "bilinear", "nearest"]
 
+ARM, IFCE, SYNTHESIS, UPSAMPLING = "arm", "ifce", "synthesis", "upsampling"
+"""Networks of a cool-chic, also what the names of their tensors begin with."""
+
 MAX_SIDE = 1 << 16
 """Of a frame, in luma samples."""
 
-MAX_KERNEL = 31
-_MAX_CHANNELS = 1024
 _MAX_FEATURES = 64
 _MAX_RESOLUTION = 15
-
-
-class SynthesisLayer(NamedTuple):
-    """One convolution of the synthesis, written ``<out>-<k>-<linear|residual>-<relu|none>``."""
-
-    out_channels: int
-    kernel_size: int
-    residual: bool
-    relu: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "SynthesisLayer":
-        """Read one layer.
-
-        Raises:
-            ValueError: it is not written as above, with an odd kernel.
-        """
-        match = re.fullmatch(r"(\d{1,4})-(\d{1,2})-(linear|residual)-(relu|none)", text.strip())
-        if match is None:
-            raise ValueError(f"a layer is written <out>-<k>-<linear|residual>-<relu|none>, found {text!r}")
-        out_channels, kernel_size = int(match[1]), int(match[2])
-        if not 1 <= out_channels <= _MAX_CHANNELS:
-            raise ValueError(f"a layer has 1 to {_MAX_CHANNELS} output channels, found {text!r}")
-        if kernel_size % 2 == 0 or kernel_size > MAX_KERNEL:
-            raise ValueError(f"a kernel is odd and at most {MAX_KERNEL}, found {text!r}")
-        return cls(out_channels, kernel_size, match[3] == "residual", match[4] == "relu")
-
-    def __str__(self) -> str:
-        kind = "residual" if self.residual else "linear"
-        return f"{self.out_channels}-{self.kernel_size}-{kind}-{'relu' if self.relu else 'none'}"
 
 
 class Grid(NamedTuple):
@@ -206,6 +177,12 @@ class CoolChicParameter:
         """Height and width of each grid."""
         height, width = self.img_size
         return tuple((-(-height >> grid.resolution), -(-width >> grid.resolution)) for grid in self.grids)
+
+    @property
+    def channel_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of each channel of each grid."""
+        grids = zip(self.grids, self.grid_sizes, strict=True)
+        return tuple(size for grid, size in grids for _ in range(grid.n_features))
 
     @cached_property
     def resolution_synthesis(self) -> int:

@@ -84,6 +84,11 @@ class FrameEncoder(nn.Module):
         """The networks that are sent, in the order in which they are swept."""
         return self.param.networks
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether all of its networks have been quantized."""
+        return all(spec.prefix in self.nn_q_step for spec in self.networks)
+
     def network(self, network: str) -> nn.Module:
         """One of the networks that are sent, by its id.
 

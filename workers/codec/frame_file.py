@@ -87,8 +87,8 @@ def parse_frame(content: bytes, name: str, frame_index: int | None = None) -> Fr
 
     Args:
         content: a picture of a format in :data:`~workers.codec.picture_header.ACCEPTED`; or, where the name ends
-            in ``.yuv``, planar samples, 16-bit little-endian words for 10 bits.
-        name: the file's name; a ``.yuv`` file is named ``<name>_<W>x<H>_<fps>p_yuv<420|444>_<8|10>b.yuv``.
+            in ``.yuv``, planar samples, 16-bit little-endian words for more than 8 bits.
+        name: the file's name; a ``.yuv`` file is named ``<name>_<W>x<H>_<fps>p_yuv<420|444>_<8…16>b.yuv``.
         frame_index: display index of the frame in a file of several, from 0.
 
     Raises:

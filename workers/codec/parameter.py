@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple, get_args
 
 from workers.candidates import RESIDUE
-from workers.codec.coolchic_parameter import MAX_KERNEL, MAX_SIDE, CoolChicParameter, SynthesisLayer
+from workers.codec.coolchic_parameter import MAX_SIDE, CoolChicParameter
 from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
+from workers.codec.synthesis_layer import MAX_KERNEL, SynthesisLayer
 from workers.errors import CheckpointError
 
 RELEASES = ("3.4.1", "4.0.0", "4.1.0", "4.2.1")
@@ -38,6 +39,7 @@ class FrameEncoderParameter(EncoderParameter):
         bitdepth: bits of a decoded sample.
         release: of Cool-Chic, by which it is computed: one of :data:`RELEASES`.
         n_ft_per_res_cr: channels of common randomness of each resolution, 0 or 1, the finest first.
+        frame_display_index: of the frame in its sequence, as files of Cool-Chic 4 say it.
     """
 
     family_name: ClassVar[str] = "coolchic-3.4"
@@ -54,6 +56,7 @@ class FrameEncoderParameter(EncoderParameter):
     bitdepth: int = 8
     release: str = RELEASES[0]
     n_ft_per_res_cr: tuple[int, ...] = ()
+    frame_display_index: int = 0
 
     def __post_init__(self) -> None:
         rules = [
@@ -161,6 +164,8 @@ class FrameEncoderParameter(EncoderParameter):
             metadata["release"] = self.release
         if self.n_ft_per_res_cr:
             metadata["n_ft_per_res_cr"] = ",".join(map(str, self.n_ft_per_res_cr))
+        if self.frame_display_index:
+            metadata["frame_display_index"] = str(self.frame_display_index)
         return metadata
 
     @classmethod
@@ -209,6 +214,7 @@ class FrameEncoderParameter(EncoderParameter):
             bitdepth=integer("bitdepth"),
             release=metadata.get("release", RELEASES[0])[:80],
             n_ft_per_res_cr=integers("n_ft_per_res_cr") if metadata.get("n_ft_per_res_cr") else (),
+            frame_display_index=integer("frame_display_index") if "frame_display_index" in metadata else 0,
         )
 
 

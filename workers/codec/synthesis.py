@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workers.codec.coolchic_parameter import CoolChicParameter, SynthesisLayer
+from workers.codec.coolchic_parameter import CoolChicParameter
+from workers.codec.synthesis_layer import SynthesisLayer
 
 
 class SynthesisConv2d(nn.Module):

@@ -12,7 +12,7 @@ from workers.codec.frame import Frame, Planes
 from workers.codec.frame_index import choose_frame
 from workers.errors import FrameFileError, FrameIndexError
 
-_NAME = re.compile(r".*_(\d{1,5})x(\d{1,5})_[\d.]+p_yuv(420|444)_(8|10)b")
+_NAME = re.compile(r".*_(\d{1,5})x(\d{1,5})_[\d.]+p_yuv(420|444)_(8|9|1[0-6])b")
 
 
 class YuvLayout(NamedTuple):
@@ -23,7 +23,7 @@ class YuvLayout(NamedTuple):
         width: in luma samples.
         height: in luma samples.
         sampling: 420 or 444.
-        bitdepth: 8 or 10; 10 bits are in 16-bit little-endian words.
+        bitdepth: 8 to 16; more than 8 bits are in 16-bit little-endian words.
         chroma: how large its planes are, where the sampling is 420.
     """
 
@@ -36,7 +36,7 @@ class YuvLayout(NamedTuple):
 
     @classmethod
     def of(cls, name: str, size: int) -> "YuvLayout":
-        """Layout of a file ``<name>_<W>x<H>_<fps>p_yuv<420|444>_<8|10>b.yuv``.
+        """Layout of a file ``<name>_<W>x<H>_<fps>p_yuv<420|444>_<8…16>b.yuv``.
 
         Chroma of odd sizes is rounded up, or down where the file holds whole frames only then.
 
@@ -50,7 +50,7 @@ class YuvLayout(NamedTuple):
         match = _NAME.fullmatch(PurePath(name).stem)
         if match is None:
             raise FrameFileError(
-                f"{name}: a .yuv file is named <name>_<W>x<H>_<fps>p_yuv<420|444>_<8|10>b.yuv, "
+                f"{name}: a .yuv file is named <name>_<W>x<H>_<fps>p_yuv<420|444>_<8…16>b.yuv, "
                 "for nothing else says what it holds"
             )
         width, height, sampling, bitdepth = map(int, match.groups())

@@ -1,4 +1,4 @@
-from .fitting import fit, retune
+from .fitting import fit, fitted_parameter, retune
 from .progress import FitProgress
 from .quantizer import soft_round, soft_round_twice, straight_through
 from .recipe import RECIPES, RETUNING, TRAINABLE, Phase, Recipe, TrainingQuantizer, Warmup
@@ -14,6 +14,7 @@ __all__ = [
     "TrainingQuantizer",
     "Warmup",
     "fit",
+    "fitted_parameter",
     "retune",
     "soft_round",
     "soft_round_twice",

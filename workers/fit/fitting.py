@@ -9,11 +9,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from workers.codec import Architecture, Frame, FrameEncoder, FrameEncoderManager, FrameEncoderParameter
+from workers.codec import (
+    Architecture,
+    EncoderParameter,
+    Frame,
+    FrameEncoder,
+    FrameEncoderManager,
+    FrameEncoderParameter,
+)
+from workers.codec.encoder_parameter import FrameDataType
 from workers.errors import InputError
 from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
-from workers.fit.training import train
+from workers.fit.training import Validation, train, validate
+from workers.fit.training_forward import supports
 from workers.objective.loss import MSE
 from workers.objective.metric import Metric
 from workers.psnr import psnr_db
@@ -31,6 +40,8 @@ def retune(
 ) -> Generator[FitProgress, None, None]:
     """Train the latents of a frame encoder on, in place, its networks as they are (§5 of the format, phase 3).
 
+    Frame encoders that cannot be trained here are left as they are.
+
     Args:
         frame_encoder: with quantized networks.
         frame: what it was fitted to.
@@ -41,12 +52,15 @@ def retune(
 
     Yields:
         Progress of ``phase 3``, at every validation and as ``report_seconds`` says. The phase may stop before its
-        last iteration.
+        last iteration. Of frame encoders that are left as they are, once.
 
     Raises:
         InputError: the loss is not finite to begin with.
     """
     run = _Run(frame, lmbda, phase.iterations, report_seconds, metric)
+    if not supports(frame_encoder.param):
+        yield run.progress("phase 3", phase.iterations, validate(frame_encoder, frame, lmbda, metric))
+        return
     yield from run.train("phase 3", phase, _Candidate(frame_encoder, torch.Generator()))
 
 
@@ -151,7 +165,6 @@ class _Run:
 
     def train(self, name: str, phase: Phase, candidate: _Candidate) -> Generator[FitProgress, None, float]:
         """Train a candidate, report in terms of the whole fit, and return its best loss."""
-        height, width = self._frame.img_size
         steps = train(
             candidate.frame_encoder,
             self._frame,
@@ -168,31 +181,46 @@ class _Run:
                 self._done += phase.iterations
                 best_loss: float = end.value
                 return best_loss
-            yield FitProgress(
-                phase=name,
-                iteration=self._done + iteration,
-                n_iterations=self._n_iterations,
-                loss=validation.loss,
-                psnr_db=psnr_db(validation.mse),
-                rate_latent_bpp=validation.rate_latent_bit / (height * width),
-            )
+            yield self.progress(name, iteration, validation)
+
+    def progress(self, name: str, iteration: int, validation: Validation) -> FitProgress:
+        """After some iterations of a phase, in terms of the whole fit."""
+        height, width = self._frame.img_size
+        return FitProgress(
+            phase=name,
+            iteration=self._done + iteration,
+            n_iterations=self._n_iterations,
+            loss=validation.loss,
+            psnr_db=psnr_db(validation.mse),
+            rate_latent_bpp=validation.rate_latent_bit / (height * width),
+        )
 
 
 def _initialize(frame: Frame, architecture: Architecture, seed: int, index: int) -> _Candidate:
     """A random initialization; the index-th one is the same however many there are."""
     (own_seed,) = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(own_seed))
-    param = FrameEncoderParameter(
-        frame.img_size,
-        architecture.layers_synthesis,
-        architecture.dim_arm,
-        architecture.n_hidden_layers_arm,
-        frame_data_type=frame.frame_data_type,
-        bitdepth=frame.bitdepth,
-    )
+    param = fitted_parameter(architecture, frame.img_size, frame.frame_data_type, frame.bitdepth)
     # The networks draw from the process' generator: lend it the state of the candidate's, and take it back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.set_state(generator.get_state())
         frame_encoder = FrameEncoder(param)
         generator.set_state(torch.default_generator.get_state())
     return _Candidate(frame_encoder, generator)
+
+
+def fitted_parameter(
+    architecture: Architecture,
+    img_size: tuple[int, int],
+    frame_data_type: FrameDataType = "rgb",
+    bitdepth: int = 8,
+) -> EncoderParameter:
+    """What a fit makes: the frame encoder's architecture for a frame of some size and format."""
+    return FrameEncoderParameter(
+        img_size,
+        architecture.layers_synthesis,
+        architecture.dim_arm,
+        architecture.n_hidden_layers_arm,
+        frame_data_type=frame_data_type,
+        bitdepth=bitdepth,
+    )

@@ -18,13 +18,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workers.candidates import RESIDUE
-from workers.codec import FrameEncoder, FrameEncoderOutput, Planes
+from workers.codec import EncoderParameter, FrameEncoder, FrameEncoderOutput, FrameEncoderParameter, Planes
 from workers.codec.arm import Arm, laplace_scale, rate_bit
 from workers.codec.latent import PAD, context_offsets
 from workers.codec.synthesis import Synthesis
 
 _BLOCK = 16
 """Samples that one product with a band matrix filters: few enough for a narrow band, enough for BLAS."""
+
+
+def supports(param: EncoderParameter) -> bool:
+    """Whether frame encoders of an architecture can be trained.
+
+    These are the ones that are fitted here: of Cool-Chic 3.4, with one feature in each latent grid and no noise.
+    """
+    return (
+        isinstance(param, FrameEncoderParameter)
+        and all(n == 1 for n in param.n_ft_per_res)
+        and not param.n_ft_per_res_cr
+    )
 
 
 class TrainingForward:

@@ -70,7 +70,7 @@ def test_pairs_that_took_no_time_say_nothing(deadlines: Deadlines) -> None:
 FIRST: dict[str, tuple[Call, Call]] = {
     "plain": (call(measure(plain=True)), call(measure())),
     "another network": (call(measure(network=SYNTHESIS)), call(measure())),
-    "another work": (call(Quantize(())), call(Encode(()))),
+    "another work": (call(Quantize(())), call(Encode((), "qsw"))),
     "a larger frame": (call(measure()), call(measure(), LARGE)),
     "a smaller frame": (call(measure(), LARGE), call(measure())),
     "a slower device": (call(measure()), call(measure(), replica="slow")),

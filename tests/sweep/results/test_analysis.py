@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 
 from sweep import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames, read_rd_table
 from sweep.results import Results, analysis
-from tests.cases import CASE_NAMES, load_case
+from tests.cases import CASE_5_NAMES, CASE_NAMES, CASES, CASES_5, load_case
 from tests.sweep.ended import N_PAIRS, done, failed, make_job
 from workers.errors import ResultsError
 
+BOTH = [*((name, CASES) for name in CASE_NAMES), *((name, CASES_5) for name in CASE_5_NAMES)]
 
-def case_table(name: str) -> pd.DataFrame:
+
+def case_table(name: str, cases: Path = CASES) -> pd.DataFrame:
     """What the reference measured, as a job's table."""
-    return load_case(name).table.assign(frame=name)
+    return load_case(name, cases).table.assign(frame=name)
 
 
-def case_frames(name: str) -> pd.DataFrame:
-    height, width = load_case(name).frame.img_size
+def case_frames(name: str, cases: Path = CASES) -> pd.DataFrame:
+    height, width = load_case(name, cases).frame.img_size
     return pd.DataFrame({"height": [height], "width": [width]}, index=pd.Index([name], name="frame"))
 
 
@@ -41,11 +43,11 @@ def test_the_examples_in_the_docstrings_are_real() -> None:
     assert doctest.testmod(analysis).failed == 0
 
 
-@pytest.mark.parametrize("name", CASE_NAMES)
-def test_at_the_weight_of_the_job_what_was_chosen_is_chosen_again(name: str) -> None:
-    table = case_table(name)
-    lmbda = load_case(name).manager.lmbda
-    chosen = choose_at(table, case_frames(name), lmbda)
+@pytest.mark.parametrize(("name", "cases"), BOTH, ids=lambda given: given if isinstance(given, str) else given.name)
+def test_at_the_weight_of_the_job_what_was_chosen_is_chosen_again(name: str, cases: Path) -> None:
+    table = case_table(name, cases)
+    lmbda = load_case(name, cases).manager.lmbda
+    chosen = choose_at(table, case_frames(name, cases), lmbda)
     assert chosen.chosen.all()
     expected = table[table.chosen]
     assert chosen.module.tolist() == expected.module.tolist()

@@ -57,7 +57,7 @@ def test_seconds_go_to_the_stage_and_the_span_they_were_spent_in() -> None:
         (Open(), "open"),
         (Measure(request(SYNTHESIS, PAIRS)), "synthesis"),
         (Measure(request(ARM, PAIRS, plain=True)), "near_ties"),
-        (Encode(()), "encode"),
+        (Encode((), "qsw"), "encode"),
     ],
 )
 def test_every_kind_of_work_has_its_stage(work: object, stage: str) -> None:

@@ -4,12 +4,15 @@ import torch
 
 from tests.cases import ARM, SYNTHESIS, UPSAMPLING, Case
 from tests.making import make_choice
-from workers.candidates import QStepPair
+from workers.candidates import RESIDUE, QStepPair, network_id
 from workers.codec import FrameEncoder
 from workers.codec.quantization import apply_choices
 
+IFCE = network_id(RESIDUE, "ifce")
+
 STEPS = {
     ARM: QStepPair(2.0**-6, 2.0**-8),
+    IFCE: QStepPair(2.0**-5, 2.0**-7),
     SYNTHESIS: QStepPair(2.0**-8, 2.0**-9),
     UPSAMPLING: QStepPair(2.0**-6, 1),
 }
@@ -17,7 +20,7 @@ STEPS = {
 
 def quantized(frame_encoder: FrameEncoder, steps: dict[str, QStepPair] = STEPS) -> FrameEncoder:
     """The same frame encoder, its networks quantized with some steps and the cheapest counts."""
-    choices = {network: make_choice(frame_encoder, network, pair) for network, pair in steps.items()}
+    choices = {spec.id: make_choice(frame_encoder, spec.id, steps[spec.id]) for spec in frame_encoder.networks}
     apply_choices(frame_encoder, choices)
     return frame_encoder
 

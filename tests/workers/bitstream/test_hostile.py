@@ -1,13 +1,17 @@
 """Files that are truncated, altered or made to do harm: a clear error in bounded time, never a wrong picture."""
 
+import binascii
+import contextlib
 import itertools
 import multiprocessing
 import random
 import struct
 import time
+import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,27 +19,53 @@ import torch
 
 from tests.cases import SYNTHESIS
 from tests.making import make_frame_encoder, make_param
+from tests.making_5 import make_frame_encoder_5, make_metadata_5
 from tests.workers.bitstream.encoding import STEPS, quantized
 from workers.bitstream import coding, decode_frame, encode_frame
-from workers.bitstream.container import Bitstream, pack
+from workers.bitstream.architecture_fields import write_architecture
+from workers.bitstream.container import pack, unpack
+from workers.bitstream.content import Bitstream
+from workers.bitstream.exp_golomb import BitWriter
 from workers.bitstream.latent_coder import MAX_LATENT, encode_latents
 from workers.bitstream.networks import Quantization, QuantizedNetworks, tensors
 from workers.bitstream.reconstruction import reconstruct
-from workers.candidates import KINDS, QStepPair
-from workers.codec import Frame
+from workers.candidates import KINDS, RESIDUE, QStepPair
+from workers.codec import EncoderParameter, Frame, FrameEncoder
+from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.errors import BitstreamError, InputError
 
 MAX_PIXELS = 4096
 
 
-def sealed(body: bytes) -> bytes:
+def sealed(body: bytes, version: int = 1) -> bytes:
     """A file of any body, whose checksum is right."""
-    return b"qsw\x01" + struct.pack("<I", zlib.crc32(body)) + body
+    if version == 1:
+        return b"qsw\x01" + struct.pack("<I", zlib.crc32(body)) + body
+    return b"qsw\x02" + struct.pack("<H", binascii.crc_hqx(body, 0xFFFF)) + body
+
+
+def body_of(content: bytes) -> bytes:
+    """What the checksum is of."""
+    return content[8 if content[3] == 1 else 6 :]
+
+
+FRAME_ENCODERS: dict[str, Callable[[], FrameEncoder]] = {
+    "version 1": lambda: make_frame_encoder(img_size=(9, 14)),
+    "version 2, 5": lambda: make_frame_encoder_5(img_size=(9, 14)),
+    "version 2, 3.4": lambda: make_frame_encoder(
+        img_size=(9, 14), n_ft_per_res=(1, 1, 2), n_ft_per_res_cr=(1, 0, 1), release="4.2.1"
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=FRAME_ENCODERS)
+def content(request: pytest.FixtureRequest) -> bytes:
+    return encode_frame(quantized(FRAME_ENCODERS[request.param]())).content
 
 
 @pytest.fixture(scope="module")
-def content() -> bytes:
-    return encode_frame(quantized(make_frame_encoder(img_size=(9, 14)))).content
+def content_1() -> bytes:
+    return encode_frame(quantized(FRAME_ENCODERS["version 1"]())).content
 
 
 @pytest.fixture(scope="module")
@@ -71,27 +101,87 @@ def test_every_altered_byte_is_told(content: bytes) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "begins with"),
         (b"qsw\x07" + bytes(100), "version 7"),
         (b"qsw\x01" + bytes(100), "checksum"),
+        (b"qsw\x02" + bytes(100), "checksum"),
+        (b"qsw\x01", "ends early"),
+        (b"qsw\x02", "ends early"),
         (sealed(b""), "ends early"),
+        (sealed(b"", 2), "ends early"),
+        (sealed(bytes(4), 2), "fields of header and parameters end early"),
+        (sealed(bytes(400), 2), "fields of header and parameters end early, or one exceeds 1"),
     ],
 )
 def test_other_files_are_told(other: bytes, message: str) -> None:
     assert message in error_of(other)
 
 
-def test_a_frame_that_is_too_large_is_refused_before_anything_is_made_for_it(content: bytes) -> None:
-    body = bytearray(content[8:])
+def test_a_frame_that_is_too_large_is_refused_before_anything_is_made_for_it(content_1: bytes) -> None:
+    body = bytearray(body_of(content_1))
     body[4:8] = struct.pack("<HH", 65535, 65535)
     start = time.process_time()  # which does not grow with what else the machine does
     with pytest.raises(BitstreamError, match="at most 33554432 luma samples are accepted; found 65536×65536"):
         decode_frame(sealed(bytes(body)))
     assert time.process_time() - start < 1
     with pytest.raises(BitstreamError, match="at most 100 luma"):
-        decode_frame(content, max_pixels=100)
+        decode_frame(content_1, max_pixels=100)
 
 
-def test_an_architecture_is_no_larger_than_its_parameters(content: bytes) -> None:
+def with_fields(n_plain: int = 0, **changes: Any) -> bytes:
+    """A file of version 2 of a frame encoder of Cool-Chic 5 whose parameters are all zero, and no latents."""
+    param = Coolchic5Parameter.from_metadata(make_metadata_5(**changes))
+    bits = BitWriter()
+    write_architecture(bits, param)
+    for _ in itertools.product(param.networks, KINDS):
+        bits.write_integers([0], 3)
+        bits.write_magnitude(0, 1)
+    bits.write_magnitude(n_plain, 0)
+    return sealed(bytes(4) + bits.to_bytes(), 2)
+
+
+LARGE = {"img_size": (65536, 65536)}
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (with_fields(**LARGE), "at most 33554432 luma samples are accepted; found 65536×65536"),
+        (
+            with_fields(layers_synthesis=["1024-31-linear-relu", "1024-31-linear-relu", "3-1-linear-none"]),
+            r"at most 4194304 parameters; found 101\d+",
+        ),
+        (with_fields(n_plain=1 << 39), "549755813888 bytes of plain bits are wanted of 0"),
+    ],
+    ids=["frame", "networks", "plain bits"],
+)
+def test_what_a_file_of_version_2_asks_for_is_bounded(file: bytes, message: str) -> None:
+    """Parameters that are all zero take no bits: a few bytes could ask for any size."""
+    start = time.process_time()
+    with pytest.raises(BitstreamError, match=message):
+        decode_frame(file)
+    assert time.process_time() - start < 1
+
+
+def test_latents_are_bounded_whatever_their_channels() -> None:
+    many = make_frame_encoder("3-1-linear-none", img_size=(64, 64), n_ft_per_res=(64,))
+    content = encode_frame(quantized(many)).content
+    decode_frame(content)
+    with pytest.raises(BitstreamError, match="inputs of the synthesis are at most 131072 numbers; found 524288"):
+        decode_frame(content, max_pixels=4096)
+
+
+def test_a_large_file_of_version_2_is_not_taken_apart_at_once(content: bytes) -> None:
+    """What follows the parameters may be of any size."""
+    file = sealed(body_of(content) + bytes(1 << 24), content[3])
+    tracemalloc.start()
+    with contextlib.suppress(BitstreamError):
+        unpack(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 << 24  # copies of it, and not a character for each bit
+
+
+def test_an_architecture_is_no_larger_than_its_parameters(content_1: bytes) -> None:
     """Memory is not asked for because a header says so."""
-    body = bytearray(content[8:])
+    body = bytearray(body_of(content_1))
     at = 15  # the first layer
     body[at : at + 3] = struct.pack("<HB", 1024, 31 << 2)
     error_of(sealed(bytes(body)))
@@ -130,10 +220,10 @@ def mutations(content: bytes, seed: int) -> Iterator[bytes]:
 
 def fuzz(content: bytes, frame: Frame, n: int, seed: int) -> None:
     """Decode mutated files: each gives the frame it was, or an error, and soon."""
-    for number, body in zip(range(n), mutations(content[8:], seed), strict=False):
+    for number, body in zip(range(n), mutations(body_of(content), seed), strict=False):
         start = time.process_time()
         try:
-            decoded = decode_frame(sealed(body), max_pixels=MAX_PIXELS)
+            decoded = decode_frame(sealed(body, content[3]), max_pixels=MAX_PIXELS)
         except BitstreamError:
             pass
         else:
@@ -144,14 +234,15 @@ def fuzz(content: bytes, frame: Frame, n: int, seed: int) -> None:
 
 
 def test_a_thousand_mutated_files_do_no_harm(content: bytes, frame: Frame) -> None:
-    fuzz(content, frame, 1000, seed=0)
+    fuzz(content, frame, 1000 if content[3] == 1 else 500, seed=0)
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_mutated_files_do_no_harm(content: bytes, frame: Frame) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, initializer=torch.set_num_threads, initargs=(1,)) as processes:
-        list(processes.map(fuzz, [content] * 2, [frame] * 2, [50_000] * 2, [1, 2]))
+        n = 50_000 // len(FRAME_ENCODERS)  # of all files together a hundred thousand
+        list(processes.map(fuzz, [content] * 2, [frame] * 2, [n] * 2, [1, 2]))
 
 
 # --- what cannot be encoded
@@ -204,6 +295,37 @@ def test_networks_and_latents_of_any_extreme_come_back(seed: int) -> None:
         frame_data_type=rng.choice(["rgb", "yuv420"]),
         bitdepth=rng.choice([8, 10]),
     )
+    check_any_extreme(param, rng, seed)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_networks_and_latents_of_any_extreme_come_back_in_version_2(seed: int) -> None:
+    rng = random.Random(seed)
+    finest = rng.choice([0, 0, 1, 3])
+    ifce = rng.choice([None, [0, 0], [0, 9]])
+    metadata = make_metadata_5(
+        img_size=(rng.randint(1, 12), rng.randint(1, 14)),
+        layers_synthesis=rng.choice([["4-1-linear-relu", "3-3-linear-none"], ["3-31-linear-none"]]),
+        latent_resolution=[finest, finest + rng.choice([0, 2, 6])],
+        hyperlatent_resolution=rng.choice([None, [finest, finest + 1]]),
+        ifce_resolution=ifce,
+        output_feature_ifce=0 if ifce is None else rng.choice([1, 64]),
+        spatial_context_arm=rng.choice([1, 7, 40]),
+        n_hidden_layers_arm=rng.choice([0, 1, 16]),
+        linear_stabiliser_arm=rng.choice([False, True]),
+        linear_stabiliser_synth=rng.choice([False, True]),
+        final_upsampling_type=rng.choice(["nearest", "bilinear", "bicubic"]),
+        flag_common_randomness=finest == 0 and rng.choice([False, True]),
+        ups_k_size=rng.choice([4, 8, 30]),
+        ups_preconcat_k_size=rng.choice([1, 7, 31]),
+        frame_data_type=rng.choice(["rgb", "yuv420"]),
+        bitdepth=rng.choice(["8", "16"]),
+    )
+    check_any_extreme(Coolchic5Parameter.from_metadata(metadata), rng, seed)
+
+
+def check_any_extreme(param: EncoderParameter, rng: random.Random, seed: int) -> None:
+    """Write and read networks and latents of an architecture."""
     numbers = np.random.default_rng(seed)
     limit = rng.choice([0, 1, 65535])
     quantization, integers = {}, {}
@@ -214,12 +336,13 @@ def test_networks_and_latents_of_any_extreme_come_back(seed: int) -> None:
             integers[name] = numbers.integers(-limit, limit + 1, shape)
     networks = QuantizedNetworks(param, quantization, integers)
     reach = rng.choice([1, 100, MAX_LATENT])
-    latents = numbers.integers(-reach, reach + 1, sum(height * width for height, width in param.grid_sizes))
+    grid_sizes = param.coolchics[RESIDUE].grid_sizes
+    latents = numbers.integers(-reach, reach + 1, sum(height * width for height, width in grid_sizes))
 
     samples = reconstruct(latents, networks)
     content, _ = pack(Bitstream(networks, encode_latents(latents, networks), coding._crc(samples, param)))
     decoded = decode_frame(content)
     maximum = 2**param.bitdepth - 1
-    planes = [plane.reshape(-1, *plane.shape[-2:]) for plane in samples]
+    planes = [plane if plane.ndim == 3 else plane[None] for plane in samples]
     for ours, theirs in zip(decoded.data.tensors, planes, strict=True):
         assert torch.equal(torch.round(ours[0] * maximum).to(torch.int32), theirs)

@@ -10,9 +10,10 @@ from workers.bitstream.cool.file import CoolChicPart, CoolFile, FramePart, assem
 from workers.bitstream.cool.latents import decode_latents, encode_latents
 from workers.bitstream.cool.order import ARM, IFCE, SYNTHESIS, coded_tensors, n_coded_latents
 from workers.bitstream.cool.parameters import Parameters, parameter_bits, read_parameters, write_parameters
-from workers.bitstream.cool.picture import DecodedPicture, coolchic_output, to_samples
+from workers.bitstream.cool.picture import coolchic_output, to_samples
 from workers.bitstream.cool.rules import broken_rule
 from workers.bitstream.cool.video_header import PICTURE, CodedFrame, CoolFrameDataType, FrameHeader
+from workers.bitstream.decoded_picture import DecodedPicture
 from workers.bitstream.limits import MAX_PIXELS, PRODUCTS_A_PIXEL, check_size
 from workers.bitstream.sections import SectionBytes
 from workers.candidates import RESIDUE, Kind

@@ -8,7 +8,8 @@ from workers.bitstream.cool.order import ARM, IFCE, SYNTHESIS, UPSAMPLING
 from workers.bitstream.cool.rules import N_OUTPUTS, broken_rule
 from workers.candidates import KINDS, Kind
 from workers.codec.coolchic_5.family import COOLCHIC_5
-from workers.codec.coolchic_parameter import CoolChicParameter, FinalUpsampling, SynthesisLayer
+from workers.codec.coolchic_parameter import CoolChicParameter, FinalUpsampling
+from workers.codec.synthesis_layer import SynthesisLayer
 from workers.errors import BitstreamError, CheckpointError
 
 _FINAL_UPSAMPLINGS: tuple[FinalUpsampling, ...] = ("nearest", "bilinear", "bicubic")

@@ -2,21 +2,22 @@
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
+from workers.bitstream.assembly import assemble
 from workers.bitstream.coding import EncodedFrame
-from workers.bitstream.cool.coding import CoolPicture, decoded_picture, write_cool
+from workers.bitstream.cool.coding import CoolPicture, decoded_picture, part_bits, write_cool
 from workers.bitstream.cool.coolchic_header import EXPONENTS, MAX_COUNT, NO_IFCE, Coding
 from workers.bitstream.cool.features import Latents
 from workers.bitstream.cool.fixed_arm import LATENT_RANGE
 from workers.bitstream.cool.order import IFCE
 from workers.bitstream.cool.parameters import MAX_ABS_PARAMETER
-from workers.bitstream.cool.picture import DecodedPicture
+from workers.bitstream.cool.rules import unencodable
+from workers.bitstream.decoded_picture import frame_of
 from workers.bitstream.exp_golomb import Integers
-from workers.bitstream.networks import quantized_network
-from workers.candidates import KINDS, RESIDUE, Kind
-from workers.codec import Frame, FrameEncoder, Planes
+from workers.bitstream.networks import Quantization, quantized_network
+from workers.candidates import RESIDUE, Kind
+from workers.codec import Frame, FrameEncoder
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.errors import InputError
 
@@ -35,8 +36,29 @@ def encode_cool(frame_encoder: FrameEncoder) -> EncodedFrame:
     """
     picture = picture_of(frame_encoder)
     content, sizes = write_cool(picture)
+    return EncodedFrame(content, sizes, _decoded(picture))
+
+
+def decoded_frame(frame_encoder: FrameEncoder) -> Frame:
+    """The frame that the file of a frame encoder decodes to, without the file.
+
+    Args and errors are those of :func:`encode_cool`.
+    """
+    return _decoded(picture_of(frame_encoder))
+
+
+def rate_of_grids(frame_encoder: FrameEncoder) -> tuple[float, ...]:
+    """Bits of the latents of each grid, as they are coded: of clamped ones, in whole numbers.
+
+    Args and errors are those of :func:`encode_cool`.
+    """
+    _, of_latents = part_bits(picture_of(frame_encoder))
+    return of_latents
+
+
+def _decoded(picture: CoolPicture) -> Frame:
     try:
-        return EncodedFrame(content, sizes, frame_of(decoded_picture(picture)))
+        return frame_of(decoded_picture(picture))
     except ValueError as error:
         raise InputError(f"the frame encoder cannot be decoded: {error}") from None
 
@@ -50,11 +72,9 @@ def picture_of(frame_encoder: FrameEncoder) -> CoolPicture:
         InputError: it is of another family, or has not been quantized, or not as a file can hold it.
     """
     param = frame_encoder.param
-    if not isinstance(param, Coolchic5Parameter):
-        raise InputError(
-            f"a .cool file holds frame encoders of coolchic-5; this one is of {param.family.name}: "
-            "write it as a .qsw file"
-        )
+    if (reason := unencodable(param)) is not None:
+        raise InputError(reason)
+    assert isinstance(param, Coolchic5Parameter)
     codings: dict[tuple[str, Kind], Coding] = {(IFCE, kind): coding for kind, coding in NO_IFCE.items()}
     parameters: dict[str, Integers] = {}
     for spec in frame_encoder.networks:
@@ -88,26 +108,11 @@ def _latents(frame_encoder: FrameEncoder) -> list[Latents]:
 def frame_encoder_of(picture: CoolPicture) -> FrameEncoder:
     """A frame encoder with the integers and steps of a file: written again, it gives the same bytes."""
     residue = replace(picture.architecture, encoder_gain=_GAIN)
-    frame_encoder = FrameEncoder(Coolchic5Parameter(residue, picture.frame_data_type, picture.bitdepth))
-    state = {
-        f"{RESIDUE}.latent_grids.{i}": torch.from_numpy(latents.astype(np.float32))[None, None] / _GAIN
-        for i, latents in enumerate(picture.latents)
-    }
-    for spec in frame_encoder.networks:
-        codings = {kind: picture.codings[spec.module, kind] for kind in KINDS}
-        for kind, coding in codings.items():
-            for name in spec.names(kind):
-                values = picture.parameters[f"{spec.module}.{name}"]
-                state[f"{spec.prefix}.{name}"] = torch.from_numpy(np.ldexp(values, coding.exponent)).float()
-        frame_encoder.nn_q_step[spec.prefix] = {kind: 2.0**coding.exponent for kind, coding in codings.items()}
-        frame_encoder.nn_expgol_cnt[spec.prefix] = {kind: coding.expgol_cnt for kind, coding in codings.items()}
-    frame_encoder.load_state_dict(state)
-    return frame_encoder.eval()
-
-
-def frame_of(picture: DecodedPicture) -> Frame:
-    """Decoded samples as a frame."""
-    maximum = 2**picture.bitdepth - 1
-    planes = [torch.from_numpy(plane.astype(np.float32))[None, None] / maximum for plane in picture.planes]
-    tensors = tuple(planes) if picture.frame_data_type == "yuv420" else (torch.cat(planes, dim=1),)
-    return Frame(Planes(tensors), picture.frame_data_type, picture.bitdepth)
+    param = Coolchic5Parameter(residue, picture.frame_data_type, picture.bitdepth)
+    prefix = param.family.prefix(RESIDUE)
+    return assemble(
+        param,
+        picture.latents,
+        {f"{prefix}{name}": values for name, values in picture.parameters.items()},
+        {(prefix + module, kind): Quantization(*coding) for (module, kind), coding in picture.codings.items()},
+    )

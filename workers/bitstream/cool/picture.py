@@ -1,10 +1,8 @@
 """From latents and networks of an I frame to its samples."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from workers.bitstream.cool.coolchic_header import CoolChicHeader
 from workers.bitstream.cool.features import Latents
@@ -14,28 +12,7 @@ from workers.bitstream.cool.noise import common_randomness
 from workers.bitstream.cool.parameters import Parameters
 from workers.bitstream.cool.resizing import resize
 from workers.bitstream.cool.video_header import CoolFrameDataType
-
-Samples = npt.NDArray[np.uint16]
-
-
-class DecodedPicture(NamedTuple):
-    """The samples of a frame.
-
-    Attributes:
-        planes: three, each ``[h, w]`` in 0 … ``2^bitdepth − 1``.
-        frame_data_type: ``rgb``, ``yuv420`` or ``yuv444``.
-        bitdepth: bits of a sample.
-    """
-
-    planes: tuple[Samples, Samples, Samples]
-    frame_data_type: CoolFrameDataType
-    bitdepth: int
-
-    @property
-    def img_size(self) -> tuple[int, int]:
-        """Height and width of the first plane."""
-        height, width = self.planes[0].shape
-        return height, width
+from workers.bitstream.decoded_picture import DecodedPicture
 
 
 def coolchic_output(header: CoolChicHeader, parameters: Parameters, latents: Sequence[Latents]) -> Floats:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from workers.bitstream.cool.order import ROLES
+from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.codec.coolchic_parameter import CoolChicParameter
+from workers.codec.encoder_parameter import EncoderParameter
 
 MAX_SIDE = (1 << 14) - 1
 MAX_GRIDS = 31
@@ -23,6 +25,18 @@ N_OUTPUTS: Mapping[tuple[str, str], int] = {
     (ROLES[1], "B"): 4,
 }
 """Channels of the output, by cool-chic and type of its frame."""
+
+
+def unencodable(param: EncoderParameter) -> str | None:
+    """Why a ``.cool`` file cannot hold a frame encoder, whatever its parameters; ``None`` if it can."""
+    if not isinstance(param, Coolchic5Parameter):
+        return (
+            f"a .cool file holds frame encoders of the family {Coolchic5Parameter.family_name}; found "
+            f"{param.family.name}: write a .qsw file of it (in a job by bitstream: true)"
+        )
+    if (rule := broken_rule(param.residue)) is not None:
+        return f"a .cool file cannot hold this frame encoder: {rule}"
+    return None
 
 
 def broken_rule(architecture: CoolChicParameter) -> str | None:

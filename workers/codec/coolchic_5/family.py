@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from workers.candidates import Kind
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
+from workers.codec.coolchic_parameter import ARM, IFCE, SYNTHESIS, UPSAMPLING
 from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
 
@@ -20,14 +21,14 @@ COOLCHIC_5 = Family(
     name=Coolchic5Parameter.family_name,
     exp_golomb=ExpGolombRule(scale=2, constant=0),
     networks={
-        "arm": NetworkRule(Effect.RATE, _RATE_STEPS, reads=("ifce",)),
-        "ifce": NetworkRule(Effect.RATE, _RATE_STEPS, optional=True, linear=True),
-        "synthesis": NetworkRule(
+        ARM: NetworkRule(Effect.RATE, _RATE_STEPS, reads=(IFCE,)),
+        IFCE: NetworkRule(Effect.RATE, _RATE_STEPS, optional=True, linear=True),
+        SYNTHESIS: NetworkRule(
             Effect.PICTURE,
             {"weight": powers_of_two(-12, 0), "bias": powers_of_two(-24, 0)},
-            reads=("upsampling",),
+            reads=(UPSAMPLING,),
         ),
-        "upsampling": NetworkRule(
+        UPSAMPLING: NetworkRule(
             Effect.PICTURE,
             {"weight": powers_of_two(-12, 0), "bias": powers_of_two(0, 0)},
             ignored=frozenset({"bias"}),
@@ -41,4 +42,5 @@ COOLCHIC_5 = Family(
     loss_limit=1e6,
     plain_threads=1,
     read_metadata=Coolchic5Parameter.from_metadata,
+    bitstream=True,
 )

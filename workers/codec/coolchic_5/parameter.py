@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import Any, ClassVar, get_args
 
 from workers.candidates import RESIDUE
-from workers.codec.coolchic_parameter import CoolChicParameter, SynthesisLayer
+from workers.codec.coolchic_parameter import CoolChicParameter
 from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
 from workers.codec.family import FAMILIES
+from workers.codec.synthesis_layer import SynthesisLayer
 from workers.errors import CheckpointError
 
 RELEASE = "5.0.1"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from workers.codec.formats.fields import Fields
@@ -70,8 +71,7 @@ def find_frame(file: Fields, encoder_frame: int | None) -> CodedFrame:
     Raises:
         OfficialFileError: there is no such frame.
     """
-    encoders = file.fields("all_frame_encoders")
-    coded = {display: key for key, display in _frames(file) if key in encoders}
+    encoders, coded = file.fields("all_frame_encoders"), coded_frames(file)
     listed = "display indices " + ", ".join(map(str, sorted(coded)[:50])) if coded else "none that is coded"
     if encoder_frame is None:
         if len(coded) != 1:
@@ -81,6 +81,12 @@ def find_frame(file: Fields, encoder_frame: int | None) -> CodedFrame:
         raise OfficialFileError(f"there is no frame of encoder_frame {encoder_frame}; found {listed}")
     inner, manager = _entry(encoders.value(coded[encoder_frame]))
     return CodedFrame(coded[encoder_frame], encoder_frame, inner, manager)
+
+
+def coded_frames(file: Fields) -> dict[int, str]:
+    """Display indices of the frames that are in a file of 3.4, with their keys among the frame encoders."""
+    encoders = file.fields("all_frame_encoders")
+    return {display: key for key, display in _frames(file) if key in encoders}
 
 
 def _frames(file: Fields) -> Iterator[tuple[str, int]]:
@@ -120,7 +126,9 @@ def read_4(file: Fields) -> OfficialFrame:
     manager = file.fields("frame_encoder_manager")
     if "dist_weight" in manager:
         check_dist_weight(manager.fields("dist_weight"))
-    return _frame(file, "residue", "residue", "residue_param", release, manager)
+    frame = _frame(file, "residue", "residue", "residue_param", release, manager)
+    place = {"frame_display_index": str(file.item("frame_display_index", int))}
+    return replace(frame, metadata=frame.metadata | place)
 
 
 def release_of_4(param: Fields, *, has_warp: bool) -> str:

@@ -73,7 +73,7 @@ def template_4(param: FrameEncoderParameter) -> dict[str, Value]:
         manager["dist_weight"] = {"mse": 1.0}
     return (
         _format(param)
-        | _place(0)
+        | _place(param.frame_display_index)
         | ({} if param.release == "4.0.0" else {"warp_parameter": _warp("enc")})
         | {
             "residue_param": _object("enc.component.coolchic.CoolChicEncoderParameter", own),
@@ -93,7 +93,8 @@ def template_5(param: Coolchic5Parameter) -> dict[str, Value]:
     own: dict[str, Any] = json.loads(param.to_metadata()["residue.param"])
     if own["flag_common_randomness"]:
         raise CheckpointError(
-            "an encoder with common randomness is written only into the file of Cool-Chic 5 that it comes from"
+            "an encoder with common randomness is written only into the file of Cool-Chic 5 that it comes from; "
+            "a .cool file holds it"
         )
     attributes = {
         key: tuple(value) if key.endswith(("_resolution", "img_size")) and value else value

@@ -73,9 +73,8 @@ class _Machine:
         self._at += n
         return part
 
-    def _number(self, layout: str) -> int:
-        (number,) = struct.unpack(layout, self._take(struct.calcsize(layout)))
-        return int(number)
+    def _number(self, n_bytes: int, *, signed: bool = False) -> int:
+        return int.from_bytes(self._take(n_bytes), "little", signed=signed)
 
     def _line(self) -> str:
         line = bytes(self._data[self._at : self._at + _MAX_NAME])
@@ -114,25 +113,25 @@ class _Machine:
     # --- plain values
 
     def protocol(self) -> None:
-        version = self._number("<B")
+        version = self._number(1)
         if version != 2:
             raise OfficialFileError(f"official files are pickled in protocol 2; found protocol {version}")
 
-    def integer(self, layout: str) -> None:
-        self.push(self._number(layout))
+    def integer(self, n_bytes: int, *, signed: bool = False) -> None:
+        self.push(self._number(n_bytes, signed=signed))
 
     def long_integer(self) -> None:
-        n_bytes = self._number("<B")
+        n_bytes = self._number(1)
         if n_bytes > 8:
             raise OfficialFileError(f"an integer has at most 64 bits; found {8 * n_bytes}")
-        self.push(int.from_bytes(self._take(n_bytes), "little", signed=True))
+        self.integer(n_bytes, signed=True)
 
     def real(self) -> None:
         self.push(struct.unpack(">d", self._take(8))[0])
 
     def text(self) -> None:
         try:
-            self.push(str(self._take(self._number("<I")), "utf-8"))
+            self.push(str(self._take(self._number(4)), "utf-8"))
         except UnicodeDecodeError:
             raise OfficialFileError("a text is not UTF-8") from None
 
@@ -172,11 +171,11 @@ class _Machine:
 
     # --- memo
 
-    def put(self, layout: str) -> None:
-        self._memo[self._number(layout)] = self._top()
+    def put(self, n_bytes: int) -> None:
+        self._memo[self._number(n_bytes)] = self._top()
 
-    def get(self, layout: str) -> None:
-        index = self._number(layout)
+    def get(self, n_bytes: int) -> None:
+        index = self._number(n_bytes)
         if index not in self._memo:
             raise OfficialFileError(f"the pickle refers to part {index} before it is there")
         self.push(self._memo[index])
@@ -224,9 +223,9 @@ _OPCODES: Mapping[bytes, Callable[[_Machine], None]] = {
     pickle.EMPTY_DICT: lambda machine: machine.push({}),
     pickle.EMPTY_LIST: lambda machine: machine.push([]),
     pickle.EMPTY_TUPLE: lambda machine: machine.push(()),
-    pickle.BININT: lambda machine: machine.integer("<i"),
-    pickle.BININT1: lambda machine: machine.integer("<B"),
-    pickle.BININT2: lambda machine: machine.integer("<H"),
+    pickle.BININT: lambda machine: machine.integer(4, signed=True),
+    pickle.BININT1: lambda machine: machine.integer(1),
+    pickle.BININT2: lambda machine: machine.integer(2),
     pickle.LONG1: _Machine.long_integer,
     pickle.BINFLOAT: _Machine.real,
     pickle.BINUNICODE: _Machine.text,
@@ -239,10 +238,10 @@ _OPCODES: Mapping[bytes, Callable[[_Machine], None]] = {
     pickle.APPENDS: _Machine.append_to_mark,
     pickle.SETITEM: _Machine.set_one,
     pickle.SETITEMS: _Machine.set_to_mark,
-    pickle.BINPUT: lambda machine: machine.put("<B"),
-    pickle.LONG_BINPUT: lambda machine: machine.put("<I"),
-    pickle.BINGET: lambda machine: machine.get("<B"),
-    pickle.LONG_BINGET: lambda machine: machine.get("<I"),
+    pickle.BINPUT: lambda machine: machine.put(1),
+    pickle.LONG_BINPUT: lambda machine: machine.put(4),
+    pickle.BINGET: lambda machine: machine.get(1),
+    pickle.LONG_BINGET: lambda machine: machine.get(4),
     pickle.GLOBAL: _Machine.name,
     pickle.NEWOBJ: _Machine.new_object,
     pickle.BUILD: _Machine.build,

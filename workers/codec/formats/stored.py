@@ -1,5 +1,6 @@
 """What a pickle of Cool-Chic's encoder is made of: plain values, inert objects, and tensors in their storages."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias, Union
 
@@ -85,7 +86,7 @@ class StoredTensor:
     @property
     def numel(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=object))
+        return math.prod(self.shape)
 
     def read(self) -> Tensor:
         """A copy, contiguous float32."""

@@ -13,7 +13,8 @@ from workers.candidates import KINDS, RESIDUE
 from workers.codec import FrameEncoder
 from workers.codec.coolchic_5.family import COOLCHIC_5
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
-from workers.codec.coolchic_parameter import CoolChicParameter, SynthesisLayer
+from workers.codec.coolchic_parameter import CoolChicParameter
+from workers.codec.synthesis_layer import SynthesisLayer
 
 _ALLOWED = {("torch", "FloatStorage"), ("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")}
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from workers.bitstream.cool.coding import CoolPicture, read_cool
 from workers.bitstream.cool.noise import common_randomness
 from workers.bitstream.cool.order import coded_tensors
-from workers.bitstream.cool.picture import DecodedPicture, to_samples
+from workers.bitstream.cool.picture import to_samples
+from workers.bitstream.decoded_picture import DecodedPicture
 
 
 def plain_output(picture: CoolPicture) -> Tensor:

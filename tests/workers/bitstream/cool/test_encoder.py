@@ -12,7 +12,8 @@ from tests.workers.bitstream.cool.checkpoint import read_official
 from tests.workers.bitstream.cool.official import FILES, PICTURES, SMALL, TRAINED, arrays_of, content_of
 from tests.workers.bitstream.encoding import quantized
 from workers.bitstream.cool.coding import decode_cool, read_cool
-from workers.bitstream.cool.encoder import encode_cool, frame_encoder_of, frame_of, picture_of
+from workers.bitstream.cool.encoder import encode_cool, frame_encoder_of, picture_of
+from workers.bitstream.decoded_picture import frame_of
 from workers.candidates import RESIDUE
 from workers.codec import FrameEncoder, dump_frame_encoder, parse_frame_encoder
 from workers.codec.quantization import apply_choices
@@ -102,7 +103,7 @@ def test_latents_that_are_no_numbers_are_refused(value: float) -> None:
 
 
 def test_encoders_of_other_families_are_refused_with_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"of coolchic-5; this one is of coolchic-3\.4: write it as a \.qsw file"):
+    with pytest.raises(InputError, match=r"family coolchic-5; found coolchic-3\.4: write a \.qsw file of it"):
         encode_cool(quantized(make_frame_encoder()))
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.workers.bitstream.cool.official import SMALL, VIDEO, content_of, headers_of
 from workers.bitstream.cool.coding import decode_cool, read_cool, write_cool
+from workers.bitstream.cool.cool_format import COOL
 from workers.bitstream.cool.coolchic_header import (
     Coding,
     read_coolchic_header,
@@ -24,7 +25,7 @@ from workers.bitstream.cool.coolchic_header import (
 from workers.bitstream.cool.fields import FieldReader, FieldWriter
 from workers.bitstream.cool.file import parse_cool
 from workers.bitstream.cool.order import ARM, IFCE, SYNTHESIS, coded_tensors
-from workers.codec.coolchic_parameter import SynthesisLayer as Layer
+from workers.codec.synthesis_layer import SynthesisLayer as Layer
 from workers.errors import BitstreamError, InputError
 
 MAX_PIXELS = 8192
@@ -123,7 +124,7 @@ def test_a_flipped_bit_of_the_latents_is_refused_or_gives_the_file_of_other_late
         ({"layer1k": 2}, "a kernel of the synthesis is odd, 1 to 15; found 3-2-linear-none"),
         ({"layer1o": 4}, "a residual layer keeps its 4 channels; found '3-3-residual-none'"),
         ({"layer2o": 4, "layer2r": 0}, "layers_synthesis: the last layer has 3 channels; found 4"),
-        ({"flag_common_randomness": 1, "lo": 1}, "the noise fits latents of full resolution alone"),
+        ({"flag_common_randomness": 1, "lo": 1}, "the noise fits a synthesis at full resolution alone"),
     ],
 )
 def test_what_a_header_must_not_say_is_named(fields: dict[str, int], message: str) -> None:
@@ -401,7 +402,7 @@ def mutations(contents: list[bytes], seed: int) -> Iterator[bytes]:
 
 
 def fuzz(contents: list[bytes], n: int, seed: int) -> int:
-    """Decode mutated files: each gives a picture or an error, and soon. Give the number of pictures."""
+    """Read mutated files: each gives a picture or an error, and soon. Give the number of pictures."""
     pictures = 0
     for number, content in enumerate(itertools.islice(mutations(contents, seed), n)):
         start = time.process_time()
@@ -411,6 +412,8 @@ def fuzz(contents: list[bytes], n: int, seed: int) -> int:
             pass
         else:
             pictures += 1
+            COOL.read_encoder(content, max_pixels=MAX_PIXELS)
+            assert COOL.describe(content, max_pixels=MAX_PIXELS)["latents_bytes"] < len(content)
             assert all(plane.max() < 1 << decoded.bitdepth for plane in decoded.planes if plane.size)
         assert time.process_time() - start < 5, f"mutation {number} of seed {seed}"
     return pictures
