@@ -90,8 +90,9 @@ def test_frames_behind_uris_may_take_as_long_to_load_as_their_store_is_waited_fo
         {"frame": "s3://bucket/one.png"},
         {"frame": "s3://bucket/two.png", "encoder": "s3://bucket/two.safetensors"},
     ]
-    results = Results(make_job(tmp_path, [], frames=entries))
-    seconds = {source.id: source.loading_seconds for source in _sources(results, LocalPool(Replica("cpu")), None)}
+    job = make_job(tmp_path, [], frames=entries)
+    sources = _sources(Results(job), LocalPool(Replica("cpu")), job)
+    seconds = {source.id: source.loading_seconds for source in sources}
     assert seconds["local"] == 0
     assert seconds["one"] > PATIENCE_SECONDS
     assert seconds["two"] > 2 * PATIENCE_SECONDS
