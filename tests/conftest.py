@@ -17,8 +17,20 @@ settings.register_profile("qsweep", deadline=None)
 settings.load_profile("qsweep")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: one that came last would be waited for alone."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option of the tests that take minutes each."""
+    parser.addoption("--thorough", action="store_true", help="run also the tests that are marked as thorough")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out thorough tests unless they are asked for, and let files with slow tests come first.
+
+    A slow file that came last would be waited for alone.
+    """
+    if not config.getoption("--thorough"):
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if item not in thorough]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -250,7 +250,7 @@ def test_three_thousand_mutated_files_are_refused_or_read() -> None:
     assert n_refused > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_hundred_thousand_mutated_files_are_refused_or_read() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, initializer=torch.set_num_threads, initargs=(1,)) as processes:
