@@ -1,0 +1,93 @@
+"""Refinement: steps and integers of each network, chosen together, or integers alone.
+
+A refinement runs on replicas, in pieces that each hold one replica for a while: the moves of a piece depend on each
+other. Pieces that are ready at the same time do not depend on each other, and what comes out depends on nothing but
+the frame and the options.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from sweep.config.grid import Grid
+from workers.candidates import Choice, Choices, Trial
+from workers.moves import MoveEvaluator
+from workers.source import FrameInfo
+
+RefineMode = Literal["rdoq", "joint"]
+
+
+class RefineOptions(NamedTuple):
+    """How far a refinement goes.
+
+    Attributes:
+        passes: over the networks, at most.
+        tolerance: another pass is made while the last one lowered the loss by more than this share of it.
+    """
+
+    passes: int = 3
+    tolerance: float = 1e-3
+
+
+class Piece(Protocol):
+    """Work for one replica: pure, and can be pickled at any moment and resumed elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """Unique among all pieces of a refinement; says what it works on."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+
+    def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
+        """Work for about so long, or to the end."""
+
+
+class Refinement(Protocol):
+    """Refines the choices of one frame."""
+
+    nested: bool
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """Those that are ready and have not been told of; none once it is finished."""
+
+    def tell(self, piece: Piece) -> None:
+        """Take in a piece that is finished; one that was told of already changes nothing."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the choices are final."""
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        """The best ones so far, one for each network; at first those of the sweep."""
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """What was tried so far, in an order that depends on nothing."""
+
+    @property
+    def loss_before(self) -> float | None:
+        """Of the sweep's choices, by the plain arithmetic; ``None`` until finished."""
+
+    @property
+    def loss_after(self) -> float | None:
+        """Of the final choices, likewise; never above ``loss_before``."""
+
+    def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
+        """All on one replica: work for about so long, piece after piece, or to the end."""
+
+
+def refinement(mode: RefineMode, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions) -> Refinement:
+    """The refinement of a frame.
+
+    Args:
+        mode: ``rdoq`` for integers alone, with the steps and counts of the sweep; ``joint`` for steps, counts and
+            integers together.
+        info: of the frame.
+        grid: pairs per network.
+        choices: of the sweep, for all networks.
+        options: how far it goes.
+    """
+    raise NotImplementedError
