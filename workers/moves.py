@@ -74,3 +74,18 @@ class MoveEvaluator(Protocol):
 
     def loss(self, choices: Choices) -> float:
         """Loss of the frame by the plain arithmetic, all networks quantized as chosen."""
+
+
+class Piece(Protocol):
+    """Work for one replica: pure, and can be pickled at any moment and resumed elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """Unique among all pieces of a refinement; says what it works on."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+
+    def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
+        """Work for about so long, or to the end."""

@@ -5,6 +5,7 @@ from .grid import Grid, as_grid, default_steps, make_grid, named_grid, pairs_of,
 from .job_config import FrameEntry, Job, JobConfig, RayConfig, load_job, read_config
 from .paths import escape, expand, resolve, unexpanded
 from .plugins import load_plugins
+from .refining import RefineOptions, Refining
 from .searches import SEARCHES, search_factory
 from .yaml_file import parse_yaml
 
@@ -18,6 +19,8 @@ __all__ = [
     "Job",
     "JobConfig",
     "RayConfig",
+    "RefineOptions",
+    "Refining",
     "added_ids",
     "as_grid",
     "default_steps",

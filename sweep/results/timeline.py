@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from sweep.results.layout import REPLICAS_FILE, TIMELINE_FILE
 from sweep.results.parquet import damaged, read_table
 from sweep.results.storage import Storage
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure, RunSearch
+from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameRefining, FrameSwept, Measure, RunSearch
 from workers.candidates import split_id
 from workers.codec.family import modules
 from workers.errors import DamagedError
@@ -22,7 +22,7 @@ from workers.fit import FitProgress
 _log = logging.getLogger(__name__)
 
 
-STAGES = ("open", "fit", *modules(), "near_ties", "quantize", "encode", "lost")
+STAGES = ("open", "fit", *modules(), "near_ties", "refine", "quantize", "encode", "lost")
 """What the time of replicas is spent on: candidates of each module, near-ties measured again, calls that were lost,
 and other work. Modules of plugins, and searches that run on a replica, are added when they occur."""
 
@@ -117,6 +117,9 @@ class Timeline:
 
     def swept(self, frame: FrameSwept) -> None:
         """Nothing is at work for it."""
+
+    def refining(self, frame: FrameRefining) -> None:
+        """The call that refines is timed, not its steps."""
 
     def ended(self, frame: FrameEnded) -> None:
         """Nothing is at work for it."""

@@ -6,41 +6,13 @@ the frame and the options.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Protocol
 
 from sweep.config.grid import Grid
+from sweep.config.refining import RefineMode, RefineOptions
 from workers.candidates import Choice, Choices, Trial
-from workers.moves import MoveEvaluator
+from workers.moves import MoveEvaluator, Piece
 from workers.source import FrameInfo
-
-RefineMode = Literal["rdoq", "joint"]
-
-
-class RefineOptions(NamedTuple):
-    """How far a refinement goes.
-
-    Attributes:
-        passes: over the networks, at most.
-        tolerance: another pass is made while the last one lowered the loss by more than this share of it.
-    """
-
-    passes: int = 3
-    tolerance: float = 1e-3
-
-
-class Piece(Protocol):
-    """Work for one replica: pure, and can be pickled at any moment and resumed elsewhere."""
-
-    @property
-    def name(self) -> str:
-        """Unique among all pieces of a refinement; says what it works on."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-
-    def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
-        """Work for about so long, or to the end."""
 
 
 class Refinement(Protocol):
@@ -79,7 +51,9 @@ class Refinement(Protocol):
         """All on one replica: work for about so long, piece after piece, or to the end."""
 
 
-def refinement(mode: RefineMode, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions) -> Refinement:
+def refinement(
+    mode: RefineMode, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions
+) -> Refinement:
     """The refinement of a frame.
 
     Args:
