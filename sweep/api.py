@@ -5,14 +5,15 @@ from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 import torch
 
-from sweep.config import FitConfig, Grid, RayConfig, as_grid, search_factory
+from sweep.config import FitConfig, Grid, RayConfig, Refining, as_grid, search_factory
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
+from sweep.search.refining import refinement_factory
 from workers.candidates import Choice
 from workers.codec import (
     Frame,
@@ -28,6 +29,8 @@ from workers.source import FrameSource, parse_shared
 
 Replicas = int | Literal["auto"] | None
 
+Refine = Literal["off", "rdoq", "joint"]
+
 _ENCODER = "the frame encoder"  # in messages; it has no file here
 
 
@@ -37,10 +40,12 @@ class FrameSweep(NamedTuple):
     Attributes:
         choices: per network (``residue.arm``), the winning pair, its counts and the bits of the network.
         table: the rate–distortion table, columns as in :func:`~sweep.read_rd_table`.
+        refined: per network, the steps, counts, bits and integers after refinement; without one, as in ``choices``.
     """
 
     choices: dict[str, Choice]
     table: pd.DataFrame
+    refined: dict[str, Choice]
 
 
 def quantize_model(
@@ -51,6 +56,7 @@ def quantize_model(
     replicas: Replicas = None,
     grid: Grid | None = None,
     mode: str = "winner",
+    refine: Refine = "off",
 ) -> FrameEncoder:
     """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
 
@@ -65,6 +71,8 @@ def quantize_model(
         grid: pairs of networks, see :func:`~sweep.make_grid`; ``None`` for those of the encoder's family.
         mode: ``winner`` measures a pair for as long as it can still win, ``full`` every pair to its end; the
             choices are the same.
+        refine: ``rdoq`` to refine the integers of the quantized networks thereafter, with the chosen steps;
+            ``joint`` to refine steps and integers together; ``off`` for neither.
 
     Returns:
         The same frame encoder.
@@ -81,8 +89,10 @@ def quantize_model(
             f"the frame encoder is a qsweep FrameEncoder; found {type(frame_encoder).__name__}. For objects of an "
             "installed Cool-Chic there is sweep.official.quantize_model"
         )
-    swept = sweep_frame(frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid, mode=mode)
-    apply_choices(frame_encoder, swept.choices)
+    swept = sweep_frame(
+        frame_encoder, frame, frame_encoder_manager, replicas=replicas, grid=grid, mode=mode, refine=refine
+    )
+    apply_choices(frame_encoder, swept.refined)
     return frame_encoder
 
 
@@ -94,12 +104,15 @@ def sweep_frame(
     replicas: Replicas = None,
     grid: Grid | None = None,
     mode: str = "full",
+    refine: Refine = "off",
 ) -> FrameSweep:
-    """Measure every pair of every module, and choose; like :func:`quantize_model`, but nothing is quantized.
+    """Measure every pair of every module, choose, and refine; like :func:`quantize_model`, but nothing is quantized.
 
     Args and errors are those of :func:`quantize_model`.
     """
     start = time.perf_counter()
+    if refine not in get_args(Refine):
+        raise InputError(f"refine: accepted: {', '.join(get_args(Refine))}; found {refine!r}")
     pairs: Grid = {} if grid is None else as_grid(grid)
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device
@@ -121,6 +134,9 @@ def sweep_frame(
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda, frame_encoder_manager.fitted_mse))
             read_encoder = partial(parse_shared, read, "frame")
             source = FrameSource("frame", pool.share(frame), read_encoder, encoder_name=_ENCODER)
-        ended = run_one(pool, source, search_factory(mode, pairs), FitConfig())
+        refining = None if refine == "off" else Refining(refine)
+        refinement_of = refinement_factory(refining, pairs)
+        ended = run_one(pool, source, search_factory(mode, pairs), FitConfig(), refinement_of=refinement_of)
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
-    return FrameSweep(ended.choices, to_pandas(rd_table(ended)))
+    refined = ended.choices if ended.refined is None else ended.refined.choices
+    return FrameSweep(ended.choices, to_pandas(rd_table(ended)), refined)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,20 @@ from sweep.results.finished import GARBLED, Finished
 from sweep.results.layout import (
     CHOICES_FILE,
     FRAMES_FILE,
+    REFINED_FILE,
     REPLICAS_FILE,
     TIMELINE_FILE,
     bitstream_path,
     fitted_path,
     quantized_path,
+    refining_path,
+    trials_path,
 )
 from sweep.results.ownership import begin, update
-from sweep.results.parquet import write_table
-from sweep.results.rows import prepare_rd_folder, rd_path, read_swept, write_rd_table, write_swept
+from sweep.results.parquet import Columns, write_table
+from sweep.results.refined import REFINED, refined_rows, trials_table
+from sweep.results.refining import KeptRefinements
+from sweep.results.rows import prepare_rd_folder, rd_path, read_swept, unfinish, write_rd_table, write_swept
 from sweep.results.storage import Storage
 from sweep.results.table import FRAMES, chosen_rows, frame_record, identity_of
 from sweep.results.timeline import (
@@ -44,6 +50,8 @@ if TYPE_CHECKING:
     from sweep.config import FrameItem, FrameList, Job
 
 _log = logging.getLogger(__name__)
+
+_WRITERS = 8  # files that are written at a time
 
 SUMMARY_SECONDS = 60.0
 """The tables that sum a job up are written this often; if writing takes long, less often."""
@@ -65,6 +73,9 @@ class Results:
     def __init__(self, job: Job) -> None:
         self.storage = Storage(job.config.out)
         self._job = job
+        self._refining = job.config.sweep.refining
+        self.refinements = KeptRefinements(self.storage, self._refining)
+        """How far those of frames in flight are."""
         self._use(begin(self.storage, job))
         self._lock = threading.Lock()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
@@ -117,7 +128,8 @@ class Results:
 
     def _look(self) -> None:
         """See what is there, and what became of the frames."""
-        self._found = Finished(self.storage, list(self.items))
+        refining = None if self._refining is None else str(self._refining)
+        self._found = Finished(self.storage, list(self.items), refining)
         self._done = np.array([frame in self._found.done for frame in self._ids.to_pylist()], dtype=bool)
 
     def _tidy(self) -> None:
@@ -134,11 +146,33 @@ class Results:
             self._delete_rows(frame, "swept", self._found.swept)
         for frame in self._found.failures:
             self._delete_rows(frame, "swept", self._found.swept)
+        self._unfinish()
+        done = self._ids.filter(pa.array(self._done)).to_pylist()
+        self.refinements.tidy(set(self._ids.to_pylist()), set(done))
+
+    def _unfinish(self) -> None:
+        """Take frames that were done, but refined in another way, back to the end of their sweep."""
+
+        def attempt(frame: str) -> str | None:
+            try:
+                unfinish(self.storage, frame)
+            except DamagedError:
+                return frame
+            self._found.swept.add(frame)
+            return None
+
+        frames = sorted(self._found.unrefined)
+        if frames:
+            _log.info("%d frames are refined in another way now; what was measured of them is kept", len(frames))
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            for damaged in filter(None, writers.map(attempt, frames)):
+                self._set_aside(rd_path(damaged), GARBLED)
 
     def _forget(self, frame: str, change: str) -> None:
         """Delete what was made of other inputs than the frame has now."""
         _log.warning("frame %s: %s since its results were made; it is done again", frame, change)
-        for path in (*(rd_path(frame, status) for status in ("done", "failed", "swept")), fitted_path(frame)):
+        of_rows = (rd_path(frame, status) for status in ("done", "failed", "swept"))
+        for path in (*of_rows, fitted_path(frame), refining_path(frame), trials_path(frame)):
             if self.storage.is_file(path):
                 self.storage.delete(path)
         for group in (self._found.fitted, self._found.failed, self._found.swept):
@@ -171,13 +205,17 @@ class Results:
 
     @property
     def unfinished(self) -> Iterator[FrameItem]:
-        """Frames that are not done, failed ones among them: first those that are fitted, which takes longest.
+        """Frames that are not done, failed ones among them, those first that take longest.
 
-        As it is when the first one is asked for: what happens to them meanwhile brings none of them twice.
+        These are those that are fitted; then, the largest first, those that are to be refined in another way. As
+        it is when the first one is asked for: what happens to them meanwhile brings none of them twice.
         """
         unfinished = np.flatnonzero(~self._done)
         needs_fit = np.fromiter(map(self._needs_fit, self._unfinished()), bool, len(unfinished))
-        for index in np.concatenate([unfinished[needs_fit], unfinished[~needs_fit]]).tolist():
+        pixels = np.fromiter(
+            (self._found.unrefined.get(item.id, 0) for item in self._unfinished()), int, len(needs_fit)
+        )
+        for index in unfinished[np.lexsort([-pixels, ~needs_fit])].tolist():
             yield self.items[index]
 
     def _unfinished(self) -> Iterator[FrameItem]:
@@ -213,20 +251,24 @@ class Results:
         return frame in self._found.fitted
 
     def write_swept(self, swept: FrameSwept) -> None:
-        """Keep the rows of a frame whose bitstream is still to be made, so that they are never measured again."""
+        """Keep the rows of a frame that is still to be refined or encoded: they are never measured again."""
         self.check_owner()
         write_swept(self.storage, swept)
         self._found.swept.add(swept.frame)
 
     def read_swept(self, frame: str) -> FrameSwept | None:
-        """What the sweep of a frame came to, if it was complete before the job ended."""
-        if frame not in self._found.swept:
+        """What the sweep of a frame came to, if it was complete when the job ended, or when the frame failed."""
+        found = self._found
+        status, frames = ("swept", found.swept) if frame in found.swept else ("failed", found.failed)
+        if frame not in frames:
             return None
         try:
-            swept = read_swept(self.storage, frame)
+            swept = read_swept(self.storage, frame, status)
         except DamagedError:
-            self._found.swept.remove(frame)
-            self._set_aside(rd_path(frame, "swept"), GARBLED)
+            frames.remove(frame)
+            self._set_aside(rd_path(frame, status), GARBLED)
+            return None
+        if swept is None:
             return None
         item = self.items[pc.index(self._ids, frame).as_py()]
         before = identity_of(swept.info, fitted=item.encoder is None)
@@ -250,6 +292,9 @@ class Results:
         is_fitted = item.encoder is None
         record = frame_record(ended, describe(item.frame), encoder, item.frame_index, fitted=is_fitted)
         record["encoder_frame"] = item.encoder_frame
+        if ended.refined is not None:
+            record["refine"] = str(self._refining)
+            write_table(self.storage, trials_path(ended.frame), trials_table(ended))
         if ended.quantized is not None:
             self.storage.write(quantized_path(ended.frame), ended.quantized.checkpoint)
         if ended.encoded is not None:
@@ -258,12 +303,14 @@ class Results:
         self._delete_rows(ended.frame, "swept", self._found.swept)
         if ended.status == "done":
             self._delete_rows(ended.frame, "failed", self._found.failed)
+        self.refinements.delete(ended.frame)
         with self._lock:
             if ended.status == "done":
                 self._done[index] = True
                 self._found.failures.pop(ended.frame, None)
                 self._found.frames.add(record)
                 self._found.choices.add_table(chosen_rows(rows))
+                self._found.refined.add_table(pa.Table.from_pylist(refined_rows(ended), REFINED))
             else:
                 self._found.failed.add(ended.frame)
                 self._found.failures[ended.frame] = record
@@ -281,10 +328,10 @@ class Results:
         paths = pa.array([describe(item.frame) for item in self.items], pa.string()).take(place.combine_chunks())
         return frames.set_column(FRAMES.get_field_index("path"), FRAMES.field("path"), paths)
 
-    def _choices_so_far(self) -> pa.Table:
-        """Choices of the frames that are done, in the same order, as in ``choices.parquet``."""
+    def _of_networks(self, columns: Columns) -> pa.Table:
+        """Rows of networks of the frames that are done, in the same order."""
         with self._lock:
-            return self._in_order(self._found.choices.table())
+            return self._in_order(columns.table())
 
     def _in_order(self, table: pa.Table) -> pa.Table:
         order = pc.index_in(table["frame"], self._ids.combine_chunks())
@@ -317,7 +364,10 @@ class Results:
         self.check_owner()
         # Made again from the rows, if need be; where the time went is told here alone.
         write_table(storage, FRAMES_FILE, self.frames(), durable=False)
-        write_table(storage, CHOICES_FILE, self._choices_so_far(), durable=False)
+        write_table(storage, CHOICES_FILE, self._of_networks(self._found.choices), durable=False)
+        refined = self._of_networks(self._found.refined)
+        if self._refining is not None or storage.is_file(REFINED_FILE):
+            write_table(storage, REFINED_FILE, refined, durable=False)
         update(storage, self._job, self.items, self.frames())
         if self._timeline is not None:
             tables = zip(self._runs_before, self._timeline.tables(), strict=True)

@@ -103,7 +103,7 @@ class FrameProgress:
         if task.swept is not None:
             self._info = task.swept.info
             self._seconds = self._sweep_seconds = task.swept.seconds
-            if self._info is not None and refinement_of is None:
+            if refinement_of is None:
                 self._todo = deque([self._last_work(task.swept.choices)])
 
     @property
@@ -291,8 +291,7 @@ class FrameProgress:
     ) -> FrameEnded:
         refined = None
         if self._pieces is not None and status == "done":
-            refinement = self._pieces.refinement
-            refined = RefinedChoices(dict(refinement.choices), tuple(refinement.trials))
+            refined = _refined_choices(self._pieces.refinement)
         return FrameEnded(
             self.id,
             status,
@@ -324,3 +323,12 @@ def _pieces_of(work: Work) -> Sequence[object]:
     if isinstance(work, Measure):
         return work.request.candidates
     return ((Refine, work.piece.name),) if isinstance(work, Refine) else (type(work),)
+
+
+def _refined_choices(refinement: Refinement) -> RefinedChoices:
+    """What a refinement that is finished came to."""
+    assert refinement.loss_before is not None
+    assert refinement.loss_after is not None
+    return RefinedChoices(
+        dict(refinement.choices), tuple(refinement.trials), refinement.loss_before, refinement.loss_after
+    )

@@ -161,14 +161,14 @@ class FrameSwept(NamedTuple):
 
     Attributes:
         frame: which one.
-        info: size and format; ``None`` where results of an earlier version do not tell, and it is opened again.
+        info: size and format.
         rows: everything that was measured, in grid order.
         choices: of every network.
         seconds: time that replicas spent on it.
     """
 
     frame: str
-    info: FrameInfo | None
+    info: FrameInfo
     rows: tuple[SweptRow, ...]
     choices: dict[str, Choice]
     seconds: float
@@ -204,10 +204,14 @@ class RefinedChoices(NamedTuple):
     Attributes:
         choices: of every network.
         trials: that it made.
+        loss_before: of the frame, with the choices of the sweep.
+        loss_after: with these.
     """
 
     choices: dict[str, Choice]
     trials: tuple[Trial, ...]
+    loss_before: float
+    loss_after: float
 
 
 class FrameEnded(NamedTuple):
