@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import pandas as pd
 import torch
 
-from sweep.config import FitConfig, Grid, RayConfig, Refining, as_grid, search_factory
+from sweep.config import FitConfig, Grid, RayConfig, RefineSetting, Refining, as_grid, search_factory
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
 from sweep.search.refining import refinement_factory
@@ -28,8 +28,6 @@ from workers.replica import Replica
 from workers.source import FrameSource, parse_shared
 
 Replicas = int | Literal["auto"] | None
-
-Refine = Literal["off", "rdoq", "joint"]
 
 _ENCODER = "the frame encoder"  # in messages; it has no file here
 
@@ -56,7 +54,7 @@ def quantize_model(
     replicas: Replicas = None,
     grid: Grid | None = None,
     mode: str = "winner",
-    refine: Refine = "off",
+    refine: RefineSetting = "off",
 ) -> FrameEncoder:
     """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
 
@@ -104,15 +102,15 @@ def sweep_frame(
     replicas: Replicas = None,
     grid: Grid | None = None,
     mode: str = "full",
-    refine: Refine = "off",
+    refine: RefineSetting = "off",
 ) -> FrameSweep:
-    """Measure every pair of every module, choose, and refine; like :func:`quantize_model`, but nothing is quantized.
+    """Measure every pair of every module, choose and refine; like :func:`quantize_model`, but nothing is quantized.
 
     Args and errors are those of :func:`quantize_model`.
     """
     start = time.perf_counter()
-    if refine not in get_args(Refine):
-        raise InputError(f"refine: accepted: {', '.join(get_args(Refine))}; found {refine!r}")
+    if refine not in get_args(RefineSetting):
+        raise InputError(f"refine: accepted: {', '.join(get_args(RefineSetting))}; found {refine!r}")
     pairs: Grid = {} if grid is None else as_grid(grid)
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device

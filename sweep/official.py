@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from sweep.api import Refine, Replicas, sweep_frame
+from sweep.api import Replicas, sweep_frame
+from sweep.config import RefineSetting
 from workers.codec import FrameEncoderManager
 from workers.codec.formats.official_object import OfficialEncoder, check_distance, read_frame_object
 from workers.errors import InputError
@@ -21,7 +22,7 @@ def quantize_model(
     lmbda: float | None = None,
     replicas: Replicas = None,
     mode: str = "winner",
-    refine: Refine = "off",
+    refine: RefineSetting = "off",
 ) -> OfficialFrameEncoder:
     """Quantize the networks of an official frame encoder, each with the pair of steps of the smallest loss.
 

@@ -5,7 +5,7 @@ from .grid import Grid, as_grid, default_steps, make_grid, named_grid, pairs_of,
 from .job_config import FrameEntry, Job, JobConfig, RayConfig, load_job, read_config
 from .paths import escape, expand, resolve, unexpanded
 from .plugins import load_plugins
-from .refining import RefineOptions, Refining
+from .refining import RefineOptions, RefineSetting, Refining
 from .searches import SEARCHES, search_factory
 from .yaml_file import parse_yaml
 
@@ -20,6 +20,7 @@ __all__ = [
     "JobConfig",
     "RayConfig",
     "RefineOptions",
+    "RefineSetting",
     "Refining",
     "added_ids",
     "as_grid",

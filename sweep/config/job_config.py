@@ -21,7 +21,7 @@ from sweep.config.grid import AUTO, Grid, make_grid, named_grid
 from sweep.config.manifest import MANIFESTS
 from sweep.config.paths import expand, resolve, unexpanded
 from sweep.config.plugins import load_plugins
-from sweep.config.refining import Refine, RefineOptions, Refining
+from sweep.config.refining import RefineOptions, RefineSetting, Refining
 from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
 from sweep.config.yaml_loader import Ambiguous
@@ -88,7 +88,7 @@ class SweepConfig(BaseModel):
     mode: str = Field(
         "full", description=f"one of {', '.join(SEARCHES)}: every pair in full; or only as far as it can still win"
     )
-    refine: Annotated[Refine, BeforeValidator(_read_off)] = Field(
+    refine: Annotated[RefineSetting, BeforeValidator(_read_off)] = Field(
         "off", description="off; rdoq, to refine integers; or joint, to refine integers and steps together"
     )
     refine_passes: PositiveInt = Field(

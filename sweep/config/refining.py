@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 RefineMode = Literal["rdoq", "joint"]
 
-Refine = Literal["off", "rdoq", "joint"]
+RefineSetting = Literal["off", "rdoq", "joint"]
 """``off``: the pairs of steps that win are final."""
 
 

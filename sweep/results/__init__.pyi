@@ -1,4 +1,13 @@
-from .analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
+from .analysis import (
+    choose_at,
+    compare_jobs,
+    cost_of_steps,
+    pareto_front,
+    read_choices,
+    read_frames,
+    read_refined,
+    read_trials,
+)
 from .layout import (
     BITSTREAM_FOLDER,
     CHOICES_FILE,
@@ -44,11 +53,14 @@ __all__ = [
     "pareto_front",
     "rd_table",
     "read_as",
+    "read_choices",
     "read_frames",
     "read_rd_table",
+    "read_refined",
     "read_status",
     "read_table",
     "read_timeline",
+    "read_trials",
     "result_files",
     "stages_of",
     "to_pandas",

@@ -85,6 +85,13 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a refinement")
 
 
+def refining_frames(storage: Storage) -> list[str]:
+    """Ids of the frames of which a part of their refinement is kept."""
+    suffix = ".state"
+    names = (file.path.partition("/")[2] for file in storage.files(REFINING_FOLDER))
+    return [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+
+
 class KeptRefinements:
     """What is kept of refinements that are not complete.
 
@@ -135,10 +142,9 @@ class KeptRefinements:
             frames: of the job.
             done: those of them that are complete.
         """
-        for file in self._storage.files(REFINING_FOLDER):
-            frame = file.path.partition("/")[2].removesuffix(".state")
+        for frame in refining_frames(self._storage):
             if frame not in frames or frame in done or self._refining is None:
-                self._storage.delete(file.path)
+                self._storage.delete(refining_path(frame))
         if self._refining is None:
             for file in self._storage.files(TRIALS_FOLDER):
                 if file.path.partition("/")[2].removesuffix(".parquet") in frames:
