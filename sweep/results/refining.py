@@ -27,8 +27,16 @@ _MAGIC = b"qsweep refinement\n"
 MAX_STATE_BYTES = 64 << 20
 """Of a state, packed and unpacked: a larger one is not kept, or not believed."""
 
-_CLASSES = ("sweep.search.", "workers.candidates", "workers.moves")
-"""Modules whose classes a state may hold, beside plain data: what loads it runs nothing else."""
+_CLASSES = (
+    "sweep.search.",
+    "sweep.config.refining",
+    "workers.candidates",
+    "workers.codec.network",
+    "workers.files.Fingerprint",
+    "workers.moves",
+    "workers.source",
+)
+"""What the names of the classes begin with that a state may hold, beside plain data: loading runs nothing else."""
 
 _PLAIN = {("builtins", name) for name in ("set", "frozenset", "bytearray", "complex", "range", "slice")} | {
     ("collections", name) for name in ("deque", "OrderedDict", "Counter", "defaultdict")
@@ -80,7 +88,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN:
             return super().find_class(module, name)
-        if module.startswith(_CLASSES) and isinstance(found := super().find_class(module, name), type):
+        if f"{module}.{name}".startswith(_CLASSES) and isinstance(found := super().find_class(module, name), type):
             return found
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a refinement")
 

@@ -1,4 +1,4 @@
-"""The refinement of swept frames in the schedule: pieces side by side, resumed where they were, whatever is lost."""
+"""Refinement in the schedule: pieces side by side, resumed where they were, whatever is lost."""
 
 import copy
 import pickle
@@ -34,7 +34,7 @@ from sweep.schedule import (
 from tests.making import make_param
 from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.bitstream import SectionBytes
-from workers.candidates import Candidate, Choice, Choices, Counts, Measured, Measurement, QStepPair, Trial
+from workers.candidates import Choice, Choices, Counts, Measured, Measurement, QStepPair, Trial
 from workers.errors import ReplicaError, SearchError
 from workers.moves import MoveEvaluator, Piece
 from workers.source import FrameInfo
@@ -112,7 +112,7 @@ class StandInRefinement:
             trial = Trial(network, QStepPair(1, 1), each.number, counts, 2.0, 1.0, 0, len(each.steps), 1, 0.0)
             self._trials.append(trial)
 
-    def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
+    def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:  # noqa: ARG002
         raise AssertionError("the schedule hands out pieces")
 
 

@@ -1,30 +1,36 @@
 """A small refinement: the first integers of every network, one up or down, measured by whole forward passes.
 
-It takes the place of the one that is searched in earnest where a test is about what is around it. Networks that follow
-each other make pieces of their own; each tries two pairs of steps side by side.
+It takes the place of the real one where a test is about what is around it. Networks follow each other; of each, two
+pairs of steps are tried side by side.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from sweep.config import Grid
+import torch
+
+from sweep.config import Grid, RefineOptions
 from workers.candidates import KINDS, Choice, Choices, Counts, QStepPair, Trial
+from workers.codec import NetworkSpec
+from workers.codec.coolchic_3_4 import COOLCHIC_3_4
 from workers.moves import MoveEvaluator, Piece
+from workers.objective.network_rate import best_count
 from workers.source import FrameInfo
 
 _INTEGERS = 2
 """Integers of a network that are tried."""
 
-OPTIONS_OF = ("rdoq", "joint")
+SLOW_PASSES = 99
+"""``refine_passes`` of a refinement that takes a while."""
 
 
 class ToyPiece:
     """The integers of one network at one pair of steps; after every move it may be interrupted."""
 
-    def __init__(self, network: str, q_step: QStepPair, counts: Counts, base: Choices, seconds_each: float) -> None:
-        self.name = f"{network} {q_step.weight:g} {q_step.bias:g}"
-        self.network, self.q_step, self.counts, self.base = network, q_step, counts, dict(base)
+    def __init__(self, spec: NetworkSpec, q_step: QStepPair, base: Choices, seconds_each: float) -> None:
+        self.name = f"{spec.id} {q_step.weight:g} {q_step.bias:g}"
+        self.spec, self.q_step, self.base = spec, q_step, dict(base)
         self.moves = list(product(range(_INTEGERS), (-1, 1)))
         self.integers: dict[str, list[int]] | None = None
         self.loss = self.loss_before = float("inf")
@@ -35,10 +41,10 @@ class ToyPiece:
     def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
         end = time.monotonic() + seconds
         if self.integers is None:
-            rounded = evaluator.rounded(self.network, self.q_step)
+            rounded = evaluator.rounded(self.spec.id, self.q_step)
             assert rounded is not None
             self.integers = {name: list(values) for name, values in rounded.items()}
-            self.loss = self.loss_before = evaluator.loss({**self.base, self.network: self.choice})
+            self.loss = self.loss_before = evaluator.loss({**self.base, self.spec.id: self.choice})
         while self.measured < len(self.moves):
             self._try(evaluator, *self.moves[self.measured])
             time.sleep(self._seconds_each)
@@ -51,7 +57,7 @@ class ToyPiece:
         values = next(iter(self.integers.values()))
         values[index] += by
         self.measured += 1
-        loss = evaluator.loss({**self.base, self.network: self.choice})
+        loss = evaluator.loss({**self.base, self.spec.id: self.choice})
         if loss < self.loss:
             self.loss = loss
             self.accepted += 1
@@ -60,11 +66,15 @@ class ToyPiece:
 
     @property
     def choice(self) -> Choice:
-        """With the bits of plain unary codes, so that the bits are those of the integers."""
+        """With the cheapest counts."""
         assert self.integers is not None
-        bits = sum(1 + 2 * abs(value) for values in self.integers.values() for value in values)
-        integers = {name: tuple(values) for name, values in self.integers.items()}
-        return Choice(self.network, self.q_step, self.counts, bits, 0, integers)
+        found = {}
+        for kind in KINDS:
+            of_kind = [value for name in self.spec.names(kind) for value in self.integers[name]]
+            found[kind] = best_count(torch.tensor(of_kind, dtype=torch.float32), COOLCHIC_3_4.exp_golomb)
+        counts = Counts(*(found[kind][0] for kind in KINDS))
+        bits = (found[kind][1] for kind in KINDS)
+        return Choice(self.spec.id, self.q_step, counts, *bits, {k: tuple(v) for k, v in self.integers.items()})
 
 
 class ToyRefinement:
@@ -72,9 +82,9 @@ class ToyRefinement:
 
     nested = True
 
-    def __init__(self, choices: Choices, seconds_each: float = 0.0) -> None:
+    def __init__(self, networks: Sequence[NetworkSpec], choices: Choices, seconds_each: float) -> None:
         self._choices = dict(choices)
-        self._networks = list(choices)
+        self._networks = list(networks)
         self._told: dict[str, ToyPiece] = {}
         self._trials: list[Trial] = []
         self._seconds_each = seconds_each
@@ -85,11 +95,10 @@ class ToyRefinement:
     def _next(self) -> list[ToyPiece]:
         if not self._networks:
             return []
-        choice = self._choices[self._networks[0]]
-        pairs = [choice.q_step, QStepPair(2 * choice.q_step.weight, choice.q_step.bias)]
-        return [
-            ToyPiece(choice.network, pair, choice.expgol_cnt, self._choices, self._seconds_each) for pair in pairs
-        ]
+        spec = self._networks[0]
+        weight, bias = self._choices[spec.id].q_step
+        pairs = QStepPair(weight, bias), QStepPair(2 * weight, bias)
+        return [ToyPiece(spec, pair, self._choices, self._seconds_each) for pair in pairs]
 
     @property
     def pieces(self) -> Sequence[Piece]:
@@ -116,22 +125,12 @@ class ToyRefinement:
         tried = [self._told[each.name] for each in self._pieces]
         best = min(tried, key=lambda each: each.loss)
         for each in tried:
-            trial = Trial(
-                each.network,
-                each.q_step,
-                0,
-                each.counts,
-                each.loss_before,
-                each.loss,
-                0,
-                each.measured,
-                each.accepted,
-                0.5,
-            )
-            self._trials.append(trial._replace(chosen=each is best))
+            losses, moves = (each.loss_before, each.loss), (0, each.measured, each.accepted)
+            counts = each.choice.expgol_cnt
+            self._trials.append(Trial(each.spec.id, each.q_step, 0, counts, *losses, *moves, 0.5, each is best))
         self.loss_before = tried[0].loss_before if self.loss_before is None else self.loss_before
         self.loss_after = best.loss
-        self._choices[best.network] = best.choice
+        self._choices[best.spec.id] = best.choice
         self._networks.pop(0)
         self._pieces = self._next()
 
@@ -142,11 +141,10 @@ class ToyRefinement:
             self.tell(piece)
 
 
-def toy_refinement(mode: str, info: FrameInfo, grid: Grid, choices: Choices, options: object) -> ToyRefinement:
-    """In place of :func:`sweep.search.refinement.refinement`."""
-    assert mode in OPTIONS_OF
-    assert list(choices) == [spec.id for spec in info.networks]
-    assert grid.keys() == choices.keys()
-    assert options is not None
-    assert all(kind in ("weight", "bias") for kind in KINDS)
-    return ToyRefinement(choices)
+def toy_refinement(
+    mode: str, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions
+) -> ToyRefinement:
+    """In place of :func:`sweep.search.refinement.refinement`; a slow one where the passes say so."""
+    assert mode in ("rdoq", "joint")
+    assert list(choices) == [spec.id for spec in info.networks] == list(grid)
+    return ToyRefinement(info.networks, choices, 0.2 if options.passes == SLOW_PASSES else 0.0)
