@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.report import frame_data
+from sweep.report import frame_data, refinement_data
 from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records
 from sweep.results import read_rd_table
@@ -28,6 +28,7 @@ def frame_details(
     out: str,
     records: Records,
     choices: Mapping[str, Records],
+    refined: Mapping[str, Records],
     pictures: FramePictures,
 ) -> list[Json]:
     """Everything that the page shows of some frames beside their records, ready for JSON.
@@ -36,11 +37,12 @@ def frame_details(
         out: folder or URI of the results.
         records: of ``frames.parquet``, of frames that were opened.
         choices: of ``choices.parquet``, by frame.
+        refined: of ``refined.parquet``, by frame; none of a frame that was not refined.
         pictures: draws those of the frames that are done.
 
     Returns:
-        For each frame ``modules``, by name ``pairs`` and ``winner``; ``parts``; ``pictures``; and ``notes`` on
-        whatever cannot be shown, with the reason.
+        For each frame ``modules``, by name ``pairs`` and ``winner``; ``refined``, ``parts``, ``pictures``; and
+        ``notes`` on whatever cannot be shown, with the reason.
     """
     frames = [record["frame"] for record in records]
     notes: dict[str, list[str]] = {frame: [] for frame in frames}
@@ -53,7 +55,8 @@ def frame_details(
         for module in rows.module[rows.frame == frame].unique():  # in the order of the sweep
             details["modules"][module] = {"pairs": pairs[frame, module], "winner": winners[frame, module]}
         if record["status"] == "done":
-            details["parts"] = frame_data.parts(record, choices[frame])
+            details["parts"] = frame_data.parts(record, refined[frame] or choices[frame])
+            details["refined"] = refinement_data.of_frame(refined[frame], choices[frame])
             details["pictures"] = pictures.draw(record, notes[frame])
         found.append(details)
     return found

@@ -15,12 +15,14 @@ from .layout import (
     JOB_FILE,
     MANIFEST_FILE,
     QUANTIZED_FOLDER,
+    REFINED_FILE,
     result_files,
 )
 from .manifest import job_frames
 from .output import Output, describe_output, goes_to_stdout
 from .parquet import read_as, read_table, write_table
 from .reading import iter_rd_table, read_rd_table, to_pandas
+from .refined import REFINED
 from .results import Results
 from .status import is_running, read_status
 from .storage import Storage
@@ -37,6 +39,8 @@ __all__ = [
     "JOB_FILE",
     "MANIFEST_FILE",
     "QUANTIZED_FOLDER",
+    "REFINED",
+    "REFINED_FILE",
     "Output",
     "Results",
     "Storage",
