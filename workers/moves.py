@@ -42,10 +42,6 @@ class NetworkMoves(Protocol):
     def cost(self) -> int:
         """Bits of the latents, or squared error of the frame, with the integers as they are, in units."""
 
-    @property
-    def parameters(self) -> int:
-        """Work of a measurement: samples of the frame, or latents."""
-
     def measure(self, moves: Sequence[Move]) -> list[int]:
         """Cost after each of some moves, each by itself."""
 
