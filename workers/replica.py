@@ -19,13 +19,14 @@ from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
+from workers.errors import InputError
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
+from workers.measure.moves.frame_moves import FrameMoves, refinable
 from workers.moves import MoveEvaluator, Piece
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
-from workers.plain_moves import PlainMoves
 from workers.reference import measure_choices
 from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
@@ -48,8 +49,14 @@ class _Loaded:
 
     @cached_property
     def evaluator(self) -> MoveEvaluator:
-        """Measures moves of integers."""
-        return PlainMoves(self.frame_encoder, self.frame, self.lmbda)
+        """Measures moves of integers.
+
+        Raises:
+            InputError: those of such a frame encoder cannot be measured.
+        """
+        if reason := refinable(self.frame_encoder):
+            raise InputError(f"frame {self.source.id} cannot be refined: {reason}")
+        return FrameMoves(self.frame_encoder, self.frame, self.lmbda)
 
 
 class Replica:
@@ -167,6 +174,9 @@ class Replica:
 
         Yields:
             Signs of life; the piece as far as it is; last of all, finished.
+
+        Raises:
+            InputError: the choices of such a frame cannot be refined.
         """
         evaluator = self._load(source).evaluator
         reported = time.monotonic()

@@ -99,7 +99,7 @@ class Folder:
 
     def facts(self) -> dict[str, Any]:
         """All that must not depend on who did it, and when."""
-        timed = ["seconds", "path", "encoder"]
+        timed = ["seconds", "path", "encoder", "frame_stamp", "encoder_stamp"]
         files: dict[str, Any] = {path.name: content_of(path) for path in sorted(self.out.glob("quantized/*"))}
         files |= {path.name: path.read_bytes() for path in sorted(self.out.glob("bitstreams/*"))}
         tables = {
@@ -223,7 +223,8 @@ def test_refined_choices_are_in_the_tables_of_a_job_that_resumes_with_more_frame
         (folder.out / f"{name}.parquet").unlink()
         assert folder.run({"refine": "rdoq"}) == {}
         assert folder.facts() == facts
-    (folder.out / "trials" / "f1.parquet").write_bytes(b"PAR1")
+    trials = folder.out / "trials" / "f1.parquet"
+    trials.write_bytes(trials.read_bytes()[:-9])
     assert folder.run({"refine": "rdoq"}) == {"Open": 1, "Refine": 6, "Quantize": 1}, "trials that are lost"
     assert folder.facts() == facts
 
