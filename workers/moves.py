@@ -4,10 +4,15 @@ Plain data and protocols, without torch. All numbers that a refinement compares 
 they depend on no kernel, number of threads, replica or size of a batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workers.candidates import Choices, Kind, QStepPair
+
+if TYPE_CHECKING:
+    from workers.codec.family import ExpGolombRule
 
 Integers = Mapping[str, Sequence[int]]
 """Quantized parameters of a network, by name, in row-major order."""
@@ -54,6 +59,10 @@ class NetworkMoves(Protocol):
 
 class MoveEvaluator(Protocol):
     """Measures moves for one frame. What it remembers is a cache: equal questions have equal answers."""
+
+    @property
+    def exp_golomb(self) -> ExpGolombRule:
+        """What an integer costs."""
 
     def rounded(self, network: str, q_step: QStepPair) -> Integers | None:
         """Integers of a network, plainly rounded; ``None`` on an overflow."""

@@ -8,6 +8,7 @@ import torch
 
 from workers.candidates import KINDS, RESIDUE, Choices, QStepPair
 from workers.codec import Frame, FrameEncoder, check_match
+from workers.codec.family import ExpGolombRule
 from workers.codec.network import Effect, NetworkSpec
 from workers.codec.quantization import apply_choices, quantize_network
 from workers.measure.moves.fixed_point import MOST_IN_SUM, PICTURE_UNIT, RATE_UNIT
@@ -57,6 +58,11 @@ class FrameMoves:
         self._coolchic = frame_encoder.coolchics[RESIDUE]
         self._specs = {spec.id: spec for spec in frame_encoder.networks}
         self._full_precision = {name: frame_encoder.get_network_parameters(name) for name in self._specs}
+
+    @property
+    def exp_golomb(self) -> ExpGolombRule:
+        """What an integer costs."""
+        return self._frame_encoder.family.exp_golomb
 
     def rounded(self, network: str, q_step: QStepPair) -> Integers | None:
         """Integers of a network, plainly rounded; ``None`` if they overflow, are no numbers, or too large to add up."""
