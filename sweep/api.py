@@ -13,7 +13,7 @@ import torch
 from sweep.config import FitConfig, Grid, RayConfig, RefineSetting, Refining, as_grid, search_factory
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
-from sweep.search.refining import refinement_factory
+from sweep.search.refine.factory import refinement_factory
 from workers.candidates import Choice
 from workers.codec import (
     Frame,

@@ -19,7 +19,7 @@ from sweep.logs import log_file
 from sweep.report import write_report
 from sweep.results import Results
 from sweep.schedule import Call, FrameEnded, FrameRefining, FrameSwept
-from sweep.search.refining import refinement_factory
+from sweep.search.refine.factory import refinement_factory
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
 from workers.files import PATIENCE_SECONDS, describe, is_uri

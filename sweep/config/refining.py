@@ -32,4 +32,6 @@ class Refining(NamedTuple):
     options: RefineOptions = RefineOptions()
 
     def __str__(self) -> str:
+        if self.mode == "rdoq":  # one pass, whatever the options are
+            return self.mode
         return f"{self.mode} passes={self.options.passes} tolerance={self.options.tolerance:g}"

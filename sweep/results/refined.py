@@ -47,7 +47,7 @@ def refined_rows(ended: FrameEnded) -> list[dict[str, Any]]:
     """Rows of ``refined.parquet`` for a frame, in the order of its networks; none if it was not refined."""
     if ended.refined is None:
         return []
-    losses = _losses(ended.refined)
+    losses = _losses(ended, ended.refined)
     return [
         _of_choice(ended.frame, choice) | losses[network] | _effort(_of(ended.refined.trials, network))
         for network, choice in ended.refined.choices.items()
@@ -76,21 +76,32 @@ def _effort(trials: list[Trial]) -> dict[str, Any]:
     return {name: sum(getattr(trial, name) for trial in trials) for name in names} | {"trials": len(trials)}
 
 
-def _losses(refined: RefinedChoices) -> dict[str, dict[str, float]]:
-    """Per network, the loss of the frame before its first visit, after its last one, and the sum of its gains.
+def _losses(ended: FrameEnded, refined: RefinedChoices) -> dict[str, dict[str, float]]:
+    """Per network, the loss before its first visit and after its last one, and the sum of what its visits gained.
 
-    A visit are the trials of a network in one pass. The loss after it is that of the trial that was chosen; without
-    one, the network stays as it was.
+    A visit are the trials of a network in one pass; the loss after it is that of the trial that was chosen, if any.
+    Networks that change the bits of the latents and those that change the picture are refined independently of each
+    other, so that the losses of either begin with that of the sweep's choices. What the plain arithmetic took back
+    at the end has gained nothing.
     """
-    now = refined.loss_before
-    found: dict[str, dict[str, float]] = {}
+    assert ended.info is not None
+    parts = {spec.id: (spec.coolchic, spec.effect) for spec in ended.info.networks}
+    reached = dict.fromkeys(parts.values(), refined.loss_before)
+    nothing = {"loss_before": refined.loss_before, "loss_after": refined.loss_before, "gain": 0.0}
+    found = {network: dict(nothing) for network in refined.choices}
+    visited: set[str] = set()
     for (_, network), visit in groupby(refined.trials, key=lambda trial: (trial.number, trial.network)):
-        before, now = now, next((trial.loss_after for trial in visit if trial.chosen), now)
-        of_network = found.setdefault(network, {"loss_before": before, "loss_after": now, "gain": 0.0})
-        of_network["loss_after"] = now
-        of_network["gain"] += before - now
-    unvisited = {"loss_before": now, "loss_after": now, "gain": 0.0}
-    return {network: found.get(network, unvisited) for network in refined.choices}
+        if refined.choices[network] == ended.choices[network]:
+            continue
+        before = reached[parts[network]]
+        after = reached[parts[network]] = next((trial.loss_after for trial in visit if trial.chosen), before)
+        of_network = found[network]
+        if network not in visited:
+            visited.add(network)
+            of_network["loss_before"] = before
+        of_network["loss_after"] = after
+        of_network["gain"] += before - after
+    return found
 
 
 def trials_table(ended: FrameEnded) -> pa.Table:

@@ -27,7 +27,7 @@ _MAGIC = b"qsweep refinement\n"
 MAX_STATE_BYTES = 64 << 20
 """Of a state, packed and unpacked: a larger one is not kept, or not believed."""
 
-_CLASSES = (
+_OWN = (
     "sweep.search.",
     "sweep.config.refining",
     "workers.candidates",
@@ -36,11 +36,13 @@ _CLASSES = (
     "workers.moves",
     "workers.source",
 )
-"""What the names of the classes begin with that a state may hold, beside plain data: loading runs nothing else."""
+"""What the names of classes and functions begin with that a state may hold, beside plain data: they only compute."""
 
-_PLAIN = {("builtins", name) for name in ("set", "frozenset", "bytearray", "complex", "range", "slice")} | {
-    ("collections", name) for name in ("deque", "OrderedDict", "Counter", "defaultdict")
-}
+_PLAIN = (
+    {("builtins", name) for name in ("set", "frozenset", "bytearray", "complex", "range", "slice")}
+    | {("collections", name) for name in ("deque", "OrderedDict", "Counter", "defaultdict")}
+    | {("functools", "partial")}
+)
 
 
 def pack_state(state: RefinementState, refining: Refining) -> bytes | None:
@@ -88,8 +90,11 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN:
             return super().find_class(module, name)
-        if f"{module}.{name}".startswith(_CLASSES) and isinstance(found := super().find_class(module, name), type):
-            return found
+        # Not what a module has imported, nor what it has from elsewhere by a name with dots.
+        if f"{module}.{name}".startswith(_OWN) and "." not in name:
+            found = super().find_class(module, name)
+            if getattr(found, "__module__", None) == module:
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a refinement")
 
 

@@ -27,7 +27,7 @@ from sweep.schedule.messages import (
     Work,
 )
 from sweep.schedule.refining import Pieces
-from sweep.search.refinement import Refinement
+from sweep.search.refine.interface import Refinement
 from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.candidates import Candidate, Choice, Choices
 from workers.errors import InfeasibleModuleError, ReplicaError, SearchError

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sweep.search.refinement import Refinement
+from sweep.search.refine.interface import Refinement
 from workers.answers import EncodedAnswer, QuantizedAnswer
 from workers.candidates import Choice, Measurement, Trial
 from workers.moves import Piece

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sweep.schedule.messages import RefinementState
-from sweep.search.refinement import Refinement
+from sweep.search.refine.interface import Refinement
 from workers.moves import Piece
 
 

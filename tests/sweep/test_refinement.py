@@ -17,7 +17,7 @@ import pytest
 import safetensors
 import yaml
 
-import sweep.search.refining
+import sweep.search.refine.factory
 from sweep import choose_at, read_choices, read_frames, read_rd_table, read_refined, read_trials
 from sweep.config import load_job
 from sweep.driver import LocalPool, Observers
@@ -122,8 +122,8 @@ def content_of(checkpoint: Path) -> tuple[dict[str, Any], bytes]:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The small refinement in place of the real one."""
-    monkeypatch.setattr(sweep.search.refining, "refinement", toy_refinement.toy_refinement)
-    monkeypatch.setattr(refining, "_CLASSES", (*refining._CLASSES, toy_refinement.__name__))
+    monkeypatch.setattr(sweep.search.refine.factory, "refinement", toy_refinement.toy_refinement)
+    monkeypatch.setattr(refining, "_OWN", (*refining._OWN, toy_refinement.__name__))
 
 
 # --- what is written
@@ -198,7 +198,7 @@ def test_a_finished_job_is_refined_in_another_way_without_being_measured_again(t
     assert folder.facts()["rows"] == greedy["rows"]
     assert folder.facts()["choices"] == greedy["choices"]
     assert folder.facts()["frames"] != greedy["frames"]
-    assert folder.run({"refine": "rdoq", "refine_passes": 3}) == {}, "which is the default"
+    assert folder.run({"refine": "rdoq", "refine_passes": 5}) == {}, "it makes one pass"
     of_rdoq = folder.facts()
 
     assert folder.run({"refine": "joint", "refine_tolerance": 0.01}) == refined
@@ -354,7 +354,7 @@ def test_off_is_read_as_it_is_written_and_other_values_are_refused(tmp_path: Pat
 def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the job gives in one process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep.search.refining, "refinement", toy_refinement.toy_refinement)
+        patch.setattr(sweep.search.refine.factory, "refinement", toy_refinement.toy_refinement)
         folder = Folder(tmp_path_factory.mktemp("calm"), 2)
         folder.run(SLOW)
         return folder.facts()

@@ -4,14 +4,14 @@
 """
 
 import sweep.job
-import sweep.search.refining
+import sweep.search.refine.factory
 from sweep import cli
 from sweep.driver import driver
 from sweep.results import refining
 from tests.sweep.search import toy_refinement
 
 if __name__ == "__main__":
-    sweep.search.refining.refinement = toy_refinement.toy_refinement  # type: ignore[assignment]
+    sweep.search.refine.factory.refinement = toy_refinement.toy_refinement  # type: ignore[assignment]
     sweep.job.SEARCH_SECONDS = driver.SEARCH_SECONDS = 0.01  # type: ignore[attr-defined]
-    refining._CLASSES = (*refining._CLASSES, toy_refinement.__name__)  # type: ignore[assignment]
+    refining._OWN = (*refining._OWN, toy_refinement.__name__)  # type: ignore[assignment]
     cli.main()

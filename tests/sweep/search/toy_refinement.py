@@ -144,7 +144,7 @@ class ToyRefinement:
 def toy_refinement(
     mode: str, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions
 ) -> ToyRefinement:
-    """In place of :func:`sweep.search.refinement.refinement`; a slow one where the passes say so."""
+    """In place of :func:`sweep.search.refine.refinement.refinement`; a slow one where the passes say so."""
     assert mode in ("rdoq", "joint")
     assert list(choices) == [spec.id for spec in info.networks] == list(grid)
     return ToyRefinement(info.networks, choices, 0.2 if options.passes == SLOW_PASSES else 0.0)

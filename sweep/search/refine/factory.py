@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sweep.config import Grid, Refining, pairs_of
-from sweep.search.refinement import Refinement, refinement
+from sweep.search.refine.interface import Refinement, refinement
 from workers.candidates import Choices
 from workers.source import FrameInfo
 
