@@ -36,7 +36,7 @@ _OWN = (
     "workers.moves",
     "workers.source",
 )
-"""What the names of classes and functions begin with that a state may hold, beside plain data: they only compute."""
+"""What the names of classes and functions begin with that a state may hold, beside plain data: they compute."""
 
 _PLAIN = (
     {("builtins", name) for name in ("set", "frozenset", "bytearray", "complex", "range", "slice")}

@@ -1,4 +1,4 @@
-"""Jobs whose choices are refined: what is written, what is done again, and what is kept when something is killed."""
+"""Jobs whose choices are refined: what is written, what is done again, and what is kept when things are killed."""
 
 import json
 import os
