@@ -8,10 +8,8 @@ the frame and the options.
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from sweep.config.grid import Grid
-from workers.candidates import Choice, Choices, Trial
+from workers.candidates import Choice, Trial
 from workers.moves import MoveEvaluator
-from workers.source import FrameInfo
 
 RefineMode = Literal["rdoq", "joint"]
 
@@ -77,17 +75,3 @@ class Refinement(Protocol):
 
     def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
         """All on one replica: work for about so long, piece after piece, or to the end."""
-
-
-def refinement(mode: RefineMode, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions) -> Refinement:
-    """The refinement of a frame.
-
-    Args:
-        mode: ``rdoq`` for integers alone, with the steps and counts of the sweep; ``joint`` for steps, counts and
-            integers together.
-        info: of the frame.
-        grid: pairs per network.
-        choices: of the sweep, for all networks.
-        options: how far it goes.
-    """
-    raise NotImplementedError
