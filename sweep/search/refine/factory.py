@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from sweep.config import Grid, Refining, pairs_of
-from sweep.search.refine.interface import Refinement, refinement
+from sweep.search.refine.interface import Refinement
+from sweep.search.refine.refinement import refinement
 from workers.candidates import Choices
 from workers.source import FrameInfo
 

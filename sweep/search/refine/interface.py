@@ -8,11 +8,8 @@ the frame and the options.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sweep.config.grid import Grid
-from sweep.config.refining import RefineMode, RefineOptions
-from workers.candidates import Choice, Choices, Trial
+from workers.candidates import Choice, Trial
 from workers.moves import MoveEvaluator, Piece
-from workers.source import FrameInfo
 
 
 class Refinement(Protocol):
@@ -49,19 +46,3 @@ class Refinement(Protocol):
 
     def advance(self, evaluator: MoveEvaluator, seconds: float) -> None:
         """All on one replica: work for about so long, piece after piece, or to the end."""
-
-
-def refinement(
-    mode: RefineMode, info: FrameInfo, grid: Grid, choices: Choices, options: RefineOptions
-) -> Refinement:
-    """The refinement of a frame.
-
-    Args:
-        mode: ``rdoq`` for integers alone, with the steps and counts of the sweep; ``joint`` for steps, counts and
-            integers together.
-        info: of the frame.
-        grid: pairs per network.
-        choices: of the sweep, for all networks.
-        options: how far it goes.
-    """
-    raise NotImplementedError
