@@ -29,7 +29,7 @@ from tests.cases import CASES
 from tests.sweep.search import toy_refinement
 from tests.sweep.search.toy_refinement import SLOW_PASSES
 from tests.waiting import LONG_SECONDS, wait_until
-from workers.bitstream import decode_frame
+from workers.bitstream import decode_frame, encode_frame
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import ConfigError, ReplicaError
 from workers.objective.loss import loss_function, mean_squared_error
@@ -180,6 +180,29 @@ def test_a_bitstream_has_the_refined_bits_and_decodes_to_the_reported_picture(tm
     n_bits = int((refined.rate_weight_bit + refined.rate_bias_bit).sum())
     assert row.rate_nn_bpp == n_bits / (row.width * row.height)
     assert 0 <= 8 * row.file_nn_bytes - n_bits < 64, "and what the steps and counts take"
+
+
+def test_the_real_refinement_is_never_worse_than_the_sweep_and_its_file_says_the_same(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.run({})
+    (greedy,) = read_frames(folder.out).itertuples()
+    assert folder.run({"refine": "rdoq"})["Measure"] == 0
+    (row,) = read_frames(folder.out).itertuples()
+    refined, trials = read_refined(folder.out), read_trials(folder.out)
+    assert row.loss < greedy.loss
+    assert refined.gain.sum() == pytest.approx(greedy.loss - row.loss, rel=1e-2), "gains add up"
+    assert (refined.loss_before - refined.loss_after).sum() == pytest.approx(refined.gain.sum(), rel=1e-6)
+    steps = ["q_step_weight", "q_step_bias"]
+    assert (refined[steps] == read_choices(folder.out)[steps]).all(axis=None), "integers alone"
+    assert (trials["pass"] == 0).all()
+
+    frame_encoder, _ = read_frame_encoder(str(folder.out / "quantized" / "f0.safetensors"))
+    encoded = encode_frame(frame_encoder)
+    n_bits = int((refined.rate_weight_bit + refined.rate_bias_bit).sum())
+    assert 0 <= 8 * encoded.sizes.networks - n_bits < 64, "and what the steps and counts take"
+    decoded = decode_frame(encoded.content)
+    picture = read_frame(str(folder.path / "f0.png"))
+    assert mean_squared_error(decoded.data, picture.data).item() == pytest.approx(row.mse, rel=1e-3)
 
 
 # --- what is done again, and what is not
