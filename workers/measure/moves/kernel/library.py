@@ -95,6 +95,8 @@ _FUNCTIONS = {
         ctypes.c_int,
         (pointer, pointer, pointer, pointer, long, pointer, pointer, long, ctypes.c_int, pointer),
     ),
+    "qsweep_enlarge": (ctypes.c_int, (pointer, long, long, long, pointer, long, pointer, long, long)),
+    "qsweep_refilter": (ctypes.c_int, (pointer, long, long, long, pointer, long, pointer)),
     "qsweep_picture_begin": (
         ctypes.c_int,
         (pointer, pointer, pointer, pointer, pointer, ctypes.c_int, pointer, pointer),
