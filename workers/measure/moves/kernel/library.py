@@ -126,12 +126,17 @@ def load() -> ctypes.CDLL | None:
         return None
     names = [f"_{forced}"] if forced else builds()
     for name in names:
-        library = open_library(FOLDER, name, _FUNCTIONS)
+        library = open_build(name)
         if library is not None:
             return library
     if forced:
         raise ReplicaError(f"the kernel of moves has no build {forced!r} that can be used; see scripts/setup")
     return None
+
+
+def open_build(name: str) -> ctypes.CDLL | None:
+    """One build of the kernel; ``None`` if there is none of this name that can be used."""
+    return open_library(FOLDER, name, _FUNCTIONS)
 
 
 def need_memory(ready: int) -> None:
