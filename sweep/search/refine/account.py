@@ -75,9 +75,7 @@ class BitAccount:
         for change in move:
             before = code_bits(abs(self._values[change.kind][change.index]), self._rule)
             after = code_bits(abs(change.value), self._rule)
-            totals[change.kind] = [
-                t - b + a for t, b, a in zip(totals[change.kind], before, after, strict=True)
-            ]
+            totals[change.kind] = [t - b + a for t, b, a in zip(totals[change.kind], before, after, strict=True)]
         return totals
 
     def cheaper(self, kind: Kind, value: int) -> int:

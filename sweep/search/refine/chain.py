@@ -133,9 +133,7 @@ class Chain:
                 trial = _joined(earlier.trial, trial)
             self.trials.append(trial._replace(chosen=chosen and piece is best))
         settled = {piece.q_step for piece in self._settled}
-        self.trials += [
-            self._explored[pair].trial for pair in sorted(self._explored) if pair not in settled
-        ]
+        self.trials += [self._explored[pair].trial for pair in sorted(self._explored) if pair not in settled]
         if best is not None and chosen:
             self.choices[self._spec.id] = best.choice()
             self.loss = best.loss_after

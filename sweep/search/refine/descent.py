@@ -18,6 +18,7 @@ _NEAREST = 24
 """Moves that were nearest to being made: pairs of them are tried once no single one lowers the loss."""
 
 _MAX_INTEGER = 65535
+_NO_COUNTS = Counts(0, 0)
 _LEAST_GAIN = 2e-5
 """Another round is made while the last one lowered the loss by more than this share of it."""
 
@@ -75,7 +76,7 @@ class Descent:
     seconds: float = 0.0
     _values: dict[Kind, list[int]] | None = None
     _rounded: bool = True
-    _counts: Counts = Counts(0, 0)
+    _counts: Counts = _NO_COUNTS
     _bits: tuple[int, int] = (0, 0)
     _lengths: list[tuple[Kind, str, int]] = field(default_factory=list)
     _next: int = 0  # the first parameter of the next group
@@ -194,9 +195,7 @@ class _State:
         assert descent._values is not None
         self._descent = descent
         self._values = descent._values
-        self._moves: NetworkMoves = evaluator.open(
-            descent.spec.id, descent.q_step, descent.integers, descent.base
-        )
+        self._moves: NetworkMoves = evaluator.open(descent.spec.id, descent.q_step, descent.integers, descent.base)
         self.account = BitAccount(self._values, _rule(evaluator), descent.rounds.counts)
         self._offset = descent.base_loss - reference
         unused = descent.spec.ignored

@@ -29,7 +29,7 @@ class Plan(NamedTuple):
         return [QStepPair(pair.weight * weight, pair.bias * bias) for weight, bias in self.factors]
 
 
-_ALL_AROUND = ((1.0, 1.0), *((w, b) for w in (2.0, 1.0, 0.5) for b in (1.0, 2.0, 0.5) if (w, b) != (1.0, 1.0)))
+_AROUND = ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0), (2.0, 2.0), (0.5, 1.0), (1.0, 0.5))
 _COARSER = ((1.0, 1.0), (2.0, 1.0), (1.0, 2.0))
 
 
@@ -40,7 +40,7 @@ def joint_plan(pixels: int) -> Plan:
         pixels: of the frame.
     """
     if pixels < _LARGE:
-        return Plan(_ALL_AROUND, Rounds(2, False, None, False), 3, Rounds(12, True, None, False))
+        return Plan(_AROUND, Rounds(2, False, None, False), 2, Rounds(12, True, None, False))
     return Plan(_COARSER, Rounds(1, False, None, True), 1, Rounds(3, True, None, True))
 
 

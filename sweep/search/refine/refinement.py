@@ -145,9 +145,7 @@ class FrameRefinement:
             return
         # The sums of the plain arithmetic are others: each part of what was found is taken only if it holds there.
         parts = [range(2)] * len(self._chains)
-        subsets = [
-            tuple(i for i, taken in enumerate(subset) if taken) for subset in product(*parts) if any(subset)
-        ]
+        subsets = [tuple(i for i, taken in enumerate(subset) if taken) for subset in product(*parts) if any(subset)]
         self._plain = PlainLosses(_AFTER, tuple(self._combined(subset) for subset in reversed(subsets)))
 
     def _combined(self, chains: Sequence[int]) -> dict[str, Choice]:

@@ -11,7 +11,9 @@ from workers.codec import Frame, FrameEncoder, check_match
 from workers.codec.family import ExpGolombRule
 from workers.codec.network import Effect, NetworkSpec
 from workers.codec.quantization import apply_choices, quantize_network
+from workers.measure.moves.filters import Filters, PlainFilters
 from workers.measure.moves.fixed_point import MOST_IN_SUM, PICTURE_UNIT, RATE_UNIT
+from workers.measure.moves.kernel.filters import FilterKernel
 from workers.measure.moves.kernel.library import load
 from workers.measure.moves.kernel.picture import PictureKernel, supports
 from workers.measure.moves.kernel.rate import RateKernel
@@ -55,6 +57,7 @@ class FrameMoves:
             raise ValueError(reason)
         self._frame_encoder, self._frame, self._lmbda = frame_encoder, frame, lmbda
         self._library = load() if compiled else None
+        self._filters: Filters = PlainFilters() if self._library is None else FilterKernel(self._library)
         self._coolchic = frame_encoder.coolchics[RESIDUE]
         self._specs = {spec.id: spec for spec in frame_encoder.networks}
         self._full_precision = {name: frame_encoder.get_network_parameters(name) for name in self._specs}
@@ -135,14 +138,14 @@ class FrameMoves:
             parameters, halves = self._chosen(reader.id, base), own
         else:
             parameters, halves = own, self._chosen(spec.reads[0], base)
-        dense = source.dense(halves)
+        dense = source.dense(halves, self._filters)
         picture: PictureKernel | PlainPicture
         if self._library is not None and supports(layers):
             picture = PictureKernel(self._library, source, layers, parameters, dense)
         else:
             picture = PlainPicture(source, layers, parameters, dense)
         if of_input:
-            return UpsamplingMoves(source, picture, halves), [], source.unit
+            return UpsamplingMoves(source, picture, halves, self._filters), [], source.unit
         return picture, layers.all, source.unit
 
     @cached_property

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from workers.candidates import RESIDUE
@@ -12,6 +11,7 @@ from workers.codec.common_randomness import noise
 from workers.codec.coolchic import upsampled_latents
 from workers.codec.family import Chroma
 from workers.codec.resize import resize
+from workers.measure.moves.filters import Filters
 from workers.measure.moves.fixed_point import PICTURE_UNIT, samples, to_multiple
 from workers.measure.moves.parameters import Doubles
 from workers.measure.target import Target
@@ -75,18 +75,19 @@ class PictureSource:
             ]
         self.poll_ratio = (height, sum(end - top for top, end in self.bands))
 
-    def dense(self, halves: Doubles) -> Tensor:
+    def dense(self, halves: Doubles, filters: Filters) -> Tensor:
         """Input of the synthesis, ``[C, h, w]``.
 
         Args:
             halves: half-kernels of the upsampling.
+            filters: that apply them.
         """
         *larger, z = self._grids
         for j, target in enumerate(reversed(larger)):
             height, width = target.shape[-2:]
             up = _kernel(halves[f"conv_transpose2ds.{j}.parametrizations.weight.original"], self._k_sizes[0])
             filtered = _kernel(halves[f"conv2ds.{j}.parametrizations.weight.original"], self._k_sizes[1])
-            z = torch.cat([_filtered(target, filtered), _upsampled(z, up)[..., :height, :width]])
+            z = torch.cat([filters.filter(target, filtered), filters.upsample(z, up, height, width)])
         return torch.cat([z, *self._noise])
 
     def image(self, outputs: Tensor) -> Tensor:
@@ -123,26 +124,3 @@ def _rounded(matrix: Tensor) -> Tensor:
 
 def _kernel(half: Tensor, size: int) -> Tensor:
     return torch.cat([half, half.flip(0)[size % 2 :]])
-
-
-def _upsampled(x: Tensor, kernel: Tensor) -> Tensor:
-    """``[C, h, w]`` to ``[C, 2h, 2w]``."""
-    k = len(kernel)
-    pad, crop = k // 2, 2 * (k // 2) - 1 + k // 2
-    if not x.shape[0]:
-        return x.new_empty(0, 2 * x.shape[1], 2 * x.shape[2])
-    x = F.pad(x[:, None], (pad, pad, 0, 0), mode="replicate")
-    x = to_multiple(F.conv_transpose2d(x, kernel.view(1, 1, 1, k), stride=(1, 2))[..., crop:-crop], PICTURE_UNIT)
-    x = F.pad(x, (0, 0, pad, pad), mode="replicate")
-    return to_multiple(
-        F.conv_transpose2d(x, kernel.view(1, 1, k, 1), stride=(2, 1))[..., crop:-crop, :], PICTURE_UNIT
-    )[:, 0]
-
-
-def _filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """``[C, h, w]`` to the same."""
-    if not x.shape[0]:
-        return x
-    k = len(kernel)
-    y = to_multiple(F.conv2d(x[:, None], kernel.view(1, 1, 1, k), padding=(0, k // 2)), PICTURE_UNIT)
-    return to_multiple(F.conv2d(y, kernel.view(1, 1, k, 1), padding=(k // 2, 0))[:, 0] + x, PICTURE_UNIT)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from workers.measure.moves.filters import Filters
 from workers.measure.moves.parameters import Doubles, Edit, edited
 from workers.measure.moves.picture_source import PictureSource
 
@@ -30,10 +31,11 @@ class UpsamplingMoves:
         source: of the picture.
         picture: with the input that the parameters give.
         parameters: that it begins with.
+        filters: that apply them.
     """
 
-    def __init__(self, source: PictureSource, picture: Picture, parameters: Doubles) -> None:
-        self._source, self._picture, self._parameters = source, picture, parameters
+    def __init__(self, source: PictureSource, picture: Picture, parameters: Doubles, filters: Filters) -> None:
+        self._source, self._picture, self._parameters, self._filters = source, picture, parameters, filters
 
     @property
     def cost(self) -> int:
@@ -42,7 +44,10 @@ class UpsamplingMoves:
 
     def measure(self, moves: Sequence[Sequence[Edit]]) -> list[int]:
         """Squared error after each of some moves."""
-        return [self._picture.with_input(self._source.dense(edited(self._parameters, move))) for move in moves]
+        return [
+            self._picture.with_input(self._source.dense(edited(self._parameters, move), self._filters))
+            for move in moves
+        ]
 
     def screen(self, moves: Sequence[Sequence[Edit]]) -> list[int]:
         """Change of the squared error: the part of a frame would not cost much less than all of it."""
@@ -51,4 +56,4 @@ class UpsamplingMoves:
     def accept(self, move: Sequence[Edit]) -> None:
         """Make a move."""
         self._parameters = edited(self._parameters, move)
-        self._picture.set_input(self._source.dense(self._parameters))
+        self._picture.set_input(self._source.dense(self._parameters, self._filters))

@@ -95,6 +95,8 @@ _FUNCTIONS = {
         ctypes.c_int,
         (pointer, pointer, pointer, pointer, long, pointer, pointer, long, ctypes.c_int, pointer),
     ),
+    "qsweep_enlarge": (ctypes.c_int, (pointer, long, long, long, pointer, long, pointer, long, long)),
+    "qsweep_refilter": (ctypes.c_int, (pointer, long, long, long, pointer, long, pointer)),
     "qsweep_picture_begin": (
         ctypes.c_int,
         (pointer, pointer, pointer, pointer, pointer, ctypes.c_int, pointer, pointer),
@@ -124,12 +126,17 @@ def load() -> ctypes.CDLL | None:
         return None
     names = [f"_{forced}"] if forced else builds()
     for name in names:
-        library = open_library(FOLDER, name, _FUNCTIONS)
+        library = open_build(name)
         if library is not None:
             return library
     if forced:
         raise ReplicaError(f"the kernel of moves has no build {forced!r} that can be used; see scripts/setup")
     return None
+
+
+def open_build(name: str) -> ctypes.CDLL | None:
+    """One build of the kernel; ``None`` if there is none of this name that can be used."""
+    return open_library(FOLDER, name, _FUNCTIONS)
 
 
 def need_memory(ready: int) -> None:
