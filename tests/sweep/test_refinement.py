@@ -85,10 +85,10 @@ class Folder:
             results.write_summary()
         return works.calls
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, program: str = "tests.sweep.toy_refinement_driver") -> subprocess.Popen[bytes]:
         """Begin the job on a Ray of its own, in a process of its own."""
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        command = [sys.executable, "-m", "tests.sweep.toy_refinement_driver", "run", str(self.config)]
+        command = [sys.executable, "-m", program, "run", str(self.config)]
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=REPOSITORY, env=environment
@@ -412,3 +412,13 @@ def test_a_replica_and_a_driver_that_are_killed_while_frames_are_refined(
     assert not list(folder.out.glob("rd_table/*/part-0.parquet"))
     folder.wait(folder.start())
     assert folder.facts() == calm
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_real_refinement_gives_the_same_on_replicas(tmp_path: Path) -> None:
+    here, there = Folder(tmp_path / "here", 2), Folder(tmp_path / "there", 2)
+    here.run({"refine": "rdoq"})
+    there.configure({"refine": "rdoq"}, ray={"replicas": 2, "pairs_per_call": 1})
+    there.wait(there.start("sweep"))
+    assert there.facts() == here.facts()
