@@ -6,8 +6,11 @@ from .results import (
     cost_of_steps,
     iter_rd_table,
     pareto_front,
+    read_choices,
     read_frames,
     read_rd_table,
+    read_refined,
+    read_trials,
 )
 
 __all__ = [
@@ -20,7 +23,10 @@ __all__ = [
     "named_grid",
     "pareto_front",
     "quantize_model",
+    "read_choices",
     "read_frames",
     "read_rd_table",
+    "read_refined",
+    "read_trials",
     "sweep_frame",
 ]

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 import torch
@@ -16,6 +16,8 @@ from sweep.config import (
     FitConfig,
     Grid,
     RayConfig,
+    RefineSetting,
+    Refining,
     SweepConfig,
     as_grid,
     check_names,
@@ -24,6 +26,7 @@ from sweep.config import (
 )
 from sweep.driver import LocalPool, Pool, RayPool, connect, run_one
 from sweep.results import rd_table, to_pandas
+from sweep.search.refine.factory import refinement_factory
 from workers.candidates import Choice
 from workers.codec import (
     Frame,
@@ -48,10 +51,12 @@ class FrameSweep(NamedTuple):
     Attributes:
         choices: per network (``residue.arm``), the winning pair, its counts and the bits of the network.
         table: the rate–distortion table, columns as in :func:`~sweep.read_rd_table`.
+        refined: per network, the steps, counts, bits and integers after refinement; without one, as in ``choices``.
     """
 
     choices: dict[str, Choice]
     table: pd.DataFrame
+    refined: dict[str, Choice]
 
 
 def quantize_model(
@@ -64,6 +69,7 @@ def quantize_model(
     mode: str = "winner",
     metric: str = "mse",
     plugins: Sequence[str] = (),
+    refine: RefineSetting = "off",
 ) -> FrameEncoder:
     """Quantize the networks of a frame encoder, each with the pair of steps of the smallest loss.
 
@@ -81,6 +87,8 @@ def quantize_model(
         metric: name of the distortion in the loss: ``mse``, or one that a plugin registers.
         plugins: names of Python modules that register searches, metrics, families or backends, in the working
             directory or on the import path: they are imported here, and by the replicas from the same sources.
+        refine: ``rdoq`` to refine the integers of the quantized networks thereafter, with the chosen steps;
+            ``joint`` to refine steps and integers together; ``off`` for neither.
 
     Returns:
         The same frame encoder.
@@ -107,8 +115,9 @@ def quantize_model(
         mode=mode,
         metric=metric,
         plugins=plugins,
+        refine=refine,
     )
-    apply_choices(frame_encoder, swept.choices)
+    apply_choices(frame_encoder, swept.refined)
     return frame_encoder
 
 
@@ -122,14 +131,17 @@ def sweep_frame(
     mode: str = "full",
     metric: str = "mse",
     plugins: Sequence[str] = (),
+    refine: RefineSetting = "off",
 ) -> FrameSweep:
-    """Measure every pair of every module, and choose; like :func:`quantize_model`, but nothing is quantized.
+    """Measure every pair of every module, choose and refine; like :func:`quantize_model`, but nothing is quantized.
 
     Args and errors are those of :func:`quantize_model`.
     """
     start = time.perf_counter()
     sources = load_plugins(plugins, Path.cwd())
-    check_names(SweepConfig(mode=mode, metric=metric))
+    if refine not in get_args(RefineSetting):
+        raise InputError(f"refine: accepted: {', '.join(get_args(RefineSetting))}; found {refine!r}")
+    check_names(SweepConfig(mode=mode, metric=metric, refine=refine))
     pairs: Grid = {} if grid is None else as_grid(grid)
     check_match(frame, frame_encoder)
     device = next(frame_encoder.parameters()).device
@@ -155,6 +167,9 @@ def sweep_frame(
             read = pool.share(dump_frame_encoder(frame_encoder, lmbda, frame_encoder_manager.fitted_mse))
             read_encoder = partial(parse_shared, read, "frame")
             source = FrameSource("frame", pool.share(frame), read_encoder, metric=metric, encoder_name=_ENCODER)
-        ended = run_one(pool, source, search_factory(mode, pairs), FitConfig())
+        refining = None if refine == "off" else Refining(refine)
+        refinement_of = refinement_factory(refining, pairs)
+        ended = run_one(pool, source, search_factory(mode, pairs), FitConfig(), refinement_of=refinement_of)
     frame_encoder_manager.total_training_time_sec += time.perf_counter() - start
-    return FrameSweep(ended.choices, to_pandas(rd_table(ended)))
+    refined = ended.choices if ended.refined is None else ended.refined.choices
+    return FrameSweep(ended.choices, to_pandas(rd_table(ended)), refined)

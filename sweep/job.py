@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.config import FrameItem, Job, pairs_of, search_factory, usual_pairs
-from sweep.driver import Driver, Metrics, Observer, Observers, Pool, RayPool, Tally, connect
+from sweep.driver import SEARCH_SECONDS, Driver, Metrics, Observer, Observers, Pool, RayPool, Tally, connect
 from sweep.logs import log_file
 from sweep.report import write_report
 from sweep.results import Results
-from sweep.schedule import Call, FrameEnded, FrameSwept
+from sweep.schedule import Call, FrameEnded, FrameRefining, FrameSwept
+from sweep.search.refine.factory import refinement_factory
 from workers.codec import read_frame, read_frame_encoder
 from workers.errors import QsweepError, ResultsError
 from workers.files import PATIENCE_SECONDS, describe, is_uri
@@ -150,6 +152,7 @@ def run_on(
         results.n_fits,
         recipe.iterations,
         recipe.retuning.iterations if config.bitstream else 0,
+        refines=config.sweep.refining is not None,
         n_replicas=lambda: pool.n_replicas,
         count_pairs=lambda info: sum(map(len, pairs_of(info.networks, job.grid).values())),
     )
@@ -165,7 +168,9 @@ def run_on(
             pairs_per_call=config.ray.pairs_per_call,
             tries=config.ray.tries,
             bitstream=config.bitstream_format,
+            refinement_of=refinement_factory(config.sweep.refining, job.grid),
             swept=results.read_swept,
+            refinement=results.refinements.read,
             may_begin=recorder.has_room,
         )
         try:
@@ -243,6 +248,7 @@ class _Recorder(Observers):
         self._writers = ThreadPoolExecutor(_WRITERS, "qsweep-write")
         self._written: deque[tuple[Future[Any], Callable[[], None]]] = deque()
         self._before: dict[str, Future[Any]] = {}  # what is kept of frames in flight, by frame
+        self._refinement_kept: dict[str, float] = {}  # when how far their refinement is was kept last
 
     def called(self, call: Call) -> None:
         self._results.started = True
@@ -258,7 +264,21 @@ class _Recorder(Observers):
     def swept(self, frame: FrameSwept) -> None:
         self._keep(frame.frame, partial(self._results.write_swept, frame), partial(super().swept, frame))
 
+    def refining(self, frame: FrameRefining) -> None:
+        super().refining(frame)
+        name, refinements = frame.frame, self._results.refinements
+        before, now = self._before.get(name), time.monotonic()
+        is_due = frame.state.refinement.finished or now - self._refinement_kept.get(name, 0.0) >= SEARCH_SECONDS
+        if not is_due or (before is not None and not before.done()):
+            return
+        # Packed here and now: on this machine, the search that continues is the same object.
+        packed = refinements.pack(frame.state)
+        if packed is not None:
+            self._refinement_kept[name] = now
+            self._keep(name, partial(refinements.write, name, packed), lambda: None)
+
     def ended(self, frame: FrameEnded) -> None:
+        self._refinement_kept.pop(frame.frame, None)
         written = self._submit(partial(self._results.write_frame, frame), self._before.pop(frame.frame, None))
         self._written.append((written, partial(super().ended, frame)))
         self._report_written(2 * _WRITERS)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from sweep.api import Replicas, sweep_frame
+from sweep.config import RefineSetting
 from workers.codec import FrameEncoderManager
 from workers.codec.formats.official_object import OfficialEncoder, check_distance, read_frame_object
 from workers.errors import InputError
@@ -21,6 +22,7 @@ def quantize_model(
     lmbda: float | None = None,
     replicas: Replicas = None,
     mode: str = "winner",
+    refine: RefineSetting = "off",
 ) -> OfficialFrameEncoder:
     """Quantize the networks of an official frame encoder, each with the pair of steps of the smallest loss.
 
@@ -37,6 +39,7 @@ def quantize_model(
         lmbda: of 5: weight of the rate.
         replicas: see :func:`sweep.quantize_model`.
         mode: likewise.
+        refine: likewise; in Cool-Chic 5 the integers are refined after its own sweep, as ``rdoq`` does here.
 
     Returns:
         The same frame encoder.
@@ -58,9 +61,11 @@ def quantize_model(
     if dist_weight is not None:
         check_distance(dist_weight)
     ours = official.read(lmbda)
-    swept = sweep_frame(ours, read_frame_object(frame), FrameEncoderManager(lmbda), replicas=replicas, mode=mode)
+    swept = sweep_frame(
+        ours, read_frame_object(frame), FrameEncoderManager(lmbda), replicas=replicas, mode=mode, refine=refine
+    )
     seconds = time.perf_counter() - start
-    official.write(ours, swept.choices, seconds)
+    official.write(ours, swept.refined, seconds)
     if not official.is_5:
         frame_encoder_manager.total_training_time_sec += seconds
     return frame_encoder

@@ -116,6 +116,36 @@ def by_network(choices: Iterable[Choice]) -> Choices:
     return {choice.network: choice for choice in choices}
 
 
+class Trial(NamedTuple):
+    """What refining the integers of one network with one pair of steps came to.
+
+    Attributes:
+        network: its id.
+        q_step: the pair.
+        number: of the pass over the networks, from 0.
+        expgol_cnt: counts at the end.
+        loss_before: with the plainly rounded integers, infinite if they overflow.
+        loss_after: with the refined ones.
+        moves_screened: moves that were estimated on a part of the frame.
+        moves_measured: moves that were measured exactly.
+        moves_accepted: moves that were made.
+        seconds: that it took.
+        chosen: whether its integers are those of the network at the end of the pass.
+    """
+
+    network: str
+    q_step: QStepPair
+    number: int
+    expgol_cnt: Counts
+    loss_before: float
+    loss_after: float
+    moves_screened: int
+    moves_measured: int
+    moves_accepted: int
+    seconds: float
+    chosen: bool = False
+
+
 class Candidate(NamedTuple):
     """One way to quantize a network, the networks before it as they were chosen.
 

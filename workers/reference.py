@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from workers.answers import Cost
 from workers.candidates import Candidate, Choice, Choices, Counts, Measured, Measurement, QStepPair
 from workers.codec import Frame, FrameEncoder, FrameEncoderManager, FrameEncoderOutput, check_match
 from workers.codec.network import NetworkSpec
@@ -103,6 +104,23 @@ def _measure_pair(
     rates = (weight.rate_bit, bias.rate_bit, rate_nn_bit, rate_latent_bit)
     measured = Measured(counts, *rates, mse, loss, distortion)
     return Measurement(candidate, "ok", measured)
+
+
+def measure_choices(frame_encoder: FrameEncoder, frame: Frame, lmbda: float, choices: Choices) -> Cost:
+    """What a frame costs with its networks as they were chosen, by one forward pass on the CPU.
+
+    Args:
+        frame_encoder: in evaluation mode on the CPU, the choices applied.
+        frame: the frame it was fitted for.
+        lmbda: weight of the rate.
+        choices: of every network.
+    """
+    rate_nn_bit = sum(choice.rate_bit for choice in choices.values())
+    with plain_arithmetic(frame_encoder.family.plain_threads):
+        decoded_image, rate = frame_encoder()
+        output = loss_function(decoded_image, rate, frame.data, lmbda, rate_nn_bit)
+    loss, mse, rate_latent_bit, distortion = (value.item() for value in output)
+    return Cost(loss, mse, rate_latent_bit, rate_nn_bit, distortion)
 
 
 def reference_sweep(

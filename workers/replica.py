@@ -13,19 +13,22 @@ from functools import cached_property, partial
 
 import torch
 
-from workers.answers import EncodedAnswer, QuantizedAnswer
+from workers.answers import EncodedAnswer, QuantizedAnswer, SignOfLife
 from workers.bitstream.formats import FORMATS, check_decodes, check_encodable
 from workers.candidates import Choice, Measurement, by_network
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
-from workers.errors import CheckpointError
+from workers.errors import CheckpointError, InputError
 from workers.fit import FitProgress, Phase, Recipe, fit, retune
 from workers.measure import EngineOptions
 from workers.measure.backend import Measurer, choose_backend
+from workers.measure.moves.frame_moves import FrameMoves, refinable
+from workers.moves import MoveEvaluator, Piece
 from workers.near_ties import measure_near_ties
 from workers.objective.loss import mean_colour_error, mean_squared_error
 from workers.objective.metric import METRICS, Metric, greatest_weight
+from workers.reference import measure_choices
 from workers.search import Request, Search
 from workers.source import FrameInfo, FrameSource
 
@@ -50,6 +53,17 @@ class _Loaded:
     def measurer(self) -> Measurer:
         """Made when it is first needed: a frame whose choices are known is encoded without one."""
         return self.open_measurer()
+
+    @cached_property
+    def evaluator(self) -> MoveEvaluator:
+        """Measures moves of integers.
+
+        Raises:
+            InputError: those of such a frame encoder cannot be measured.
+        """
+        if reason := refinable(self.frame_encoder):
+            raise InputError(f"frame {self.source.id} cannot be refined: {reason}")
+        return FrameMoves(self.frame_encoder, self.frame, self.lmbda)
 
 
 class Replica:
@@ -171,13 +185,49 @@ class Replica:
                 yield search
         yield search
 
-    def quantize(self, source: FrameSource, choices: Sequence[Choice]) -> QuantizedAnswer:
-        """The frame encoder with the chosen networks quantized."""
+    def refine(self, source: FrameSource, piece: Piece, seconds: float) -> Iterator[SignOfLife | Piece]:
+        """Work at a piece of a refinement to its end.
+
+        Args:
+            source: of the frame.
+            piece: where it begins; it is changed.
+            seconds: after which its state is given, again and again, so that little is lost with a replica.
+
+        Yields:
+            Signs of life; the piece as far as it is; last of all, finished.
+
+        Raises:
+            InputError: the choices of such a frame cannot be refined.
+        """
+        evaluator = self._load(source).evaluator
+        reported = time.monotonic()
+        while not piece.finished:
+            piece.advance(evaluator, min(seconds, REPORT_SECONDS))
+            if not piece.finished:
+                due = time.monotonic() - reported >= seconds
+                reported = time.monotonic() if due else reported
+                yield piece if due else SignOfLife()
+        yield piece
+
+    def quantize(self, source: FrameSource, choices: Sequence[Choice], measured: bool = False) -> QuantizedAnswer:
+        """The frame encoder with the chosen networks quantized.
+
+        Args:
+            source: of the frame.
+            choices: of every network.
+            measured: whether to measure what it costs: of refined choices, which no table has.
+        """
         loaded = self._load(source)
         frame_encoder = deepcopy(loaded.frame_encoder)
-        apply_choices(frame_encoder, by_network(choices))
+        chosen = by_network(choices)
+        apply_choices(frame_encoder, chosen)
         checkpoint = dump_frame_encoder(frame_encoder, loaded.lmbda)
-        return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(by_network(choices)))
+        if not measured:
+            return QuantizedAnswer(checkpoint, loaded.measurer.rate_of_grids(chosen))
+        with torch.inference_mode():
+            rates = [grid.sum(dtype=torch.float64).item() for grid in frame_encoder.rate_of_grids()]
+        cost = measure_choices(frame_encoder, loaded.frame, loaded.lmbda, chosen)
+        return QuantizedAnswer(checkpoint, tuple(rates), cost)
 
     def encode(
         self, source: FrameSource, choices: Sequence[Choice], phase: Phase, bitstream: str

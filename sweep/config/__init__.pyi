@@ -7,6 +7,7 @@ from .job_config import FrameEntry, Job, JobConfig, SweepConfig, check_names, lo
 from .paths import escape, expand, resolve, unexpanded
 from .plugins import load_plugins
 from .ray_config import RayConfig
+from .refining import RefineOptions, RefineSetting, Refining
 from .searches import SEARCHES, search_factory
 from .yaml_file import parse_yaml
 
@@ -21,6 +22,9 @@ __all__ = [
     "Job",
     "JobConfig",
     "RayConfig",
+    "RefineOptions",
+    "RefineSetting",
+    "Refining",
     "SweepConfig",
     "added_ids",
     "as_grid",

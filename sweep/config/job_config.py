@@ -22,8 +22,10 @@ from sweep.config.manifest import MANIFESTS
 from sweep.config.paths import expand, resolve, unexpanded
 from sweep.config.plugins import load_plugins
 from sweep.config.ray_config import RayConfig
+from sweep.config.refining import RefineOptions, RefineSetting, Refining
 from sweep.config.searches import SEARCHES
 from sweep.config.yaml_file import override_key, read_yaml
+from sweep.config.yaml_loader import Ambiguous
 from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.codec.family import FAMILIES
 from workers.errors import ConfigError
@@ -74,18 +76,41 @@ class FrameEntry(BaseModel):
 _ENTRY = f"a path or glob pattern, or a mapping with {', '.join(FrameEntry.model_fields)}"
 
 
+def _read_off(value: object) -> object:
+    """``off``, which YAML 1.1 reads as false: the same is meant."""
+    is_off = value is False or (isinstance(value, Ambiguous) and value.text.lower() == "off")
+    return "off" if is_off else value
+
+
 class SweepConfig(BaseModel):
-    """How pairs are measured."""
+    """How pairs are measured, and what is made of those that win."""
 
     model_config = STRICT
     mode: str = Field(
         "full", description=f"one of {', '.join(SEARCHES)}: every pair in full; or only as far as it can still win"
     )
     metric: str = Field("mse", description=f"one of {', '.join(METRICS)}: the distortion in the loss")
+    refine: Annotated[RefineSetting, BeforeValidator(_read_off)] = Field(
+        "off", description="off; rdoq, to refine integers; or joint, to refine integers and steps together"
+    )
+    refine_passes: PositiveInt = Field(
+        RefineOptions().passes, description="an integer, 1 or more: passes over the networks at most"
+    )
+    refine_tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
+        RefineOptions().tolerance,
+        description="a number from 0 to below 1: share of the loss that a pass must gain for another one to follow",
+    )
     precision: Precision = Field("float32", description="float32; or tf32, where a GPU offers it")
     workspace_mib: PositiveInt = Field(
         1024, description="an integer, 1 or more: MiB for the buffers of a replica, beside the frame"
     )
+
+    @property
+    def refining(self) -> Refining | None:
+        """How choices are refined; ``None`` where they are not."""
+        if self.refine == "off":
+            return None
+        return Refining(self.refine, RefineOptions(self.refine_passes, self.refine_tolerance))
 
     def engine_options(self) -> EngineOptions:
         """The same for the engine."""
@@ -93,11 +118,13 @@ class SweepConfig(BaseModel):
 
 
 def check_names(config: SweepConfig) -> None:
-    """Raise ``ConfigError`` if a mode or a metric is none that is registered, by this program or a plugin."""
+    """Raise ``ConfigError`` if a mode or a metric is not registered, or a metric has no refinement."""
     registries: dict[str, Container[str]] = {"mode": SEARCHES, "metric": METRICS}
     for key, known in registries.items():
         if (found := getattr(config, key)) not in known:
             raise ConfigError(f"{key}: accepted: {SweepConfig.model_fields[key].description}; found {found!r}")
+    if config.refining is not None and config.metric != "mse":
+        raise ConfigError(f"refine: with the metric mse alone, or off; found {config.refine} with {config.metric!r}")
 
 
 def _expand_bare(value: object) -> object:

@@ -14,15 +14,18 @@ _TYPED = (f"{_TAG}bool", _INTEGER, f"{_TAG}float", _DATE)
 
 
 class Ambiguous:
-    """A value without quotes that YAML 1.1 and 1.2 read differently, such as ``010``: no key accepts it."""
+    """A value without quotes that YAML 1.1 and 1.2 read differently, such as ``010``.
+
+    No key accepts it but those for which both readings mean the same.
+    """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
 
     def __repr__(self) -> str:
-        first = "a date" if _first_tag(self._text) == _DATE else str(yaml.safe_load(self._text)).lower()
-        second = str(_integer(self._text)) if _is_integer(self._text) else "text"
-        return f"{self._text} ({first} in YAML 1.1, {second} in YAML 1.2; text is written in quotes)"
+        first = "a date" if _first_tag(self.text) == _DATE else str(yaml.safe_load(self.text)).lower()
+        second = str(_integer(self.text)) if _is_integer(self.text) else "text"
+        return f"{self.text} ({first} in YAML 1.1, {second} in YAML 1.2; text is written in quotes)"
 
 
 class StrictLoader(yaml.SafeLoader):

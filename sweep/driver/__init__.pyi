@@ -1,6 +1,6 @@
 from .connection import connect
 from .display import Lines, show
-from .driver import Driver, LocalPool, Pool, Progress
+from .driver import SEARCH_SECONDS, Driver, LocalPool, Pool, Progress
 from .metrics import Metrics
 from .observer import Observer, Observers
 from .ray_pool import RayPool
@@ -8,6 +8,7 @@ from .single import run_one
 from .tally import Tally
 
 __all__ = [
+    "SEARCH_SECONDS",
     "Driver",
     "Lines",
     "LocalPool",

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 _Content = TypeVar("_Content")
 
-_SEVERAL_ANSWERS = ("fit", "search", "encode")
+_SEVERAL_ANSWERS = ("fit", "search", "refine", "encode")
 
 cloudpickle.register_pickle_by_value(bootstrap)  # type: ignore[no-untyped-call]
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, TypeVar
 
-from sweep.schedule import STREAMING, Call, Measure, Open, ReplicaId
+from sweep.schedule import STREAMING, Call, Measure, Open, Refine, ReplicaId
 from workers.candidates import Measurement
 
 _Value = TypeVar("_Value")
@@ -145,6 +145,8 @@ def _kind(call: Call) -> Hashable:
     work = call.work
     if isinstance(work, Measure):
         return work.request.candidates[0].network, work.request.plain
+    if isinstance(work, Refine):
+        return "Refine", type(work.piece).__name__
     return type(work).__name__
 
 

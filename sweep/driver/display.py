@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 LINE_SECONDS = 10.0
 """Where there is no terminal, a line is logged this often."""
 
-_SHOWN_FITS, _SHOWN_REPLICAS = 2, 4
+_SHOWN_LONG, _SHOWN_REPLICAS = 2, 4
 
 
 class Lines(Observers):
@@ -66,10 +66,12 @@ class Lines(Observers):
             _log.info("%s", "; ".join([str(self.tally), *self.running()]))
 
     def running(self) -> list[str]:
-        """The trainings that are running, the first few of them."""
-        fits = self.tally.fits
-        shown = [f"{frame} {describe_fit(fit)}" for frame, fit in islice(fits.items(), _SHOWN_FITS)]
-        return [*shown, f"{len(fits) - len(shown)} more"] if len(fits) > len(shown) else shown
+        """The trainings and refinements that are running, the first few of them."""
+        fits, pieces = self.tally.fits, self.tally.pieces
+        running = [f"{frame} {describe_fit(fit)}" for frame, fit in islice(fits.items(), _SHOWN_LONG)]
+        running += [f"{frame} refined: {piece}" for frame, piece in islice(pieces.values(), _SHOWN_LONG)]
+        shown, n_running = running[:_SHOWN_LONG], len(fits) + len(pieces)
+        return [*shown, f"{n_running - len(shown)} more"] if n_running > len(shown) else shown
 
 
 class Bar(Lines):

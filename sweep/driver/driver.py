@@ -20,10 +20,14 @@ from sweep.schedule import (
     Encode,
     Event,
     Fit,
+    FrameRefining,
     FrameSwept,
     Instruction,
     Measure,
     Open,
+    Refine,
+    RefinementOf,
+    RefinementState,
     ReplicaId,
     ReplicaLost,
     ReplicaReady,
@@ -34,8 +38,10 @@ from sweep.schedule import (
     Task,
     Work,
 )
+from workers.answers import SignOfLife
 from workers.errors import QsweepError
 from workers.fit import FitProgress
+from workers.moves import Piece
 from workers.reasons import describe_error
 from workers.replica import Replica
 from workers.search import Search
@@ -73,18 +79,20 @@ class Pool(Protocol):
 
 
 class Progress(NamedTuple):
-    """Progress of a training, for the display; the schedule does not need it."""
+    """Progress of a training, or a sign of life of a call, for the display; the schedule does not need it."""
 
     call: int
-    progress: FitProgress
+    progress: FitProgress | None = None
 
 
 def progress_of(call: Call, item: object) -> "CallProgressed | Progress | None":
     """What a call that reports its progress says; ``None`` if it is its answer."""
     if isinstance(item, FitProgress):
         return Progress(call.id, item)
-    if isinstance(call.work, RunSearch) and not cast("Search", item).finished:
-        return CallProgressed(call.id, cast("Search", item))
+    if isinstance(item, SignOfLife):
+        return Progress(call.id)
+    if isinstance(call.work, RunSearch | Refine) and not cast("Search | Piece", item).finished:
+        return CallProgressed(call.id, cast("Search | Piece", item))
     return None
 
 
@@ -101,9 +109,11 @@ def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -
         return replica.measure(source, work.request)
     if isinstance(work, RunSearch):
         return replica.search(source, work.search, SEARCH_SECONDS)
+    if isinstance(work, Refine):
+        return replica.refine(source, work.piece, SEARCH_SECONDS)
     if isinstance(work, Encode):
         return replica.encode(source, work.choices, fit.resolve().retuning, work.bitstream)
-    return replica.quantize(source, work.choices)
+    return replica.quantize(source, work.choices, work.measured)
 
 
 class LocalPool:
@@ -168,10 +178,13 @@ class Driver:
         search_of: makes the search of a frame that has been opened.
         fit: how to fit a frame that has no encoder.
         observer: receives every event of the job.
-        pairs_per_call: see :class:`~sweep.schedule.Schedule`, also for ``tries`` and ``bitstream``.
+        pairs_per_call: see :class:`~sweep.schedule.Schedule`, also for ``tries``, ``bitstream`` and
+            ``refinement_of``.
         tries: of a piece of work before its frame fails.
-        bitstream: whether frames end as bitstreams.
+        bitstream: name of the format of the bitstreams that frames end as, if they do.
+        refinement_of: makes the refinement of a frame that was swept; ``None`` for none.
         swept: the complete sweep of a frame, where an earlier run has recorded it.
+        refinement: how far the refinement of a frame that was swept is, likewise.
         may_begin: whether another frame may be begun at present; those in flight are not held up.
     """
 
@@ -186,7 +199,9 @@ class Driver:
         pairs_per_call: int | Literal["auto"] = "auto",
         tries: int = 3,
         bitstream: str | None = None,
+        refinement_of: RefinementOf | None = None,
         swept: Callable[[str], FrameSwept | None] = lambda _: None,
+        refinement: Callable[[str], RefinementState | None] = lambda _: None,
         may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._pool = pool
@@ -195,15 +210,25 @@ class Driver:
         self._fit = fit
         self._observer = observer
         self._calls: dict[int, Call] = {}
-        self._swept = swept
+        self._swept, self._refinement, self._refines = swept, refinement, refinement_of is not None
         self._encoder_check = EncoderCheck()
         tasks = map(self._task, sources)
-        self._schedule = Schedule(tasks, search_of, pairs_per_call=pairs_per_call, tries=tries, bitstream=bitstream)
+        self._schedule = Schedule(
+            tasks,
+            search_of,
+            pairs_per_call=pairs_per_call,
+            tries=tries,
+            bitstream=bitstream,
+            refinement_of=refinement_of,
+        )
 
     def _task(self, source: FrameSource) -> Task:
         self._sources[source.id] = source
-        needs_fit = source.read_encoder is None
-        return Task(source.id, needs_fit, None if needs_fit else self._swept(source.id))
+        if source.read_encoder is None:
+            return Task(source.id, needs_fit=True)
+        swept = self._swept(source.id)
+        refinement = self._refinement(source.id) if self._refines and swept is not None else None
+        return Task(source.id, swept=swept, refinement=refinement)
 
     def run(self) -> None:
         """Run until every frame has ended.
@@ -222,7 +247,7 @@ class Driver:
                 continue
             for event in self._pool.wait(timeout=1.0):
                 if isinstance(event, Progress):
-                    if event.call in self._calls:
+                    if event.progress is not None and event.call in self._calls:
                         self._observer.fitting(self._calls[event.call].frame, event.progress)
                     continue
                 if isinstance(event, ReplicaLost):
@@ -271,6 +296,8 @@ class Driver:
             self._pool.retire(instruction.replica, instruction.reason)
         elif isinstance(instruction, FrameSwept):
             self._observer.swept(instruction)
+        elif isinstance(instruction, FrameRefining):
+            self._observer.refining(instruction)
         else:
             del self._sources[instruction.frame]
             self._encoder_check.ended(instruction.frame)

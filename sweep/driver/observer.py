@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept
+from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameRefining, FrameSwept
 from workers.fit import FitProgress
 
 
@@ -26,7 +26,10 @@ class Observer(Protocol):
         """A frame encoder has been fitted."""
 
     def swept(self, frame: FrameSwept) -> None:
-        """The sweep of a frame is complete, and its bitstream is still to be made."""
+        """The sweep of a frame is complete, and its refinement or its bitstream is still to be made."""
+
+    def refining(self, frame: FrameRefining) -> None:
+        """The refinement of a frame has come further."""
 
     def ended(self, frame: FrameEnded) -> None:
         """A frame is finished."""
@@ -70,6 +73,11 @@ class Observers:
         """Pass it on."""
         for observer in self._observers:
             observer.swept(frame)
+
+    def refining(self, frame: FrameRefining) -> None:
+        """Pass it on."""
+        for observer in self._observers:
+            observer.refining(frame)
 
     def ended(self, frame: FrameEnded) -> None:
         """Pass it on."""

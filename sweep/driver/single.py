@@ -3,7 +3,7 @@
 from sweep.config import FitConfig
 from sweep.driver.driver import Driver, Pool
 from sweep.driver.observer import Observer, Observers
-from sweep.schedule import FrameEnded, SearchOf
+from sweep.schedule import FrameEnded, RefinementOf, SearchOf
 from workers.source import FrameSource
 
 
@@ -14,6 +14,7 @@ def run_one(
     fit: FitConfig,
     *,
     bitstream: str | None = None,
+    refinement_of: RefinementOf | None = None,
     display: Observer | None = None,
 ) -> FrameEnded:
     """Run until the frame is done.
@@ -24,6 +25,7 @@ def run_one(
         search_of: makes its search, once it has been opened.
         fit: how it is fitted, if it has no encoder, and how its latents are trained on.
         bitstream: name of the format of the bitstream that it ends as, if it does.
+        refinement_of: makes the refinement of its choices; ``None`` if they are not refined.
         display: receives every event, if there is one.
 
     Raises:
@@ -31,7 +33,7 @@ def run_one(
         ReplicaError: no replica is left.
     """
     outcome = _Outcome([] if display is None else [display])
-    Driver(pool, [source], search_of, fit, outcome, bitstream=bitstream).run()
+    Driver(pool, [source], search_of, fit, outcome, bitstream=bitstream, refinement_of=refinement_of).run()
     assert outcome.frame is not None
     if outcome.frame.error is not None:
         raise outcome.frame.error

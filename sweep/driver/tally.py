@@ -4,7 +4,18 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, FrameSwept, Measure, Open
+from sweep.schedule import (
+    Call,
+    CallDone,
+    CallFailed,
+    Fit,
+    FrameEnded,
+    FrameRefining,
+    FrameSwept,
+    Measure,
+    Open,
+    Refine,
+)
 from workers.fit import FitProgress
 from workers.source import FrameInfo
 
@@ -18,6 +29,7 @@ class Tally:
         n_fits: how many of the frames are fitted first.
         fit_iterations: iterations of one fit.
         encode_iterations: iterations of the training that every frame ends with, at most; 0 for none.
+        refines: whether the choices of every frame are refined.
         n_replicas: tells among how many the work is shared.
         count_pairs: tells how many pairs a frame has that was opened; without it, as estimated.
         clock: seconds.
@@ -30,6 +42,7 @@ class Tally:
         n_fits: int = 0,
         fit_iterations: int = 0,
         encode_iterations: int = 0,
+        refines: bool = False,
         n_replicas: Callable[[], int] = lambda: 1,
         count_pairs: Callable[[FrameInfo], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -38,13 +51,16 @@ class Tally:
         self.n_pairs, self.pairs = n_frames * n_pairs, 0
         self.n_iterations = n_fits * fit_iterations + n_frames * encode_iterations
         self.fits: dict[str, FitProgress] = {}
+        self.pieces: dict[int, tuple[str, str]] = {}
+        """Frame and name of the pieces of refinements that are worked at, by their calls."""
+        self._refines = refines
         self._per_frame, self._per_fit, self._per_encoding = n_pairs, fit_iterations, encode_iterations
         self._count = count_pairs
         self._n_replicas = n_replicas
         self._of_frame: dict[str, int] = {}  # pairs measured, of the frames that are worked on
         self._all_of_frame: dict[str, int] = {}  # and all their pairs, once they have been opened
         self._iterations_ended = 0
-        self._measure_seconds = self._fit_seconds = 0.0
+        self._measure_seconds = self._fit_seconds = self._refine_seconds = 0.0
         self._pairs_timed = self._iterations_timed = 0
         self._fit_at: dict[str, tuple[float, int]] = {}
         self._to_fit: set[str] = set()
@@ -60,9 +76,13 @@ class Tally:
         self._of_frame.setdefault(call.frame, 0)
         if isinstance(call.work, Fit):
             self._to_fit.add(call.frame)
+        if isinstance(call.work, Refine):
+            self.pieces[call.id] = call.frame, call.work.piece.name
 
     def answered(self, call: Call, event: CallDone | CallFailed) -> None:
         """Count the pairs of a call; near-ties, measured once more, count once."""
+        if self.pieces.pop(call.id, None) is not None and isinstance(event, CallDone):
+            self._refine_seconds += event.seconds
         if isinstance(call.work, Open) and isinstance(event, CallDone) and self._count is not None:
             assert isinstance(event.answer, FrameInfo)
             before = self._all_of_frame.get(call.frame, self._per_frame)
@@ -74,8 +94,9 @@ class Tally:
             self._measure_seconds += event.seconds
             self._pairs_timed += n_pairs
 
-    def lost(self, call: Call, reason: str) -> None:
+    def lost(self, call: Call, reason: str) -> None:  # noqa: ARG002
         """What is done again counts once."""
+        self.pieces.pop(call.id, None)
 
     def _count_pairs(self, frame: str, n_pairs: int) -> None:
         """Count pairs of a frame; a call may be answered after the frame has failed, and counted with it."""
@@ -100,6 +121,9 @@ class Tally:
 
     def swept(self, frame: FrameSwept) -> None:
         """Its pairs have been counted."""
+
+    def refining(self, frame: FrameRefining) -> None:
+        """What is refined is known from the calls."""
 
     def ended(self, frame: FrameEnded) -> None:
         """Count a frame; one that failed leaves nothing to do either."""
@@ -128,11 +152,15 @@ class Tally:
         Pairs are left out until some have been measured, if iterations were timed before: they take seconds, and
         trainings hours.
         """
+        frames = self.n_frames - self.done - self.failed
+        if self._refines and frames and not self.done:  # how long a refinement takes is not known
+            return None
         iterations, pairs = self.n_iterations - self.iterations, self.n_pairs - self.pairs
         if (iterations > 0 and not self._iterations_timed) or not (self._iterations_timed or self._pairs_timed):
             return None if iterations > 0 or pairs > 0 else 0.0
         left = max(0, iterations) * self._fit_seconds / max(1, self._iterations_timed)
         left += max(0, pairs) * self._measure_seconds / max(1, self._pairs_timed)
+        left += frames * self._refine_seconds / max(1, self.done)
         return left / max(1, self._n_replicas())
 
     def __str__(self) -> str:
@@ -142,6 +170,8 @@ class Tally:
         parts.append(f"{self.pairs}/{self.n_pairs} pairs")
         if self.n_iterations:
             parts.append(f"{self.iterations}/{self.n_iterations} iterations")
+        if refined := {frame for frame, _ in self.pieces.values()}:
+            parts.append(f"{len(refined)} refined now")
         left = self.seconds_left()
         if left is not None and self.done + self.failed < self.n_frames:
             parts.append(f"about {timedelta(seconds=round(left))} left")

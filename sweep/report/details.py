@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.report import frame_data
+from sweep.report import frame_data, refinement_data
 from sweep.report.pictures import FramePictures
 from sweep.report.terms import Records, network_name
 from sweep.results import read_rd_table
@@ -28,6 +28,7 @@ def frame_details(
     out: str,
     records: Records,
     choices: Mapping[str, Records],
+    refined: Mapping[str, Records],
     pictures: FramePictures,
 ) -> list[Json]:
     """Everything that the page shows of some frames beside their records, ready for JSON.
@@ -36,10 +37,12 @@ def frame_details(
         out: folder or URI of the results.
         records: of ``frames.parquet``, of frames that were opened.
         choices: of ``choices.parquet``, by frame.
+        refined: of ``refined.parquet``, by frame; none of a frame that was not refined.
         pictures: draws those of the frames that are done.
 
     Returns:
-        For each frame ``modules``, by name of the network ``pairs`` and ``winner``; ``parts``; ``pictures``; and
+        For each frame ``modules``, by name of the network ``pairs`` and ``winner``; ``refined``, ``parts``,
+        ``pictures``; and
         ``notes`` on whatever cannot be shown, with the reason.
     """
     frames = [record["frame"] for record in records]
@@ -55,7 +58,8 @@ def frame_details(
             key = (frame, coolchic, module)
             details["modules"][network_name(coolchic, module)] = {"pairs": pairs[key], "winner": winners[key]}
         if record["status"] == "done":
-            details["parts"] = frame_data.parts(record, choices[frame])
+            details["parts"] = frame_data.parts(record, refined[frame] or choices[frame])
+            details["refined"] = refinement_data.of_frame(refined[frame], choices[frame])
             details["pictures"] = pictures.draw(record, notes[frame])
         found.append(details)
     return found

@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from sweep.config import parse_yaml
-from sweep.report import job_data
+from sweep.report import job_data, refinement_data
 from sweep.report.figures import FIGURES, figure_spec
 from sweep.report.terms import Columns, Records
 from sweep.results import JOB_FILE, MANIFEST_FILE, Storage, is_running, job_frames, read_timeline, stages_of
@@ -34,7 +34,12 @@ _LISTED = (
 
 
 def job_view(
-    storage: Storage, frames: pa.Table, choices: pa.Table, records: Records, where: Mapping[str, str]
+    storage: Storage,
+    frames: pa.Table,
+    choices: pa.Table,
+    refined: pa.Table,
+    records: Records,
+    where: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the page shows of a whole job, ready for JSON.
 
@@ -42,6 +47,7 @@ def job_view(
         storage: its results.
         frames: as in ``frames.parquet``.
         choices: as in ``choices.parquet``.
+        refined: as in ``refined.parquet``.
         records: of the frames that are listed.
         where: of some of these, where their details are: empty for in the page.
     """
@@ -78,6 +84,7 @@ def job_view(
             "stages": job_data.stages(timeline),
             "spans": job_data.spans(timeline),
         },
+        "refined": refinement_data.of_job(refined.to_pandas(), chosen),
         "replicas": _replicas(replicas),
         "n_replicas": len(replicas),
     }

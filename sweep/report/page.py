@@ -23,6 +23,8 @@ from sweep.results import (
     FRAMES,
     FRAMES_FILE,
     JOB_FILE,
+    REFINED,
+    REFINED_FILE,
     Storage,
     bitstream_format,
     read_as,
@@ -69,9 +71,9 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     if not storage.is_file(JOB_FILE):
         raise ResultsError(f"{storage.describe(JOB_FILE)}: there is no such file; is this the folder of a job?")
     storage.probe()
-    frames, choices = (
+    frames, choices, refined = (
         read_as(storage, path, schema) if storage.is_file(path) else schema.empty_table()  # it has just begun
-        for path, schema in ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES))
+        for path, schema in ((FRAMES_FILE, FRAMES), (CHOICES_FILE, CHOICES), (REFINED_FILE, REFINED))
     )
     records = _failures_first(frames)
     where: dict[str, str] = {}
@@ -79,7 +81,7 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
     room = EMBEDDED_BYTES
     with_pictures = _with_pictures(records[:DETAILED_FRAMES], pictures)
     drawn = FramePictures(storage, with_pictures, bitstream_format(storage))
-    for details in _details(out, records[:DETAILED_FRAMES], choices, drawn):
+    for details in _details(out, records[:DETAILED_FRAMES], choices, refined, drawn):
         frame, text = details["frame"], _json(details)
         if len(text) <= room:
             room -= len(text)
@@ -89,7 +91,7 @@ def write_report(out: str, *, pictures: int | None = None) -> str:
             path = f"{DETAILS_FOLDER}/{escape(frame)}.js"
             storage.write(path, f"qsweepDetails({text});\n".encode(), durable=False)
             where[frame] = quote(path)
-    job = job_view(storage, frames, choices, records, where)
+    job = job_view(storage, frames, choices, refined, records, where)
     page = (
         _environment()
         .get_template("report.html")
@@ -128,15 +130,23 @@ def _with_pictures(records: Records, n_frames: int | None) -> set[str]:
     return chosen
 
 
-def _details(out: str, records: Records, choices: pa.Table, pictures: FramePictures) -> Iterator[dict[str, Any]]:
+def _details(
+    out: str, records: Records, choices: pa.Table, refined: pa.Table, pictures: FramePictures
+) -> Iterator[dict[str, Any]]:
     """Of each frame of which there is anything to show, read a few at a time."""
     shown = [record for record in records if was_opened(record)]
-    of_frames: dict[str, Records] = {record["frame"]: [] for record in shown}
-    for choice in choices.to_pylist():
-        if choice["frame"] in of_frames:
-            of_frames[choice["frame"]].append(choice)
+    chosen_of, refined_of = _by_frame(shown, choices), _by_frame(shown, refined)
     for k in range(0, len(shown), _AT_A_TIME):
-        yield from frame_details(out, shown[k : k + _AT_A_TIME], of_frames, pictures)
+        yield from frame_details(out, shown[k : k + _AT_A_TIME], chosen_of, refined_of, pictures)
+
+
+def _by_frame(shown: Records, table: pa.Table) -> dict[str, Records]:
+    """Rows of some frames, by frame."""
+    found: dict[str, Records] = {record["frame"]: [] for record in shown}
+    for row in table.to_pylist():
+        if row["frame"] in found:
+            found[row["frame"]].append(row)
+    return found
 
 
 def _json(content: object) -> str:

@@ -1,4 +1,13 @@
-from .analysis import choose_at, compare_jobs, cost_of_steps, pareto_front, read_frames
+from .analysis import (
+    choose_at,
+    compare_jobs,
+    cost_of_steps,
+    pareto_front,
+    read_choices,
+    read_frames,
+    read_refined,
+    read_trials,
+)
 from .layout import (
     BITSTREAM_FOLDER,
     CHOICES_FILE,
@@ -6,6 +15,7 @@ from .layout import (
     JOB_FILE,
     MANIFEST_FILE,
     QUANTIZED_FOLDER,
+    REFINED_FILE,
     bitstream_path,
     result_files,
 )
@@ -13,6 +23,7 @@ from .manifest import job_frames
 from .output import Output, describe_output, goes_to_stdout
 from .parquet import read_as, read_table, write_table
 from .reading import iter_rd_table, read_rd_table, to_pandas
+from .refined import REFINED
 from .results import Results
 from .runs import read_timeline
 from .status import is_running, read_status
@@ -30,6 +41,8 @@ __all__ = [
     "JOB_FILE",
     "MANIFEST_FILE",
     "QUANTIZED_FOLDER",
+    "REFINED",
+    "REFINED_FILE",
     "Output",
     "Results",
     "Storage",
@@ -48,11 +61,14 @@ __all__ = [
     "pareto_front",
     "rd_table",
     "read_as",
+    "read_choices",
     "read_frames",
     "read_rd_table",
+    "read_refined",
     "read_status",
     "read_table",
     "read_timeline",
+    "read_trials",
     "result_files",
     "stages_of",
     "to_pandas",

@@ -7,10 +7,12 @@ import pandas as pd
 import pyarrow as pa
 
 from sweep.results.arguments import names_of
-from sweep.results.layout import FRAMES_FILE
+from sweep.results.layout import CHOICES_FILE, FRAMES_FILE, REFINED_FILE, TRIALS_FOLDER, trials_path
 from sweep.results.parquet import read_as
+from sweep.results.refined import REFINED, TRIALS
 from sweep.results.storage import Storage
-from sweep.results.table import FRAMES
+from sweep.results.swept import open_job
+from sweep.results.table import CHOICES, FRAMES
 
 _NUMBERS = [field.name for field in FRAMES if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
 
@@ -29,6 +31,62 @@ def read_frames(out: str | os.PathLike[str]) -> pd.DataFrame:
     """
     frames: pd.DataFrame = read_as(Storage(os.fspath(out)), FRAMES_FILE, FRAMES).to_pandas()
     return frames.set_index("frame")
+
+
+def read_choices(out: str | os.PathLike[str]) -> pd.DataFrame:
+    """The pairs that the sweep chose, before any refinement, as in ``choices.parquet``.
+
+    Args:
+        out: folder or URI of the job's results.
+
+    Returns:
+        One row per (frame, coolchic, module) of the frames that are done.
+
+    Raises:
+        ResultsError: there are no results, or they are damaged.
+    """
+    choices: pd.DataFrame = read_as(Storage(os.fspath(out)), CHOICES_FILE, CHOICES).to_pandas()
+    return choices
+
+
+def read_refined(out: str | os.PathLike[str]) -> pd.DataFrame:
+    """What refinement made of the choices of a job, as in ``refined.parquet``.
+
+    Args:
+        out: folder or URI of the job's results.
+
+    Returns:
+        One row per (frame, coolchic, module) of the frames that are done and were refined: the steps, counts and
+        bits that are in the frame's checkpoint, and what was gained; none where nothing was refined.
+
+    Raises:
+        ResultsError: there are no results, or they are damaged.
+    """
+    storage = open_job(os.fspath(out))
+    table = read_as(storage, REFINED_FILE, REFINED) if storage.is_file(REFINED_FILE) else REFINED.empty_table()
+    refined: pd.DataFrame = table.to_pandas()
+    return refined
+
+
+def read_trials(out: str | os.PathLike[str], *, frames: Iterable[str] | None = None) -> pd.DataFrame:
+    """Every trial of the refinements of a job.
+
+    Args:
+        out: folder or URI of the job's results.
+        frames: ids of the frames wanted; ``None`` for all. See :func:`~sweep.read_rd_table` for what may give them.
+
+    Returns:
+        One row per (frame, pass, coolchic, module, pair of steps), in the order of the search within a frame.
+
+    Raises:
+        ResultsError: there are no results, they are damaged, or one of the frames has no trials.
+    """
+    storage = open_job(os.fspath(out))
+    ids = names_of("frames", frames)
+    paths = [file.path for file in storage.files(TRIALS_FOLDER)] if ids is None else map(trials_path, ids)
+    tables = [read_as(storage, path, TRIALS) for path in paths]
+    trials: pd.DataFrame = pa.concat_tables([TRIALS.empty_table(), *tables]).to_pandas()
+    return trials
 
 
 def _group(table: pd.DataFrame) -> list[str]:
@@ -79,7 +137,8 @@ def choose_at(table: pd.DataFrame, frames: pd.DataFrame, lmbda: float) -> pd.Dat
     upsampling it is an approximation where the synthesis' choice is another one, since its pairs were measured
     with the old one in force; and for the ifce of Cool-Chic 5 where the arm's is. In either case the frame encoder
     remains the one that was fitted for the old weight, pairs so close to the best that a sweep would measure them
-    again may change places (near-ties of the new weight), and pruned pairs (mode ``winner``) are not looked at.
+    again may change places (near-ties of the new weight), and pruned pairs (mode ``winner``) are not looked at. Of
+    frames that were refined, too, it compares the pairs as the sweep measured them, with rounded integers.
 
     Args:
         table: see :func:`~sweep.read_rd_table`.

@@ -18,12 +18,16 @@ from sweep.results.layout import (
     FRAMES_FILE,
     QUANTIZED_FOLDER,
     RD_FOLDER,
+    REFINED_FILE,
+    TRIALS_FOLDER,
     bitstream_path,
     fitted_path,
     quantized_path,
+    trials_path,
 )
 from sweep.results.parquet import Columns, read_as
-from sweep.results.rows import rd_path, read_choices, read_record
+from sweep.results.refined import REFINED
+from sweep.results.rows import rd_path, read_choices, read_record, read_refined_rows
 from sweep.results.storage import FileFound, Storage
 from sweep.results.table import CHOICES, FRAMES, IDENTITY
 from workers.bitstream.formats import FORMATS
@@ -50,21 +54,32 @@ class Finished:
         storage: the folder of its results.
         items: its frames.
         bitstream: name of the format of its bitstreams, if it writes any.
+        refining: how their choices are to be refined, see :class:`~sweep.config.Refining`; ``None`` for not at all.
 
     Attributes:
         done: frames that are complete.
         failed: frames of which there are rows of a failure.
-        swept: frames of which there are rows of a sweep whose bitstream was still to be made.
+        swept: frames of which there are rows of a sweep that was still to be refined, or to be made a bitstream of.
+        unrefined: frames that were complete, but not refined as is asked for now, with their luma samples: their
+            sweep is complete.
         fitted: frames whose encoder was fitted.
         frames: records of the frames that are done, as in ``frames.parquet``.
         choices: theirs, as in ``choices.parquet``.
+        refined: theirs, as in ``refined.parquet``.
         failures: records of frames that failed and are not done, by frame.
         damaged: what is wrong with files that cannot be used, and with those that are missing, by path.
         changed: what has changed of frames whose results are of other inputs, by frame: they are not done.
     """
 
-    def __init__(self, storage: Storage, items: Sequence[FrameItem], bitstream: str | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        items: Sequence[FrameItem],
+        bitstream: str | None = None,
+        refining: str | None = None,
+    ) -> None:
         self._storage = storage
+        self._refining = refining
         self.damaged: dict[str, str] = {}
         self.changed: dict[str, str] = {}
         ids = [item.id for item in items]
@@ -76,11 +91,12 @@ class Finished:
         self.done = {frame for frame in ids if rows and rd_path(frame) in rows}
         for frame in [frame for frame in self.done if quantized_path(frame) not in quantized]:
             self._distrust(frame, quantized_path(frame))
-        self.frames, self.choices = Columns(FRAMES), Columns(CHOICES)
+        self.frames, self.choices, self.refined = Columns(FRAMES), Columns(CHOICES), Columns(REFINED)
         self._sum_up_done()
         self._check_inputs(items)
         if bitstream is not None:
             self._check_bitstreams(bitstream)
+        self._check_refinements()
         self.failures: dict[str, Mapping[str, Any]] = {}
         failed = sorted(self.failed - self.done)
         for frame, record in zip(
@@ -116,21 +132,28 @@ class Finished:
         known = pa.chunked_array([], pa.string())
         try:
             frames, choices = (read_as(self._storage, path, schema) for path, schema in _TABLES)
+            refined = REFINED.empty_table()
+            if self._storage.is_file(REFINED_FILE):
+                refined = read_as(self._storage, REFINED_FILE, REFINED)
+            is_refined = pc.is_in(frames["frame"], refined["frame"].combine_chunks())
+            frames = frames.filter(pc.or_(pc.is_null(frames["refine"]), is_refined))
             known = frames.filter((pc.field("status") == "done") & pc.field("frame").isin(wanted))["frame"]
             known = known.filter(pc.is_in(known, choices["frame"].combine_chunks()))
-            for columns, table in ((self.frames, frames), (self.choices, choices)):
+            for columns, table in ((self.frames, frames), (self.choices, choices), (self.refined, refined)):
                 columns.add_table(table.filter(pc.is_in(table["frame"], known.combine_chunks())))
         except ResultsError:  # missing or damaged: the rows say it all
             pass
         rest = wanted.filter(pc.invert(pc.is_in(wanted, known.combine_chunks()))).to_pylist()
-        records, chosen = self._read_each(read_record, rest), self._read_each(read_choices, rest)
-        for frame, record, choices in zip(rest, records, chosen, strict=True):
-            if record is None or choices is None:
+        read_all = (read_record, read_choices, read_refined_rows)
+        for frame, *read in zip(rest, *(self._read_each(read, rest) for read in read_all), strict=True):
+            record, choices, refined = read
+            if record is None or choices is None or refined is None:
                 self.damaged[rd_path(frame)] = GARBLED
                 self.done.remove(frame)
             else:
                 self.frames.add(record)
                 self.choices.add_table(choices)
+                self.refined.add_table(refined)
 
     def _read_each(self, read: Callable[[Storage, str], _Read], frames: Sequence[str]) -> list[_Read | None]:
         """What is read of each of some frames; ``None`` where it is damaged."""
@@ -151,8 +174,7 @@ class Finished:
         self.changed = find_changes((by_id[record["frame"]], record) for record in records)
         if self.changed:
             self.done -= self.changed.keys()
-            condition = pc.field("frame").isin(pa.array(sorted(self.done), pa.string()))
-            self.frames, self.choices = self.frames.only(condition), self.choices.only(condition)
+            self._keep_done()
         for frame in sorted(self.fitted - self.done - self.changed.keys()):
             digest = self._fitted_frame(frame)
             if digest is not None and picture_has_changed(by_id[frame], digest):
@@ -181,5 +203,24 @@ class Finished:
                 self.damaged[path] = "cut off"
             self._distrust(frame, path)
         if len(self.done) < n_done:
-            condition = pc.field("frame").isin(pa.array(sorted(self.done), pa.string()))
-            self.frames, self.choices = self.frames.only(condition), self.choices.only(condition)
+            self._keep_done()
+
+    def _check_refinements(self) -> None:
+        """Frames that were refined in another way than is asked for now, or whose trials are lost, are not done."""
+        trials = self._intact(TRIALS_FOLDER)
+        frames = self.frames.table().select(["frame", "refine", "width", "height"])
+        self.unrefined = {
+            frame: width * height
+            for frame, refine, width, height in zip(*(column.to_pylist() for column in frames.columns), strict=True)
+            if refine != self._refining or (refine is not None and trials_path(frame) not in trials)
+        }
+        if self.unrefined:
+            self.done -= self.unrefined.keys()
+            self._keep_done()
+
+    def _keep_done(self) -> None:
+        """Keep the records of the frames that are done alone."""
+        condition = pc.field("frame").isin(pa.array(sorted(self.done), pa.string()))
+        self.frames, self.choices, self.refined = (
+            columns.only(condition) for columns in (self.frames, self.choices, self.refined)
+        )

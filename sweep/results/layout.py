@@ -6,9 +6,9 @@ from sweep.results.storage import Storage
 from workers.bitstream.formats import FORMATS
 
 JOB_FILE, MANIFEST_FILE = "job.yaml", "manifest.parquet"
-FRAMES_FILE, CHOICES_FILE = "frames.parquet", "choices.parquet"
+FRAMES_FILE, CHOICES_FILE, REFINED_FILE = "frames.parquet", "choices.parquet", "refined.parquet"
 TIMELINE_FILE, REPLICAS_FILE = "timeline.parquet", "replicas.parquet"
-RD_FOLDER = "rd_table"
+RD_FOLDER, TRIALS_FOLDER, REFINING_FOLDER = "rd_table", "trials", "refining"
 FITTED_FOLDER, QUANTIZED_FOLDER, BITSTREAM_FOLDER = "fitted", "quantized", "bitstreams"
 
 
@@ -27,10 +27,20 @@ def bitstream_path(frame: str, format_name: str) -> str:
     return f"{BITSTREAM_FOLDER}/{frame}{FORMATS[format_name].suffix}"
 
 
+def trials_path(frame: str) -> str:
+    """Where the trials of a frame's refinement are."""
+    return f"{TRIALS_FOLDER}/{frame}.parquet"
+
+
+def refining_path(frame: str) -> str:
+    """Where it is kept how far the refinement of a frame is, until the frame is done."""
+    return f"{REFINING_FOLDER}/{frame}.state"
+
+
 def result_files(out: str) -> Iterator[str]:
     """Paths or URIs of everything that a job writes, as far as it is there."""
     storage = Storage(out)
-    names = (JOB_FILE, MANIFEST_FILE, FRAMES_FILE, CHOICES_FILE, TIMELINE_FILE, REPLICAS_FILE)
+    names = (JOB_FILE, MANIFEST_FILE, FRAMES_FILE, CHOICES_FILE, REFINED_FILE, TIMELINE_FILE, REPLICAS_FILE)
     yield from map(storage.location, names)
-    for folder in (RD_FOLDER, QUANTIZED_FOLDER, FITTED_FOLDER, BITSTREAM_FOLDER):
+    for folder in (RD_FOLDER, TRIALS_FOLDER, QUANTIZED_FOLDER, FITTED_FOLDER, BITSTREAM_FOLDER):
         yield from (storage.location(file.path) for file in storage.files(folder))

@@ -19,14 +19,18 @@ from sweep.results.finished import GARBLED, Finished
 from sweep.results.layout import (
     CHOICES_FILE,
     FRAMES_FILE,
+    REFINED_FILE,
     REPLICAS_FILE,
     TIMELINE_FILE,
     bitstream_path,
     fitted_path,
     quantized_path,
+    trials_path,
 )
 from sweep.results.ownership import begin, update
-from sweep.results.parquet import write_table
+from sweep.results.parquet import Columns, write_table
+from sweep.results.refined import REFINED, refined_rows, trials_table
+from sweep.results.refining import KeptRefinements
 from sweep.results.rows import prepare_rd_folder, rd_path, read_swept, write_rd_table, write_swept
 from sweep.results.runs import join_runs, next_run, take_up_timeline
 from sweep.results.storage import Storage
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from sweep.config import FrameItem, FrameList, Job
 
 _log = logging.getLogger(__name__)
+
+_WRITERS = 8  # files that are written at a time
 
 SUMMARY_SECONDS = 60.0
 """The tables that sum a job up are written this often; if writing takes long, less often."""
@@ -63,6 +69,9 @@ class Results:
         self.storage = Storage(job.config.out)
         self._job = job
         self._bitstream = job.config.bitstream_format
+        self._refining = job.config.sweep.refining
+        self.refinements = KeptRefinements(self.storage, self._refining)
+        """How far those of frames in flight are."""
         self._use(begin(self.storage, job))
         self._lock = threading.Lock()
         self._summed_up, self._summing_seconds = time.monotonic(), 0.0
@@ -115,7 +124,8 @@ class Results:
 
     def _look(self) -> None:
         """See what is there, and what became of the frames."""
-        self._found = Finished(self.storage, list(self.items), self._bitstream)
+        refining = None if self._refining is None else str(self._refining)
+        self._found = Finished(self.storage, list(self.items), self._bitstream, refining)
         self._done = np.array([frame in self._found.done for frame in self._ids.to_pylist()], dtype=bool)
 
     @property
@@ -130,13 +140,17 @@ class Results:
 
     @property
     def unfinished(self) -> Iterator[FrameItem]:
-        """Frames that are not done, failed ones among them: first those that are fitted, which takes longest.
+        """Frames that are not done, failed ones among them, those first that take longest.
 
-        As it is when the first one is asked for: what happens to them meanwhile brings none of them twice.
+        These are those that are fitted; then, the largest first, those that are to be refined in another way. As
+        it is when the first one is asked for: what happens to them meanwhile brings none of them twice.
         """
         unfinished = np.flatnonzero(~self._done)
         needs_fit = np.fromiter(map(self._needs_fit, self._unfinished()), bool, len(unfinished))
-        for index in np.concatenate([unfinished[needs_fit], unfinished[~needs_fit]]).tolist():
+        pixels = np.fromiter(
+            (self._found.unrefined.get(item.id, 0) for item in self._unfinished()), int, len(needs_fit)
+        )
+        for index in unfinished[np.lexsort([-pixels, ~needs_fit])].tolist():
             yield self.items[index]
 
     def _unfinished(self) -> Iterator[FrameItem]:
@@ -172,20 +186,24 @@ class Results:
         return frame in self._found.fitted
 
     def write_swept(self, swept: FrameSwept) -> None:
-        """Keep the rows of a frame whose bitstream is still to be made, so that they are never measured again."""
+        """Keep the rows of a frame that is still to be refined or encoded: they are never measured again."""
         self.check_owner()
         write_swept(self.storage, swept)
         self._found.swept.add(swept.frame)
 
     def read_swept(self, frame: str) -> FrameSwept | None:
-        """The sweep of a frame, if it was complete before the job ended."""
-        if frame not in self._found.swept:
+        """The sweep of a frame, if it was complete when the job ended, or when the frame failed."""
+        found = self._found
+        status, frames = ("swept", found.swept) if frame in found.swept else ("failed", found.failed)
+        if frame not in frames:
             return None
         try:
-            swept = read_swept(self.storage, frame)
+            swept = read_swept(self.storage, frame, status)
         except DamagedError:
-            self._found.swept.remove(frame)
-            set_aside(self.storage, rd_path(frame, "swept"), GARBLED)
+            frames.remove(frame)
+            set_aside(self.storage, rd_path(frame, status), GARBLED)
+            return None
+        if swept is None:
             return None
         item = self.items[pc.index(self._ids, frame).as_py()]
         before = identity_of(swept.info, fitted=item.encoder is None)
@@ -209,6 +227,9 @@ class Results:
         is_fitted = item.encoder is None
         record = frame_record(ended, describe(item.frame), encoder, item.frame_index, fitted=is_fitted)
         record["encoder_frame"] = item.encoder_frame
+        if ended.refined is not None:
+            record["refine"] = str(self._refining)
+            write_table(self.storage, trials_path(ended.frame), trials_table(ended))
         if ended.quantized is not None:
             self.storage.write(quantized_path(ended.frame), ended.quantized.checkpoint)
         if ended.encoded is not None:
@@ -218,12 +239,14 @@ class Results:
         delete_rows(self.storage, ended.frame, "swept", self._found.swept)
         if ended.status == "done":
             delete_rows(self.storage, ended.frame, "failed", self._found.failed)
+        self.refinements.delete(ended.frame)
         with self._lock:
             if ended.status == "done":
                 self._done[index] = True
                 self._found.failures.pop(ended.frame, None)
                 self._found.frames.add(record)
                 self._found.choices.add_table(chosen_rows(rows))
+                self._found.refined.add_table(pa.Table.from_pylist(refined_rows(ended), REFINED))
             else:
                 self._found.failed.add(ended.frame)
                 self._found.failures[ended.frame] = record
@@ -241,10 +264,10 @@ class Results:
         paths = pa.array([describe(item.frame) for item in self.items], pa.string()).take(place.combine_chunks())
         return frames.set_column(FRAMES.get_field_index("path"), FRAMES.field("path"), paths)
 
-    def _choices_so_far(self) -> pa.Table:
-        """Choices of the frames that are done, in the same order, as in ``choices.parquet``."""
+    def _of_networks(self, columns: Columns) -> pa.Table:
+        """Rows of networks of the frames that are done, in the same order."""
         with self._lock:
-            return self._in_order(self._found.choices.table())
+            return self._in_order(columns.table())
 
     def _in_order(self, table: pa.Table) -> pa.Table:
         order = pc.index_in(table["frame"], self._ids.combine_chunks())
@@ -277,7 +300,10 @@ class Results:
         self.check_owner()
         # Tables can be made again from the rows; the timeline is written here alone.
         write_table(storage, FRAMES_FILE, self.frames(), durable=False)
-        write_table(storage, CHOICES_FILE, self._choices_so_far(), durable=False)
+        write_table(storage, CHOICES_FILE, self._of_networks(self._found.choices), durable=False)
+        refined = self._of_networks(self._found.refined)
+        if self._refining is not None or storage.is_file(REFINED_FILE):
+            write_table(storage, REFINED_FILE, refined, durable=False)
         update(storage, self._job, self.items, self.frames())
         if self._timeline is not None:
             tables = zip(self._runs_before, self._timeline.tables(), strict=True)

@@ -12,6 +12,7 @@ from sweep.config import escape
 from sweep.results.layout import RD_FOLDER
 from sweep.results.manifest import left_out
 from sweep.results.parquet import check_format, open_table, to_parquet
+from sweep.results.refined import REFINED, refined_rows
 from sweep.results.storage import Storage
 from sweep.results.table import CHOICES, RD_TABLE, chosen_rows, rd_table, swept_rows
 from sweep.schedule import FrameEnded, FrameSwept
@@ -46,7 +47,10 @@ _TEXT_IN_PANDAS = {
 
 _FILES = {"done": "part-0.parquet", "failed": "failed-0.parquet", "swept": "swept-0.parquet"}
 _SEEKERS = 16  # files that are looked for at a time, behind a URI
-_RECORD = b"qsweep.frame"  # the frame's row of frames.parquet rides with its rows: both are there, or neither
+# What else is known of a frame is in the file of its rows: both are there, or neither.
+_RECORD = b"qsweep.frame"  # its row of frames.parquet
+_SWEPT = b"qsweep.swept"  # what its refinement or its bitstream begins with, if the sweep was complete
+_REFINED = b"qsweep.refined"  # its rows of refined.parquet
 
 
 def rd_path(frame: str, status: str = "done") -> str:
@@ -80,15 +84,37 @@ def current(paths: Iterable[str]) -> dict[str, str]:
 def write_rd_table(storage: Storage, ended: FrameEnded, record: Mapping[str, Any]) -> pa.Table:
     """Write the rows of a frame and, in the same file, its record; give the rows."""
     rows = rd_table(ended)
-    _write_rows(storage, rd_path(ended.frame, ended.status), rows, record)
+    known: dict[bytes, Any] = {_RECORD: dict(record)}
+    if ended.sweep_seconds is not None:
+        assert ended.info is not None
+        known[_SWEPT] = _swept_content(ended.info, ended.sweep_seconds)
+    if ended.refined is not None:
+        known[_REFINED] = refined_rows(ended)
+    _write_rows(storage, rd_path(ended.frame, ended.status), rows, known)
     return rows
 
 
 def write_swept(storage: Storage, swept: FrameSwept) -> None:
-    """Write the rows of a frame whose bitstream is still to be made, with all that is known of it."""
-    info = swept.info._replace(networks=())  # which are known from the encoder
-    known = {"info": info._asdict(), "seconds": swept.seconds}
+    """Write the rows of a frame that is still to be refined or encoded, with all that is known of it."""
+    known = {_SWEPT: _swept_content(swept.info, swept.seconds)}
     _write_rows(storage, rd_path(swept.frame, "swept"), rd_table(swept), known)
+
+
+def _swept_content(info: FrameInfo, seconds: float) -> dict[str, Any]:
+    return {"info": info._replace(networks=())._asdict(), "seconds": seconds}  # networks are known from the encoder
+
+
+def unfinish(storage: Storage, frame: str) -> None:
+    """Make of the rows of a frame that is done those of one that is swept: its refinement is to be made again.
+
+    Raises:
+        DamagedError: the file does not say what is needed for that.
+    """
+    with open_table(storage, rd_path(frame)) as source:
+        rows = pq.read_table(source)
+        known = {_SWEPT: json.loads(rows.schema.metadata[_SWEPT])}
+    _write_rows(storage, rd_path(frame, "swept"), rows, known)
+    storage.delete(rd_path(frame))
 
 
 def prepare_rd_folder(storage: Storage) -> None:
@@ -102,23 +128,34 @@ def _columns() -> pa.Table:
     return RD_TABLE.empty_table().drop_columns(["frame"]).replace_schema_metadata(described)
 
 
-def _write_rows(storage: Storage, path: str, rows: pa.Table, known: Mapping[str, Any]) -> None:
+def _write_rows(storage: Storage, path: str, rows: pa.Table, known: Mapping[bytes, Any]) -> None:
     """Write the rows of a frame and, in the same file, what else is known of it."""
     folder = path.rpartition("/")[0]
     if folder < _COLUMNS_FOLDER:  # of an id such as ``$a``, which would have the first file of all
         storage.write(f"{folder}/{COLUMNS_FILE}", to_parquet(_columns()))
-    storage.write(path, to_parquet(rows.replace_schema_metadata({_RECORD: json.dumps(dict(known)).encode()})))
+    metadata = {key: json.dumps(content).encode() for key, content in known.items()}
+    storage.write(path, to_parquet(rows.replace_schema_metadata(metadata)))
 
 
-def read_swept(storage: Storage, frame: str) -> FrameSwept:
-    """What :func:`write_swept` wrote.
+def read_swept(storage: Storage, frame: str, status: str = "swept") -> FrameSwept | None:
+    """The sweep of a frame that is to be refined or encoded.
+
+    Args:
+        storage: of the results.
+        frame: its id.
+        status: ``swept``; or ``failed``, of one that failed thereafter.
+
+    Returns:
+        ``None`` if the sweep was not complete when it failed.
 
     Raises:
         ResultsError: the file is damaged, or not of this program.
     """
-    with open_table(storage, rd_path(frame, "swept")) as source:
+    with open_table(storage, rd_path(frame, status)) as source:
         table = pq.read_table(source)
-        known = json.loads(table.schema.metadata[_RECORD])
+        if status == "failed" and _SWEPT not in table.schema.metadata:
+            return None
+        known = json.loads(table.schema.metadata[_SWEPT])
         rows = swept_rows(table)
         chosen = (row.measurement for row, won in zip(rows, table["chosen"].to_pylist(), strict=True) if won)
         choices = dict(by_network(measurement.choice() for measurement in chosen))
@@ -152,6 +189,17 @@ def read_choices(storage: Storage, frame: str) -> pa.Table:
     with open_table(storage, rd_path(frame)) as source:
         wanted = {*CHOICES.names, "chosen"}.intersection(pq.read_schema(source).names)
         return chosen_rows(pq.read_table(source, columns=sorted(wanted)))
+
+
+def read_refined_rows(storage: Storage, frame: str) -> pa.Table:
+    """Rows of ``refined.parquet`` for a frame that is done; none if it was not refined.
+
+    Raises:
+        ResultsError: its rows are damaged.
+    """
+    with open_table(storage, rd_path(frame)) as source:
+        rows = json.loads(pq.read_schema(source).metadata.get(_REFINED, b"[]"))
+        return pa.Table.from_pylist(rows, REFINED)
 
 
 def present_files(storage: Storage, paths: Sequence[str]) -> list[str]:

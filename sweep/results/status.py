@@ -11,6 +11,7 @@ from sweep.results.claim import EXPIRY_SECONDS, Owner, read_owner
 from sweep.results.layout import FITTED_FOLDER, FRAMES_FILE, RD_FOLDER
 from sweep.results.manifest import job_frames, left_out
 from sweep.results.parquet import read_table
+from sweep.results.refining import refining_frames
 from sweep.results.rows import current, frame_folder, rd_path
 from sweep.results.storage import Storage
 from sweep.results.swept import open_job
@@ -49,6 +50,8 @@ def read_status(out: str) -> str:
     lines = [f"{storage.describe('')}: {n_done} of {n_frames} frames done, {n_failed} failed"]
     if n_swept:
         lines[0] += f"; {n_swept} swept"
+        n_refining = sum(rd_path(frame, "swept") in statuses for frame in refining_frames(storage))
+        lines[0] += f", {n_refining} of them partly refined" if n_refining else ""
     if n_fitted := len(storage.files(FITTED_FOLDER)):
         lines[0] += f"; {n_fitted} fitted"
     left = n_frames - n_done - n_failed

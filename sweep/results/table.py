@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.schedule import FrameEnded, FrameSwept, SweptRow
+from workers.answers import Cost
 from workers.candidates import (
     ARITHMETIC,
     RESIDUE,
@@ -100,11 +101,12 @@ IDENTITY = pa.schema(
         ("encoder_digest", pa.string()),
         ("encoder_frame", pa.int32()),
         ("arithmetic", pa.int32()),
+        ("refine", pa.string()),
     ]
 )
 """What the results of a frame were made of: stamps and digests of its files, as in
 :class:`~workers.files.Fingerprint`, and the version of the arithmetic. Those of the encoder are null where it was
-fitted by the job."""
+fitted by the job. How the choices were refined is null where they were not."""
 
 FRAMES = pa.schema(
     [
@@ -228,20 +230,17 @@ def identity_of(info: FrameInfo, *, fitted: bool) -> dict[str, Any]:
 
 
 def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
-    """What a frame that is done costs: as its bitstream, or else as the last pair that was chosen."""
-    last = list(ended.choices.values())[-1]
-    candidate = Candidate(last.network, last.q_step)
-    measured = next(row.measurement for row in ended.rows if row.measurement.candidate == candidate).measured
-    assert measured is not None
+    """What a frame that is done costs: as its bitstream, else as its refined choices, or the last pair chosen."""
     assert ended.quantized is not None
     pixels = info.width * info.height
+    rate_nn_bit, measured = _final_cost(ended)
     cost: dict[str, Any] = {
         "loss": measured.loss,
         "mse": measured.mse,
-        "psnr_db": measured.psnr_db,
+        "psnr_db": psnr_db(measured.mse),
         "distortion": measured.distortion,
         "rate_latent_bpp": measured.rate_latent_bit / pixels,
-        "rate_nn_bpp": measured.rate_nn_bit / pixels,
+        "rate_nn_bpp": rate_nn_bit / pixels,
         "rate_grid_bit": list(ended.quantized.rate_grid_bit),
     }
     if (encoded := ended.encoded) is not None:
@@ -258,6 +257,19 @@ def _cost(ended: FrameEnded, info: FrameInfo) -> dict[str, Any]:
             "file_nn_bytes": encoded.sizes.networks,
         }
     return cost
+
+
+def _final_cost(ended: FrameEnded) -> tuple[int, Cost | Measured]:
+    """Bits of all networks with the final choices, and what the frame costs with them if it is not encoded."""
+    assert ended.quantized is not None
+    last = list(ended.choices.values())[-1]
+    candidate = Candidate(last.network, last.q_step)
+    swept = next(row.measurement for row in ended.rows if row.measurement.candidate == candidate).measured
+    assert swept is not None
+    if ended.refined is None:
+        return swept.rate_nn_bit, swept
+    rate_nn_bit = sum(choice.rate_bit for choice in ended.refined.choices.values())
+    return rate_nn_bit, ended.quantized.cost or swept
 
 
 def swept_rows(table: pa.Table) -> tuple[SweptRow, ...]:

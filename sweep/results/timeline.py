@@ -8,12 +8,12 @@ from datetime import datetime, timedelta, timezone
 
 import pyarrow as pa
 
-from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameSwept, Measure, RunSearch
+from sweep.schedule import Call, CallDone, CallFailed, FrameEnded, FrameRefining, FrameSwept, Measure, RunSearch
 from workers.candidates import split_id
 from workers.codec.family import modules
 from workers.fit import FitProgress
 
-STAGES = ("open", "fit", *modules(), "near_ties", "quantize", "encode", "lost")
+STAGES = ("open", "fit", *modules(), "near_ties", "refine", "quantize", "encode", "lost")
 """What the time of replicas is spent on: candidates of each module, near-ties measured again, calls that were lost,
 and other work. Modules of plugins, and searches that run on a replica, are added when they occur."""
 
@@ -106,6 +106,9 @@ class Timeline:
 
     def swept(self, frame: FrameSwept) -> None:
         """Nothing is at work for it."""
+
+    def refining(self, frame: FrameRefining) -> None:
+        """The call that refines is timed, not its steps."""
 
     def ended(self, frame: FrameEnded) -> None:
         """Nothing is at work for it."""

@@ -1,6 +1,6 @@
 """What may run now, and what an answer means: events in, instructions out. No Ray, no clock, no files."""
 
-from sweep.schedule.frame_progress import SearchOf, Task
+from sweep.schedule.frame_progress import RefinementOf, SearchOf, Task
 from sweep.schedule.messages import (
     STREAMING,
     Call,
@@ -11,11 +11,15 @@ from sweep.schedule.messages import (
     Event,
     Fit,
     FrameEnded,
+    FrameRefining,
     FrameSwept,
     Instruction,
     Measure,
     Open,
     Quantize,
+    Refine,
+    RefinedChoices,
+    RefinementState,
     ReplicaId,
     ReplicaLost,
     ReplicaReady,
@@ -36,11 +40,16 @@ __all__ = [
     "Event",
     "Fit",
     "FrameEnded",
+    "FrameRefining",
     "FrameSwept",
     "Instruction",
     "Measure",
     "Open",
     "Quantize",
+    "Refine",
+    "RefinedChoices",
+    "RefinementOf",
+    "RefinementState",
     "ReplicaId",
     "ReplicaLost",
     "ReplicaReady",

@@ -1,7 +1,7 @@
 """Progress of one frame: what it needs next, and what an answer means for it.
 
 A frame is fitted if it has no encoder, and opened; then a search asks for candidates until every network has its
-choice; at last the networks are quantized, or a bitstream is made.
+choice; the choices are refined, if they are to be; at last the networks are quantized, or a bitstream is made.
 """
 
 from collections import Counter, deque
@@ -13,23 +13,33 @@ from sweep.schedule.messages import (
     Encode,
     Fit,
     FrameEnded,
+    FrameRefining,
     FrameSwept,
     Measure,
     Open,
     Quantize,
+    Refine,
+    RefinedChoices,
+    RefinementState,
     ReplicaId,
     RunSearch,
     SweptRow,
     Work,
 )
+from sweep.schedule.refining import Pieces
+from sweep.search.refine.interface import Refinement
 from workers.answers import EncodedAnswer, QuantizedAnswer
-from workers.candidates import Candidate, Choice
+from workers.candidates import Candidate, Choice, Choices
 from workers.errors import InfeasibleModuleError, ReplicaError, SearchError
+from workers.moves import Piece
 from workers.search import Search
 from workers.source import FrameInfo
 
 SearchOf = Callable[[FrameInfo], Search]
 """Makes the search of a frame that has been opened."""
+
+RefinementOf = Callable[[FrameInfo, Choices], Refinement]
+"""Makes the refinement of a frame that has been swept."""
 
 
 class Task(NamedTuple):
@@ -39,11 +49,13 @@ class Task(NamedTuple):
         frame: its id.
         needs_fit: whether it has no frame encoder yet.
         swept: the result of its sweep, where that is known from an earlier run.
+        refinement: how far its refinement was, likewise.
     """
 
     frame: str
     needs_fit: bool = False
     swept: FrameSwept | None = None
+    refinement: RefinementState | None = None
 
 
 class FrameProgress:
@@ -54,6 +66,7 @@ class FrameProgress:
         search_of: makes its search.
         tries: how often a piece of work may be lost before the frame fails.
         bitstream: name of the format of the bitstream that it ends as; ``None`` to end with its networks quantized.
+        refinement_of: makes its refinement; ``None`` if its choices are final.
 
     Attributes:
         id: of the frame.
@@ -62,12 +75,22 @@ class FrameProgress:
         failed_on: replicas on which its calls failed.
     """
 
-    def __init__(self, task: Task, search_of: SearchOf, tries: int, bitstream: str | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        search_of: SearchOf,
+        tries: int,
+        bitstream: str | None = None,
+        refinement_of: RefinementOf | None = None,
+    ) -> None:
         self.id = task.frame
         self.calls: set[int] = set()
         self.holders: set[ReplicaId] = set()
         self.failed_on: set[ReplicaId] = set()
         self._search_of, self._tries, self._bitstream = search_of, tries, bitstream
+        self._refinement_of = refinement_of
+        self._reached = task.refinement
+        self._pieces: Pieces | None = None
         first: list[Work] = [Fit()] if task.needs_fit else []
         self._todo: deque[Work] = deque([*first, Open(bitstream)])
         self._search: Search | None = None
@@ -76,14 +99,24 @@ class FrameProgress:
         self._info: FrameInfo | None = None
         self._losses: Counter[object] = Counter()  # of each piece of work
         self._seconds = 0.0
+        self._sweep_seconds: float | None = None
         if task.swept is not None:
-            self._info, self._seconds = task.swept.info, task.swept.seconds
-            self._todo = deque([self._last_work(tuple(task.swept.choices.values()))])
+            self._info = task.swept.info
+            self._seconds = self._sweep_seconds = task.swept.seconds
+            if refinement_of is None:
+                self._todo = deque([self._last_work(task.swept.choices)])
 
     @property
     def may_run(self) -> bool:
-        """Whether there is work to hand out: candidates run side by side, any other work is a stage of its own."""
-        return self._searching or (bool(self._todo) and not self.calls)
+        """Whether there is work to hand out.
+
+        Candidates run side by side, pieces of a refinement too; any other work is a stage of its own.
+        """
+        return self._searching or self._refining or (bool(self._todo) and not self.calls)
+
+    @property
+    def _refining(self) -> bool:
+        return self._pieces is not None and self._pieces.ready
 
     @property
     def _searching(self) -> bool:
@@ -103,11 +136,16 @@ class FrameProgress:
         """
         if self._todo and not self.calls:
             return self._todo.popleft()
+        if self._refining:
+            assert self._pieces is not None
+            return Refine(self._pieces.take())
         assert self._search is not None
         return Measure(self._search.ask(pairs_per_call, shares))
 
-    def answered(self, work: Work, event: CallDone, replica: ReplicaId) -> FrameSwept | FrameEnded | None:
-        """Take in an answer; give the end of the sweep, or of the frame, if it is that."""
+    def answered(
+        self, work: Work, event: CallDone, replica: ReplicaId
+    ) -> FrameSwept | FrameRefining | FrameEnded | None:
+        """Take in an answer; give what it completes: the sweep, a step of the refinement, or the frame."""
         self._seconds += event.seconds
         if isinstance(work, Measure):
             assert isinstance(event.answer, list)
@@ -120,8 +158,12 @@ class FrameProgress:
                 return self.failed(InfeasibleModuleError(f"frame {self.id}, {error}"))
             return self._after_search()
         if isinstance(work, RunSearch):
-            self.progressed(cast("Search", event.answer), replica)
+            self.progressed(work, cast("Search", event.answer), replica)
             return self._after_search()
+        if isinstance(work, Refine):
+            assert self._pieces is not None
+            self._pieces.finished(cast("Piece", event.answer))
+            return self._after_piece()
         if isinstance(work, Quantize):
             assert isinstance(event.answer, QuantizedAnswer)
             return self._end("done", quantized=event.answer)
@@ -131,6 +173,9 @@ class FrameProgress:
         if isinstance(work, Open):
             assert isinstance(event.answer, FrameInfo)
             self._info = event.answer
+            if self._swept is not None:
+                self._after_sweep(self._swept)
+                return None
             self._search = self._search_of(event.answer)
             if self._search.nested:
                 self._todo.append(RunSearch(self._search))
@@ -138,15 +183,22 @@ class FrameProgress:
                 return self._after_search()
         return None
 
-    def progressed(self, search: Search, replica: ReplicaId) -> None:
-        """A search that runs on a replica has come so far: it is resumed from here if the replica is lost."""
-        self._search = search
-        for measurement in search.measurements:
+    def progressed(self, work: Work, reached: Search | Piece, replica: ReplicaId) -> FrameRefining | None:
+        """What runs on a replica has come so far: it is resumed from here if the replica is lost."""
+        if isinstance(work, Refine):
+            assert self._pieces is not None
+            piece = cast("Piece", reached)
+            self._pieces.progressed(piece)
+            self._losses[Refine, piece.name] = 0  # work that makes progress may lose any number of replicas
+            return FrameRefining(self.id, self._pieces.state)
+        self._search = cast("Search", reached)
+        for measurement in self._search.measurements:
             self._replicas.setdefault(measurement.candidate, replica)
+        return None
 
     def lost(self, work: Work, reason: str) -> FrameEnded | None:
         """Work was lost: it is to be done again, unless that happened too often."""
-        pieces: Sequence[object] = work.request.candidates if isinstance(work, Measure) else (type(work),)
+        pieces = _pieces_of(work)
         self._losses.update(pieces)
         n_lost = max(self._losses[piece] for piece in pieces)
         if n_lost >= self._tries:
@@ -158,6 +210,9 @@ class FrameProgress:
         elif isinstance(work, RunSearch):
             assert self._search is not None
             self._todo.appendleft(RunSearch(self._search))
+        elif isinstance(work, Refine):
+            assert self._pieces is not None
+            self._pieces.put_back(work.piece)
         else:
             self._todo.appendleft(work)
         return None
@@ -180,14 +235,42 @@ class FrameProgress:
                     SearchError(f"frame {self.id}: its search is not finished, and asks for nothing")
                 )
             return None
-        self._todo.append(self._last_work(tuple(self._search.choices.values())))
-        if self._bitstream is None:
-            return None
-        return FrameSwept(self.id, self._info, self._rows(), self._choices(), self._seconds)
+        swept = FrameSwept(self.id, self._info, self._rows(), self._choices(), self._seconds)
+        self._after_sweep(swept)
+        return swept if self._bitstream or self._refinement_of is not None else None
 
-    def _last_work(self, choices: tuple[Choice, ...]) -> Work:
-        """What is left once every network has its choice."""
-        return Quantize(choices) if self._bitstream is None else Encode(choices, self._bitstream)
+    def _after_sweep(self, swept: FrameSwept) -> None:
+        """The sweep is complete: its choices are refined, or final."""
+        assert self._info is not None
+        self._swept, self._sweep_seconds = swept, swept.seconds
+        if self._refinement_of is None:
+            self._todo.append(self._last_work(swept.choices))
+            return
+        reached = self._reached or RefinementState(self._refinement_of(self._info, swept.choices), {})
+        self._pieces = Pieces(*reached)
+        if reached.refinement.finished:
+            self._todo.append(self._last_work(reached.refinement.choices))
+
+    def _after_piece(self) -> FrameRefining | FrameEnded:
+        """The refined choices are final, or more pieces follow."""
+        assert self._pieces is not None
+        refinement = self._pieces.refinement
+        missing = [network for network in self._choices() if network not in refinement.choices]
+        if refinement.finished and missing:
+            names = ", ".join(missing)
+            return self.failed(SearchError(f"frame {self.id}: its refinement ended without a choice for {names}"))
+        if refinement.finished:
+            self._todo.append(self._last_work(refinement.choices))
+        elif not (self.calls or self.may_run):
+            return self.failed(SearchError(f"frame {self.id}: its refinement is not finished, and has no pieces"))
+        return FrameRefining(self.id, self._pieces.state)
+
+    def _last_work(self, choices: Choices) -> Work:
+        """What is left when choices are final."""
+        final = tuple(choices.values())
+        if self._bitstream is None:
+            return Quantize(final, measured=self._refinement_of is not None)
+        return Encode(final, self._bitstream)
 
     def _choices(self) -> dict[str, Choice]:
         if self._swept is not None:
@@ -208,8 +291,22 @@ class FrameProgress:
         quantized: QuantizedAnswer | None = None,
         encoded: EncodedAnswer | None = None,
     ) -> FrameEnded:
-        rows, choices = self._rows(), self._choices()
-        return FrameEnded(self.id, status, error, self._info, rows, choices, quantized, self._seconds, encoded)
+        refined = None
+        if self._pieces is not None and status == "done":
+            refined = _refined_choices(self._pieces.refinement)
+        return FrameEnded(
+            self.id,
+            status,
+            error,
+            self._info,
+            self._rows(),
+            self._choices(),
+            quantized,
+            self._seconds,
+            encoded,
+            refined,
+            self._sweep_seconds,
+        )
 
     def check_invariants(self, under_way: Sequence[Work]) -> None:
         """Raise ``AssertionError`` if the state contradicts itself; for tests.
@@ -221,3 +318,19 @@ class FrameProgress:
         requests = [work.request for work in under_way if isinstance(work, Measure)]
         asked = [candidate for request in requests for candidate in request.candidates]
         assert len(set(asked)) == len(asked), "no candidate is measured twice at a time"
+
+
+def _pieces_of(work: Work) -> Sequence[object]:
+    """What work consists of that may be lost, and counts as the same when it is handed out again."""
+    if isinstance(work, Measure):
+        return work.request.candidates
+    return ((Refine, work.piece.name),) if isinstance(work, Refine) else (type(work),)
+
+
+def _refined_choices(refinement: Refinement) -> RefinedChoices:
+    """What a refinement that is finished came to."""
+    assert refinement.loss_before is not None
+    assert refinement.loss_after is not None
+    return RefinedChoices(
+        dict(refinement.choices), tuple(refinement.trials), refinement.loss_before, refinement.loss_after
+    )

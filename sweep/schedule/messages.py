@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from sweep.search.refine.interface import Refinement
 from workers.answers import EncodedAnswer, QuantizedAnswer
-from workers.candidates import Choice, Measurement
+from workers.candidates import Choice, Measurement, Trial
+from workers.moves import Piece
 from workers.search import Request, Search
 from workers.source import FrameInfo
 
@@ -44,10 +46,23 @@ class RunSearch:
 
 
 @dataclass(frozen=True)
+class Refine:
+    """Work at a piece of a refinement; the answer is the piece, finished. Its state is given on the way."""
+
+    piece: Piece
+
+
+@dataclass(frozen=True)
 class Quantize:
-    """Quantize the networks for good; the answer is a :class:`~workers.answers.QuantizedAnswer`."""
+    """Quantize the networks for good; the answer is a :class:`~workers.answers.QuantizedAnswer`.
+
+    Attributes:
+        choices: of every network.
+        measured: whether what that costs is measured, since no table has it: of choices that were refined.
+    """
 
     choices: tuple[Choice, ...]
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,9 +76,9 @@ class Encode:
     bitstream: str
 
 
-Work = Fit | Open | Measure | RunSearch | Quantize | Encode
+Work = Fit | Open | Measure | RunSearch | Refine | Quantize | Encode
 
-STREAMING = (Fit, RunSearch, Encode)
+STREAMING = (Fit, RunSearch, Refine, Encode)
 """Work that reports its progress before it answers."""
 
 # --- events
@@ -108,7 +123,7 @@ class CallProgressed(NamedTuple):
     """A call has come so far; if it is lost, it is resumed from here."""
 
     call: int
-    search: Search
+    reached: Search | Piece
 
 
 Event = ReplicaReady | ReplicaLost | CallDone | CallFailed | CallProgressed
@@ -149,7 +164,7 @@ class SweptRow(NamedTuple):
 
 
 class FrameSwept(NamedTuple):
-    """The sweep of a frame is complete; what is left is its bitstream.
+    """The sweep of a frame is complete; what is left is its refinement, or its bitstream.
 
     Attributes:
         frame: which one.
@@ -166,6 +181,46 @@ class FrameSwept(NamedTuple):
     seconds: float
 
 
+class RefinementState(NamedTuple):
+    """How far the refinement of a frame is.
+
+    Attributes:
+        refinement: with what is complete of it.
+        pieces: those that have been begun and are not finished, as they were last reported, by their names.
+    """
+
+    refinement: Refinement
+    pieces: dict[str, Piece]
+
+
+class FrameRefining(NamedTuple):
+    """The refinement of a frame has come further.
+
+    Attributes:
+        frame: which one.
+        state: where it is resumed if the job ends now.
+    """
+
+    frame: str
+    state: RefinementState
+
+
+class RefinedChoices(NamedTuple):
+    """What a refinement came to.
+
+    Attributes:
+        choices: of every network.
+        trials: that it made.
+        loss_before: of the frame, with the choices of the sweep.
+        loss_after: with these.
+    """
+
+    choices: dict[str, Choice]
+    trials: tuple[Trial, ...]
+    loss_before: float
+    loss_after: float
+
+
 class FrameEnded(NamedTuple):
     """A frame is finished: done, or failed.
 
@@ -175,10 +230,12 @@ class FrameEnded(NamedTuple):
         error: why it failed, else ``None``.
         info: size and format; ``None`` if it was never opened.
         rows: everything that was measured, in grid order.
-        choices: those that were made.
+        choices: those that the sweep made, before any refinement.
         quantized: the frame encoder with its networks quantized, if it is done.
         seconds: time that replicas spent on it.
         encoded: its bitstream, if it is done and there is to be one.
+        refined: what its refinement came to, if it is done and was refined.
+        sweep_seconds: time that replicas had spent on it when its sweep was complete; ``None`` if it never was.
     """
 
     frame: str
@@ -190,6 +247,8 @@ class FrameEnded(NamedTuple):
     quantized: QuantizedAnswer | None
     seconds: float
     encoded: EncodedAnswer | None = None
+    refined: RefinedChoices | None = None
+    sweep_seconds: float | None = None
 
 
-Instruction = Call | Retire | FrameSwept | FrameEnded
+Instruction = Call | Retire | FrameSwept | FrameRefining | FrameEnded

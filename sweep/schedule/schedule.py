@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from sweep.schedule.frame_progress import FrameProgress, SearchOf, Task
+from sweep.schedule.frame_progress import FrameProgress, RefinementOf, SearchOf, Task
 from sweep.schedule.messages import (
     Call,
     CallDone,
@@ -18,6 +18,7 @@ from sweep.schedule.messages import (
     CallProgressed,
     Event,
     FrameEnded,
+    FrameRefining,
     FrameSwept,
     Instruction,
     ReplicaId,
@@ -53,6 +54,7 @@ class Schedule:
         tries: of a piece of work that is lost, with its replica or to an error that another one may not meet,
             before its frame is given up.
         bitstream: name of the format of the bitstreams that frames end as, if they do.
+        refinement_of: makes the refinement of a frame that has been swept; ``None`` if choices are not refined.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Schedule:
         pairs_per_call: int | Literal["auto"] = "auto",
         tries: int = 3,
         bitstream: str | None = None,
+        refinement_of: RefinementOf | None = None,
     ) -> None:
         self._tasks = iter(tasks)
         self._next = next(self._tasks, None)
@@ -70,6 +73,7 @@ class Schedule:
         self._pairs_per_call = None if pairs_per_call == "auto" else pairs_per_call
         self._tries = tries
         self._bitstream = bitstream
+        self._refinement_of = refinement_of
         self._frames: dict[str, FrameProgress] = {}
         self._calls: dict[int, Call] = {}
         self._replicas: dict[ReplicaId, _Replica] = {}
@@ -95,7 +99,9 @@ class Schedule:
         elif isinstance(event, CallProgressed):
             progressed = self._calls.get(event.call)
             if progressed is not None and progressed.frame in self._frames:
-                self._frames[progressed.frame].progressed(event.search, progressed.replica)
+                frame = self._frames[progressed.frame]
+                reached = frame.progressed(progressed.work, event.reached, progressed.replica)
+                done += [] if reached is None else [reached]
         else:
             # A call that is not known was lost, or answered, before: its work has been done, or is under way.
             call = self._calls.pop(event.call, None)
@@ -166,7 +172,9 @@ class Schedule:
             frame.calls.discard(call.id)
         return frame
 
-    def _note(self, frame: FrameProgress, reached: FrameSwept | FrameEnded | None = None) -> Iterator[Instruction]:
+    def _note(
+        self, frame: FrameProgress, reached: FrameSwept | FrameRefining | FrameEnded | None = None
+    ) -> Iterator[Instruction]:
         """Note whether a frame has ended, or has work to hand out; pass on what it has reached."""
         self._open.pop(frame.id, None)
         if isinstance(reached, FrameEnded):
@@ -215,7 +223,9 @@ class Schedule:
     def _begin(self, task: Task) -> FrameProgress:
         if task.frame in self._frames:
             raise ValueError(f"each frame of a job has an id of its own; {task.frame} is there twice")
-        frame = self._frames[task.frame] = FrameProgress(task, self._search_of, self._tries, self._bitstream)
+        frame = self._frames[task.frame] = FrameProgress(
+            task, self._search_of, self._tries, self._bitstream, self._refinement_of
+        )
         self._next = next(self._tasks, None)
         return frame
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from workers.candidates import Choices, QStepPair
+from workers.candidates import KINDS, Choice, Choices, QStepPair
 from workers.codec.frame_encoder import FrameEncoder
 from workers.codec.network import NetworkSpec
 
@@ -56,19 +56,44 @@ def quantize_network(
     return {name: both[name] for name in parameters}
 
 
+def quantized_as_chosen(spec: NetworkSpec, parameters: Mapping[str, Tensor], choice: Choice) -> dict[str, Tensor]:
+    """Parameters of a network with the choice's steps: its integers, or the rounded ones where it has none.
+
+    Raises:
+        ValueError: they overflow, or the integers are not those of these parameters, so that the choice was made for
+            others.
+    """
+    if not choice.integers:
+        quantized = quantize_network(spec, parameters, choice.q_step)
+        if quantized is None:
+            raise ValueError(f"{spec.id}: the chosen pair {choice.q_step} overflows with these parameters")
+        return quantized
+    result = {}
+    for kind in KINDS:
+        for name in spec.names(kind):
+            like, integers = parameters[name], choice.integers.get(name, ())
+            if len(integers) != like.numel():
+                raise ValueError(
+                    f"{spec.id}: {name} has {like.numel()} parameters; the choice has {len(integers)} integers"
+                )
+            if any(abs(value) > MAX_ABS_QUANTIZED for value in integers):
+                raise ValueError(f"{spec.id}: an integer of {name} exceeds {MAX_ABS_QUANTIZED} in magnitude")
+            values = torch.tensor(integers, dtype=like.dtype, device=like.device)
+            result[name] = values.view(like.shape) * getattr(choice.q_step, kind)
+    return {name: result[name] for name in parameters}
+
+
 def apply_choices(frame_encoder: FrameEncoder, choices: Choices) -> None:
     """Quantize, in place and for good, the networks for which a choice has been made.
 
     Raises:
-        ValueError: a network overflows with its pair, so the choice was made for other parameters.
+        ValueError: a choice was made for other parameters; see :func:`quantized_as_chosen`.
     """
     for spec in frame_encoder.networks:
         if spec.id not in choices:
             continue
         choice = choices[spec.id]
-        quantized = quantize_network(spec, frame_encoder.get_network_parameters(spec.id), choice.q_step)
-        if quantized is None:
-            raise ValueError(f"{spec.id}: the chosen pair {choice.q_step} overflows with these parameters")
+        quantized = quantized_as_chosen(spec, frame_encoder.get_network_parameters(spec.id), choice)
         frame_encoder.set_network_parameters(spec.id, quantized)
         frame_encoder.nn_q_step[spec.prefix] = choice.q_step._asdict()
         frame_encoder.nn_expgol_cnt[spec.prefix] = choice.expgol_cnt._asdict()

@@ -38,6 +38,16 @@ function table(target, head, rows) {
   target.replaceChildren(element("thead", cells("th", head)), element("tbody", rows.map((row) => cells("td", row))));
 }
 
+// --- refinement
+
+const lowered = (share) => `${(-100 * share).toFixed(2)} %`;
+const count = (number) => String(Math.round(number));
+
+function tellRefined(section, target, head, rows) {
+  section.hidden = !rows.length;
+  table(target, head, rows);
+}
+
 // --- figures
 
 function looks() {
@@ -176,6 +186,9 @@ function jobHeader() {
 
 async function showJob() {
   listFrames();
+  tellRefined(byId("refined"), byId("refined-table"),
+    ["network", "frames", "loss", "other steps", "coarser weights", "moves measured", "estimated", "made", "time"],
+    job.refined.map((row) => [row.network, count(row.frames), lowered(row.share), count(row.other), count(row.coarser), count(row.moves_measured), count(row.moves_screened), count(row.moves_accepted), duration(row.seconds)]));
   const {chosen, points, stages, spans} = job.data;
   byId("chosen").hidden = !chosen.length;
   byId("curves").hidden = !points.length;
@@ -268,7 +281,7 @@ async function showFrame(id) {
   facts(byId("frame-facts"), entries);
   const [notes, modules] = [byId("frame-notes"), byId("modules")];
   for (const part of [notes, modules, byId("pictures")]) part.replaceChildren();
-  byId("bits").hidden = true;
+  byId("bits").hidden = byId("frame-refined").hidden = true;
   let details;
   try {
     details = await detailsOf(frame);
@@ -285,6 +298,10 @@ async function showFrame(id) {
   showPictures(details.pictures, frame);
   const made = Object.entries(details.modules).map(([name, module]) => showModule(name, module));
   modules.replaceChildren(...made.map(({section}) => section));
+  const steps = (exponents) => exponents.map(power).join(", ");
+  tellRefined(byId("frame-refined"), byId("frame-refined-table"),
+    ["network", "steps of the sweep", "steps now", "bits of the sweep", "bits now", "loss", "trials", "moves measured", "estimated", "made", "time"],
+    (details.refined ?? []).map((row) => [row.network, steps(row.before), steps(row.after), count(row.bits_before), count(row.bits_after), lowered(row.share), count(row.trials), count(row.moves_measured), count(row.moves_screened), count(row.moves_accepted), duration(row.seconds)]));
   byId("bits").hidden = !details.parts.length;
   const figures = made.flatMap(({figures: of}) => of);
   if (details.parts.length) figures.push([byId("bits").querySelector("figure"), "bits", {parts: details.parts}]);

@@ -323,7 +323,12 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         (MINIMAL + "sweep: {mode: fast}", "sweep.mode", "full", "found 'fast'"),
         (MINIMAL + "sweep: {precision: fp16}", "sweep.precision", "tf32", "found 'fp16'"),
         (MINIMAL + "sweep: {workspace_mib: 0}", "sweep.workspace_mib", "1 or more", "found 0"),
-        (MINIMAL + "sweep: {tile: 1}", "sweep.tile", "unknown key", "mode, metric, precision, workspace_mib"),
+        (
+            MINIMAL + "sweep: {tile: 1}",
+            "sweep.tile",
+            "unknown key",
+            "mode, metric, refine, refine_passes, refine_tolerance, precision, workspace_mib",
+        ),
         (MINIMAL + "ray: []", "ray", "a mapping", "found []"),
         (MINIMAL + "ray: {address: 6379}", "ray.address", "address of a Ray cluster", "found 6379"),
         (MINIMAL + "ray: {replicas: 0}", "ray.replicas", "1 or more", "found 0"),

@@ -236,9 +236,9 @@ def test_what_was_swept_by_a_version_without_warnings_can_be_read(tmp_path: Path
     results.write_swept(swept("a"))
     path = out(job) / rd_path("a", "swept")
     table = pq.read_table(path)
-    known = json.loads(table.schema.metadata[b"qsweep.frame"])
+    known = json.loads(table.schema.metadata[b"qsweep.swept"])
     del known["info"]["warnings"]
-    pq.write_table(table.replace_schema_metadata({b"qsweep.frame": json.dumps(known)}), path)
+    pq.write_table(table.replace_schema_metadata({b"qsweep.swept": json.dumps(known)}), path)
 
     assert Results(job).read_swept("a") == swept("a")
 

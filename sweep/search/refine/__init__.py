@@ -1,0 +1,1 @@
+"""Refinement of the integers of quantized networks, and of their steps with them. Pure."""
