@@ -18,21 +18,32 @@ import safetensors
 import yaml
 
 import sweep.search.refine.factory
-from sweep import choose_at, read_choices, read_frames, read_rd_table, read_refined, read_trials
+from sweep import (
+    choose_at,
+    make_grid,
+    quantize_model,
+    read_choices,
+    read_frames,
+    read_rd_table,
+    read_refined,
+    read_trials,
+    sweep_frame,
+)
 from sweep.config import load_job
 from sweep.driver import LocalPool, Observers
 from sweep.job import run_on
 from sweep.results import Results, read_status, refining
 from sweep.results.refining import KeptRefinements
 from sweep.schedule import Call, CallDone, CallFailed
-from tests.cases import CASES
+from tests.cases import CASES, load_case
 from tests.sweep.search import toy_refinement
 from tests.sweep.search.toy_refinement import SLOW_PASSES
 from tests.waiting import LONG_SECONDS, wait_until
 from workers.bitstream import decode_frame, encode_frame
 from workers.codec import read_frame, read_frame_encoder
-from workers.errors import ConfigError, ReplicaError
+from workers.errors import ConfigError, InputError, ReplicaError
 from workers.objective.loss import loss_function, mean_squared_error
+from workers.reference import measure_choices
 from workers.replica import Replica
 
 REPOSITORY = Path(__file__).parents[2]
@@ -203,6 +214,24 @@ def test_the_real_refinement_is_never_worse_than_the_sweep_and_its_file_says_the
     decoded = decode_frame(encoded.content)
     picture = read_frame(str(folder.path / "f0.png"))
     assert mean_squared_error(decoded.data, picture.data).item() == pytest.approx(row.mse, rel=1e-3)
+
+
+@pytest.mark.usefixtures("toy")
+def test_quantize_model_refines_on_request_alone() -> None:
+    losses = {}
+    for refine in ("off", "joint"):
+        case = load_case(CASE.name)
+        options: dict[str, Any] = {"grid": make_grid(GRID), "refine": refine}
+        swept = sweep_frame(case.frame_encoder, case.frame, case.manager, **options)
+        assert (swept.refined == swept.choices) == (refine == "off")
+        frame_encoder = quantize_model(case.frame_encoder, case.frame, case.manager, **options)
+        assert frame_encoder.nn_q_step == {
+            name.split(".")[1]: c.q_step._asdict() for name, c in swept.refined.items()
+        }
+        losses[refine] = measure_choices(frame_encoder, case.frame, case.manager.lmbda, swept.refined).loss
+    assert losses["joint"] < losses["off"]
+    with pytest.raises(InputError, match="refine: accepted: off, rdoq, joint; found 'both'"):
+        quantize_model(case.frame_encoder, case.frame, case.manager, refine="both")  # type: ignore[arg-type]
 
 
 # --- what is done again, and what is not

@@ -172,7 +172,7 @@ def test_a_timeline_that_is_damaged_is_kept_beside_the_new_one(tmp_path: Path, n
 def test_a_timeline_of_another_version_is_kept_with_all_its_columns(tmp_path: Path) -> None:
     job = make_job(tmp_path, ["a"])
     results = Results(job)
-    other = pa.table({"run": [4], "seconds": [1.0], "fit_seconds": [0.5], "refine_seconds": [0.25]})
+    other = pa.table({"run": [4], "seconds": [1.0], "fit_seconds": [0.5], "polish_seconds": [0.25]})
     write_table(results.storage, TIMELINE_FILE, other)
     one_run(results)
     spans, _ = read_timeline(results.storage)
@@ -180,7 +180,7 @@ def test_a_timeline_of_another_version_is_kept_with_all_its_columns(tmp_path: Pa
     spans = spans.take([0, 1])
     assert spans["fit_seconds"].to_pylist() == [0.5, 0.0]
     assert spans["arm_seconds"].to_pylist() == [None, 0.0]
-    assert spans["refine_seconds"].to_pylist() == [0.25, None]
+    assert spans["polish_seconds"].to_pylist() == [0.25, None]
 
 
 def test_a_timeline_that_cannot_be_read_for_a_moment_is_not_begun_anew(
