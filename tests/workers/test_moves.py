@@ -63,9 +63,7 @@ def choices_of(encoder: FrameEncoder) -> dict[str, Choice]:
 
 
 @pytest.mark.parametrize("build", builds())
-def test_every_build_gives_torchs_costs(
-    encoder: FrameEncoder, build: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_build_gives_torchs_costs(encoder: FrameEncoder, build: str, monkeypatch: pytest.MonkeyPatch) -> None:
     library = open_build(build)
     if library is None:
         pytest.skip("there is no such build")

@@ -54,9 +54,13 @@ def test_integers_of_another_network_are_refused(integers: list[int], message: s
     case = load_case(NAMES[0], CASES_5)
     choice = case.choice("residue.arm")
     own = {name: value.numel() for name, value in case.frame_encoder.get_network_parameters("residue.arm").items()}
-    wrong = Choice(*(getattr(choice, name) for name in list(choice.__dataclass_fields__)[:-1]), {
-        **{name: [0] * n for name, n in own.items()}, "mlp.0.weight": integers,
-    })
+    wrong = Choice(
+        *(getattr(choice, name) for name in list(choice.__dataclass_fields__)[:-1]),
+        {
+            **{name: [0] * n for name, n in own.items()},
+            "mlp.0.weight": integers,
+        },
+    )
 
     with pytest.raises(ValueError, match=message):
         apply_choices(case.frame_encoder, {"residue.arm": wrong})
