@@ -39,8 +39,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 ``workers``; and of ``workers``, all that is in it."""
 
 BESIDE = (
-    "answers candidates device errors files local_files moves outage plain plugins psnr reasons registry search source "
-    "streams"
+    "answers candidates device errors files local_files moves outage plain plugins psnr reasons registry search "
+    "source streams"
 )
 IMPORTED_BY_ALL = frozenset(f"workers.{name}" for name in BESIDE.split())
 """Files beside the packages of ``workers`` that these may import."""

@@ -1,4 +1,4 @@
-"""What a refinement asks of those who measure: moves of the integers of one network, on top of choices for the others.
+"""What a refinement asks of those who measure: moves of one network's integers, the others as they were chosen.
 
 Plain data and protocols, without torch. All numbers that a refinement compares are integers, sums of exact parts:
 they depend on no kernel, number of threads, replica or size of a batch.

@@ -60,8 +60,7 @@ def quantized_as_chosen(spec: NetworkSpec, parameters: Mapping[str, Tensor], cho
     """Parameters of a network with the choice's steps: its integers, or the rounded ones where it has none.
 
     Raises:
-        ValueError: they overflow, or the integers are not those of these parameters, so that the choice was made for
-            others.
+        ValueError: they overflow, or there are not as many integers as parameters: it was made for others.
     """
     if not choice.integers:
         quantized = quantize_network(spec, parameters, choice.q_step)

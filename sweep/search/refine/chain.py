@@ -16,8 +16,8 @@ from workers.moves import Integers
 class Chain:
     """The networks that change the same part of the loss, in the order of the sweep, once each in a pass.
 
-    First the pairs of steps around the best one so far are tried, until those around the best one have been; then the
-    best few are taken to the end, and with them the integers that are in force.
+    In the first pass the pairs of steps around the best one so far are tried, until those around the best one have
+    been; then the best few are taken to the end. Later passes start from the integers that are in force.
 
     Attributes:
         specs: of the networks.
@@ -75,8 +75,14 @@ class Chain:
     def _next_network(self) -> None:
         self._position += 1
         self._settling, self._explored, self._settled = False, {}, []
-        if self._position < len(self.specs):
-            self._explore_around(self.choices[self._spec.id].q_step)
+        if self._position == len(self.specs):
+            return
+        choice = self.choices[self._spec.id]
+        if self._number == 0:
+            self._explore_around(choice.q_step)
+        else:
+            self._settling = True
+            self._add("again", choice.q_step, self._plan.settle, choice.integers or None)
 
     def _explore_around(self, pair: QStepPair) -> None:
         plan, grid = self._plan, set(self.grid[self._spec.id])
@@ -92,8 +98,7 @@ class Chain:
 
     def _add(self, stage: str, pair: QStepPair, rounds: Rounds, start: Integers | None) -> None:
         steps = ",".join(f"{math.log2(step):g}" for step in pair)
-        kept = ",kept" if stage == "kept" else ""
-        name = f"{self._number}:{self._spec.id}:{stage}:{steps}{kept}"
+        name = f"{self._number}:{self._spec.id}:{stage}:{steps}"
         self._waiting[name] = Descent(
             name, self._spec, pair, dict(self.choices), self.loss, self.bit_price, rounds, start, self._number
         )
@@ -117,9 +122,6 @@ class Chain:
         plan = self._plan
         for piece in self._ranked()[: plan.settled]:
             self._add("settle", piece.q_step, plan.settle, piece.integers)
-        choice = self.choices[self._spec.id]
-        if choice.integers:
-            self._add("kept", choice.q_step, plan.settle, choice.integers)
         if not self._waiting:
             self._choose()
 

@@ -68,7 +68,7 @@ class FrameMoves:
         return self._frame_encoder.family.exp_golomb
 
     def rounded(self, network: str, q_step: QStepPair) -> Integers | None:
-        """Integers of a network, plainly rounded; ``None`` if they overflow, are no numbers, or too large to add up."""
+        """Integers of a network, plainly rounded; ``None`` if they overflow, or cannot be summed up exactly."""
         spec, parameters = self._specs[network], self._full_precision[network]
         if not all(value.isfinite().all() for value in parameters.values()):
             return None

@@ -1,4 +1,4 @@
-"""What the bits of the latents of one cool-chic are computed from, whatever its parameters: latents and contexts."""
+"""What the bits of the latents of a cool-chic are computed from, beside parameters: latents and contexts."""
 
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ class GridContexts(NamedTuple):
     Attributes:
         latents: ``[N]`` float64.
         spatial: causal neighbours, ``[n_spatial, N]`` float64.
-        inputs: of the linear layer that gives the features, for every latent, ``[n_inputs, N]`` float64; ``None`` for
-            a grid whose features are zeros.
+        inputs: of the linear layer that gives the features, for every latent, ``[n_inputs, N]`` float64; ``None``
+            for a grid whose features are zeros.
         feature_layer: index of that layer; −1 if there is none.
     """
 
