@@ -124,7 +124,7 @@ def check_names(config: SweepConfig) -> None:
         if (found := getattr(config, key)) not in known:
             raise ConfigError(f"{key}: accepted: {SweepConfig.model_fields[key].description}; found {found!r}")
     if config.refining is not None and config.metric != "mse":
-        raise ConfigError(f"refine: with the metric mse alone, or off; found {config.refine} with {config.metric!r}")
+        raise ConfigError(f"refine: only with the metric mse; found {config.refine} with {config.metric!r}")
 
 
 def _expand_bare(value: object) -> object:

@@ -126,7 +126,7 @@ def answer(call: Call) -> object:
     if isinstance(work, Open):
         return INFO
     if isinstance(work, Measure):
-        numbers = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, 1.0)
+        numbers = Measured(Counts(1, 2), 10, 20, 30, 40.0, 0.5, 1.0, 0.5)
         losses = (1.0 + candidate.edit.weight for candidate in work.request.candidates)
         return [
             Measurement(candidate, "ok", numbers._replace(loss=loss))
@@ -154,7 +154,7 @@ class Job:
         replicas: int,
         *,
         tries: int = 3,
-        bitstream: bool = False,
+        bitstream: str | None = None,
         refine: Callable[[FrameInfo, Choices], StandInRefinement] | None = refinement_of,
     ) -> None:
         self.schedule = Schedule(tasks, SEARCH_OF, tries=tries, bitstream=bitstream, refinement_of=refine)
@@ -225,10 +225,10 @@ TASKS = [Task("a"), Task("b"), Task("c")]
     seed=st.integers(0, 2**32),
     replicas=st.integers(1, 9),
     disturbances=st.integers(0, 60),
-    bitstream=st.booleans(),
+    bitstream=st.sampled_from([None, "qsw"]),
 )
 def test_any_order_loss_and_resumption_gives_the_same(
-    seed: int, replicas: int, disturbances: int, bitstream: bool
+    seed: int, replicas: int, disturbances: int, bitstream: str | None
 ) -> None:
     plain = Job(TASKS, 1)
     plain.finish()
@@ -308,8 +308,8 @@ def test_a_frame_whose_piece_is_lost_too_often_fails_but_not_one_that_makes_prog
             assert job.ended["a"].sweep_seconds is not None
 
 
-@pytest.mark.parametrize("bitstream", [False, True])
-def test_a_job_that_ended_is_resumed_with_what_was_kept(bitstream: bool) -> None:
+@pytest.mark.parametrize("bitstream", [None, "qsw"])
+def test_a_job_that_ended_is_resumed_with_what_was_kept(bitstream: str | None) -> None:
     whole = Job([Task("a")], 2, bitstream=bitstream)
     whole.finish()
     for n_refined in range(1, len(NETWORKS) * PAIRS_A_NETWORK + 1):
@@ -333,7 +333,7 @@ def test_a_frame_that_was_swept_is_only_refined_and_one_that_is_not_refined_any_
     job.finish()
     works = {}
     for refine in (refinement_of, None):
-        again = Job([Task("a", swept=job.swept["a"])], 2, refine=refine, bitstream=refine is None)
+        again = Job([Task("a", swept=job.swept["a"])], 2, refine=refine, bitstream="qsw" if refine is None else None)
         again.finish()
         works[refine] = [type(call.work).__name__ for call in again.calls]
     assert works[refinement_of] == ["Open", *["Refine"] * len(NETWORKS) * PAIRS_A_NETWORK, "Quantize"]
