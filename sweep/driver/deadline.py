@@ -22,6 +22,9 @@ takes on a core of an ordinary processor."""
 _GROWTH = 4.0
 """A call that is repeated because its replica was taken to hang may take so many times as long."""
 
+_LONGEST_START_SECONDS = 600.0
+"""For the start of a replica, where ten times the patience is less."""
+
 _MOST_KEPT = 1 << 15
 """Paces that are remembered: of a thousand machines, for thirty kinds and sizes. Others are measured again."""
 
@@ -77,10 +80,17 @@ class Deadlines:
         self._devices: dict[ReplicaId, Hashable] = {}
         self._loaded: dict[ReplicaId, str] = {}  # the frame of which a replica gave its last sign of life
 
-    @property
-    def start_seconds(self) -> float:
-        """How long the process of a replica may take to start: as long as a first call."""
-        return _FACTOR * self._patience
+    def start_seconds(self, n_hung: int) -> float:
+        """How long the process of a replica may take to start.
+
+        As long as a first call; longer after starts that took too long, since a machine that is busy is slow for
+        all of them, and what is imported does not depend on the patience.
+
+        Args:
+            n_hung: starts in a row that were taken to hang.
+        """
+        first = _FACTOR * self._patience
+        return max(first, min(first * _GROWTH**n_hung, _LONGEST_START_SECONDS))
 
     def joined(self, replica: ReplicaId, device: Hashable) -> None:
         """Note what a replica computes on; replicas of the same device are compared with each other."""

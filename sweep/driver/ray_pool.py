@@ -261,14 +261,14 @@ class RayPool:
 
     def _stop_hanging_starts(self, now: float) -> Iterator[Event]:
         """Replicas whose process has been starting for too long are given up; waiting for room takes any time."""
-        seconds = self._deadlines.start_seconds
+        seconds = self._deadlines.start_seconds(self._hung_starts)
         if now - self._starts_looked < seconds / _STARTS_LOOKED_AT:
             return
         self._starts_looked = now
         for pending in [pending for pending in self._pending.values() if pending.call is None]:
             if pending.begun is None:
                 pending.begun = now if has_process(self._actors[pending.replica]) else None
-            elif now - pending.begun > seconds:
+            elif now - pending.begun > (seconds := self._deadlines.start_seconds(self._hung_starts)):
                 self._hung_starts += 1
                 reason = f"it hangs while it starts: its process is not ready within {seconds:.0f} s"
                 if self._hung_starts >= _STARTS_EACH * self._most:

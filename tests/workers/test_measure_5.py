@@ -4,12 +4,15 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from tests.making import make_frame
 from tests.making_5 import make_frame_encoder_5
-from workers.candidates import Choice, Measurement, QStepPair
+from workers.candidates import RESIDUE, Choice, Measurement, QStepPair
 from workers.codec.quantization import apply_choices
 from workers.measure import EngineOptions, ErrorBound, Measurer
+from workers.measure.synthesis_error import SynthesisError
+from workers.measure.target import Target
 from workers.reference import measure_plain
 
 LMBDA = 1e-3
@@ -107,3 +110,19 @@ def test_a_frame_of_any_shape_is_measured_as_by_the_plain_arithmetic(
 @pytest.mark.parametrize("tile", [256, 257 * 3])
 def test_tiles_of_any_size_give_the_same(tile: int) -> None:
     assert_plain(img_size=LARGE, tile=tile, frame_data_type="yuv420")
+
+
+def test_what_lies_in_the_buffers_does_not_matter() -> None:
+    """Beyond a tile a buffer holds what was computed last in it, which may have been no number."""
+    frame_encoder = make_frame_encoder_5(img_size=(182, 258), frame_data_type="yuv420")
+    frame = make_frame(frame_encoder)
+    target = Target(frame, torch.device("cpu"), frame_encoder.family.chroma)
+    residue = frame_encoder.coolchics[RESIDUE]
+    with torch.inference_mode():
+        dense = residue.dense(residue.decoder_side_latents())[0]
+        error = SynthesisError(residue.param, target, 4096).behind(dense)
+        evaluate = error.evaluator([frame_encoder.get_network_parameters("residue.synthesis")])
+        expected = [evaluate(tile) for tile in error.tiles]
+        for tile, sums in zip(error.tiles, expected, strict=True):
+            error._workspace.floats("planes", 1 << 20).fill_(math.nan)
+            assert torch.equal(evaluate(tile), sums)

@@ -193,3 +193,10 @@ def test_time_in_which_the_driver_was_stopped_is_not_the_replicas() -> None:
     assert watched() == 20.0
     now += 1.5
     assert watched() == 21.5
+
+
+def test_after_a_start_that_took_too_long_others_may_take_longer() -> None:
+    """A machine that is busy is slow for all of them, and a short patience says nothing about starts."""
+    assert [Deadlines(3.0).start_seconds(n_hung) for n_hung in range(5)] == [30, 120, 480, 600, 600]
+    assert [Deadlines(60.0).start_seconds(n_hung) for n_hung in range(2)] == [600, 600]
+    assert Deadlines(90.0).start_seconds(3) == 900

@@ -207,11 +207,10 @@ INLINE void squared_errors(const frame_target *frame, rectangle tile, const floa
 {
     /* To add it and take it away again rounds to the nearest integer, ties to even. */
     const float round = 12582912.0f; /* 1.5 * 2^23 */
-    vec lane, even_columns = all(1);
+    vec lane, odd = all(0);
     for (int l = 0; l < LANES; l++) {
         lane[l] = l;
-        if (l % 2)
-            even_columns[l] = 0;
+        odd[l] = l % 2;
     }
     for (long c = 0; c < 3; c++) {
         dvec total = {0};
@@ -228,7 +227,7 @@ INLINE void squared_errors(const frame_target *frame, rectangle tile, const floa
                 vec error = (clamp(sample * frame->maximum, 0, frame->maximum) + round) - round;
                 error -= load(target + column);
                 if (chroma != FULL)
-                    error *= even_columns;
+                    error = select_(odd > all(0), all(0), error); /* beyond the tile there may be anything */
                 if (column + LANES > columns)
                     error = select_(lane < all(columns - column), error, all(0));
                 sum += error * error;
