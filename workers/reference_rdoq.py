@@ -72,7 +72,8 @@ def reference_rdoq(
             refined[spec.id] = network.choice(full_precision[spec.id])
             scores[spec.id] = network.scores
         rate_nn_bit = sum(choice.rate_bit for choice in refined.values())
-        loss = loss_function(*frame_encoder(), frame.data, lmbda, rate_nn_bit).loss.item()
+        decoded, rate = frame_encoder()
+        loss = loss_function(decoded, rate, frame.data, lmbda, rate_nn_bit).loss.item()
     return ReferenceRdoq(refined, loss, scores)
 
 
@@ -140,9 +141,7 @@ class _Network:
         return Choice(self._spec.id, self._choice.q_step, self._choice.expgol_cnt, weight, bias, integers)
 
 
-def _score(
-    frame_encoder: FrameEncoder, frame: Frame, lmbda: float, others_bit: int, spec: NetworkSpec
-) -> Score:
+def _score(frame_encoder: FrameEncoder, frame: Frame, lmbda: float, others_bit: int, spec: NetworkSpec) -> Score:
     """What the network is refined for: of a picture, its latents' bits or its error alone."""
     height, width = frame.img_size
     coolchic = frame_encoder.coolchics[spec.coolchic]

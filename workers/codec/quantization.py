@@ -56,9 +56,7 @@ def quantize_network(
     return {name: both[name] for name in parameters}
 
 
-def quantized_as_chosen(
-    spec: NetworkSpec, parameters: Mapping[str, Tensor], choice: Choice
-) -> dict[str, Tensor]:
+def quantized_as_chosen(spec: NetworkSpec, parameters: Mapping[str, Tensor], choice: Choice) -> dict[str, Tensor]:
     """Parameters of a network with the choice's steps: its integers, or the rounded ones where it has none.
 
     Raises:

@@ -61,7 +61,7 @@ class BitAccount:
         """Bits of all integers after a move."""
         totals = self._changed(move)
         if self._counts is not None:
-            return sum(totals[kind][getattr(self._counts, kind)] for kind in KINDS)
+            return sum(totals[kind][self.count(kind)] for kind in KINDS)
         return sum(min(totals[kind]) for kind in KINDS)
 
     def accept(self, move: Move) -> None:
