@@ -31,8 +31,7 @@ class BitAccount:
     def __init__(self, values: dict[Kind, list[int]], rule: ExpGolombRule, counts: Counts | None) -> None:
         self._values, self._rule, self._counts = values, rule, counts
         self._totals: dict[Kind, list[int]] = {
-            kind: [sum(code_bits(abs(v), rule)[k] for v in values[kind]) for k in _COUNTS]
-            for kind in KINDS
+            kind: [sum(code_bits(abs(v), rule)[k] for v in values[kind]) for k in _COUNTS] for kind in KINDS
         }
 
     def count(self, kind: Kind) -> int:
