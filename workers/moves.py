@@ -28,7 +28,7 @@ class Change(NamedTuple):
     """
 
     kind: Kind
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's own search is not used
     value: int
 
 

@@ -42,11 +42,11 @@ def measure_near_ties(
     What the network cannot change is computed once: the decoded frame, or the rate. The
     operations are the same, on the same numbers.
     """
-    forward = _forward(frame_encoder, network)
+    forward = forward_of(frame_encoder, network)
     return list(measure_plain(frame_encoder, frame, lmbda, choices, network, pairs, forward, metric))
 
 
-def _forward(frame_encoder: FrameEncoder, network: str) -> Callable[[], FrameEncoderOutput]:
+def forward_of(frame_encoder: FrameEncoder, network: str) -> Callable[[], FrameEncoderOutput]:
     """The forward pass; what a network cannot change is computed the first time alone."""
     latents = cache(frame_encoder.decoder_side_latents)
 

@@ -72,8 +72,8 @@ def reference_rdoq(
             refined[spec.id] = network.choice(full_precision[spec.id])
             scores[spec.id] = network.scores
         rate_nn_bit = sum(choice.rate_bit for choice in refined.values())
-        decoded_image, rate = frame_encoder()
-        loss = loss_function(decoded_image, rate, frame.data, lmbda, rate_nn_bit).loss.item()
+        decoded, rate = frame_encoder()
+        loss = loss_function(decoded, rate, frame.data, lmbda, rate_nn_bit).loss.item()
     return ReferenceRdoq(refined, loss, scores)
 
 

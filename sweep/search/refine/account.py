@@ -30,10 +30,8 @@ class BitAccount:
 
     def __init__(self, values: dict[Kind, list[int]], rule: ExpGolombRule, counts: Counts | None) -> None:
         self._values, self._rule, self._counts = values, rule, counts
-        self._totals = {
-            kind: [sum(bits) for bits in zip(*(code_bits(abs(v), rule) for v in values[kind]), strict=True)]
-            or [0] * len(_COUNTS)
-            for kind in KINDS
+        self._totals: dict[Kind, list[int]] = {
+            kind: [sum(code_bits(abs(v), rule)[k] for v in values[kind]) for k in _COUNTS] for kind in KINDS
         }
 
     def count(self, kind: Kind) -> int:
@@ -50,7 +48,8 @@ class BitAccount:
 
     def bits(self, kind: Kind) -> int:
         """Bits of all integers of a kind."""
-        return self._totals[kind][self.count(kind)]
+        totals: list[int] = self._totals[kind]
+        return totals[self.count(kind)]
 
     @property
     def total(self) -> int:
@@ -61,7 +60,7 @@ class BitAccount:
         """Bits of all integers after a move."""
         totals = self._changed(move)
         if self._counts is not None:
-            return sum(totals[kind][getattr(self._counts, kind)] for kind in KINDS)
+            return sum(totals[kind][self.count(kind)] for kind in KINDS)
         return sum(min(totals[kind]) for kind in KINDS)
 
     def accept(self, move: Move) -> None:

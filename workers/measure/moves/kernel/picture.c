@@ -231,11 +231,20 @@ static inline double sample(double x, double maximum)
 
 static double squared_error(const double *out, const double *target, double maximum, long width, long step)
 {
-    double total = 0;
-    for (long x = 0; x < width; x += step) {
+    double totals[8] = {0}, total = 0; /* exact in any order */
+    long x = 0;
+    if (step == 1)
+        for (; x + 8 <= width; x += 8)
+            for (long i = 0; i < 8; i++) {
+                const double error = sample(out[x + i], maximum) - target[x + i];
+                totals[i] += error * error;
+            }
+    for (; x < width; x += step) {
         const double error = sample(out[x], maximum) - target[x];
         total += error * error;
     }
+    for (long i = 0; i < 8; i++)
+        total += totals[i];
     return total;
 }
 

@@ -157,9 +157,8 @@ static void hidden_layer(const struct rate_network *net, const double *params, s
 
 /* Bits of the latents of a tile, in units of 2^-16. */
 static double latent_bits(const struct rate_network *net, const struct rate_tile *tile, const double *mu,
-                          const double *log_scale)
+                          const double *log_scale, double *restrict each)
 {
-    double total = 0;
     for (long x = 0; x < tile->n; x++) {
         double d = tile->latents[x] - mu[x], s = log_scale[x] - 4.0;
         d = d < 0 ? -d : d;
@@ -180,9 +179,19 @@ static double latent_bits(const struct rate_network *net, const struct rate_tile
         const double close = low + (high - low) * rest;
         double bits = d < 0.5 ? close : far;
         bits = bits > 16.0 ? 16.0 : bits;
-        total += fixed(bits);
+        each[x] = fixed(bits) * 65536.0;
     }
-    return total * 65536.0;
+    /* Exact in any order: several sums at a time. */
+    double totals[8] = {0}, total = 0;
+    long x = 0;
+    for (; x + 8 <= tile->n; x += 8)
+        for (long i = 0; i < 8; i++)
+            totals[i] += each[x + i];
+    for (; x < tile->n; x++)
+        total += each[x];
+    for (long i = 0; i < 8; i++)
+        total += totals[i];
+    return total;
 }
 
 /* Outputs of the module for a tile, and the bits that follow. */
@@ -210,7 +219,7 @@ static double tile_bits(const struct rate_network *net, const double *params, st
         for (long x = 0; x < n; x++)
             scratch->outputs[o * TILE + x] = fixed(sum[x] + bias);
     }
-    return any ? latent_bits(net, tile, scratch->outputs, scratch->outputs + TILE) : tile->cost;
+    return any ? latent_bits(net, tile, scratch->outputs, scratch->outputs + TILE, scratch->sum) : tile->cost;
 }
 
 static double evaluate_tile(const struct rate_network *net, const double *params, struct rate_tile *tile,

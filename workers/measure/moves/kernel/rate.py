@@ -77,7 +77,8 @@ class RateKernel:
     @property
     def cost(self) -> int:
         """Bits of all latents, in units of 2^-16."""
-        return round(sum(tile.cost for tile in self._tiles))
+        cost: float = sum(tile.cost for tile in self._tiles)
+        return round(cost)
 
     def measure(self, moves: Moves) -> list[int]:
         """Bits after each of some moves."""
