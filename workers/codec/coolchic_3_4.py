@@ -4,7 +4,7 @@ import math
 
 from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
-from workers.codec.parameter import FrameEncoderParameter
+from workers.codec.parameter import ARCHITECTURES, FrameEncoderParameter
 
 ARM, SYNTHESIS, UPSAMPLING = "arm", "synthesis", "upsampling"
 """Its networks, also what the names of their tensors begin with."""
@@ -40,4 +40,5 @@ COOLCHIC_3_4 = Family(
     plain_threads=2,
     read_metadata=FrameEncoderParameter.from_metadata,
     bitstream=True,
+    architectures=ARCHITECTURES,
 )

@@ -9,23 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from workers.candidates import RESIDUE
 from workers.codec import Frame, FrameEncoder
 from workers.codec.latent import flatten
 from workers.errors import InputError
-from workers.fit.quantizer import soft_round_twice, straight_through
-from workers.fit.recipe import Phase
+from workers.fit.optimizers import make_optimizer
+from workers.fit.quantizer import kumaraswamy_noise, soft_round_twice, straight_through
+from workers.fit.recipe import TRAINABLE, Phase
 from workers.fit.training_forward import TrainingForward
 from workers.objective.loss import loss_function
-
-BETAS = (0.9, 0.99)
-"""Decay rates of Adam's moments. With a second one of 0.999, its default, steps are still set by the gradients of a
-thousand iterations before, and fits of a few thousand iterations end at losses a few percent higher."""
-
-MAX_GRADIENT_NORM = 0.1
-"""Gradients are scaled down to this norm, taken over everything that is trained."""
 
 _logger = logging.getLogger(__name__)
 
@@ -108,6 +102,20 @@ def train(
     return trainer.finish()
 
 
+def _trained_parts(frame_encoder: FrameEncoder, phase: Phase) -> dict[str, list[Tensor]]:
+    """Parameters of each part that a phase trains, and gradients for them alone."""
+    parts: dict[str, list[Tensor]] = {part: [] for part in TRAINABLE}
+    family = frame_encoder.family
+    for name, parameter in frame_encoder.named_parameters():
+        name = name.removeprefix(family.prefix(RESIDUE))
+        part = "latents" if name.startswith("latent_grids.") else "networks"
+        trained = part in phase.trained and not name.startswith(family.untrained)
+        parameter.requires_grad_(trained)
+        if trained:
+            parts[part].append(parameter)
+    return {part: parameters for part, parameters in parts.items() if parameters}
+
+
 class _Trainer:
     """The state of one phase.
 
@@ -125,11 +133,11 @@ class _Trainer:
         self._phase = phase
         self._generator = generator
         self._forward = TrainingForward(frame_encoder)
-        for name, parameter in frame_encoder.named_parameters():
-            part = "latents" if name.startswith("latent_grids.") else "networks"
-            parameter.requires_grad_(part in phase.trained)
-        self._trained = [parameter for parameter in frame_encoder.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.Adam(self._trained, lr=phase.lr[0], betas=BETAS, fused=True)
+        parts = _trained_parts(frame_encoder, phase)
+        self._optimizer = make_optimizer(phase.optimizer, parts)
+        clipped = phase.optimizer.clipped
+        self._clipped = [parameter for part in parts if part in clipped for parameter in parts[part]]
+        self._unclipped = [parameter for part in parts if part not in clipped for parameter in parts[part]]
         self._n_not_finite = 0
         start = self.validation = validate(frame_encoder, frame, lmbda)
         if not math.isfinite(start.loss):
@@ -153,8 +161,9 @@ class _Trainer:
             decoded_image, rate = self._forward(self._quantized(iteration))
             loss = loss_function(decoded_image, rate, self._frame.data, self._lmbda).loss
             loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
-        if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+        norm = clip_grad_norm_(self._clipped, self._phase.optimizer.max_norm)
+        norms = [norm, get_total_norm([p.grad for p in self._unclipped if p.grad is not None])]
+        if all(math.isfinite(value.item()) for value in (loss, *norms)):
             self._optimizer.step()
         else:
             self._n_not_finite += 1
@@ -165,9 +174,15 @@ class _Trainer:
         residue = self._frame_encoder.coolchics[RESIDUE]
         latent = flatten(list(residue.latent_grids)) * residue.param.encoder_gain
         temperature = self._phase.temperature_at(iteration)
+        if self._phase.quantizer == "hardround":
+            return torch.round(latent.detach())
         if self._phase.quantizer == "ste":
             return straight_through(latent, temperature)
-        noise = torch.randn(latent.shape, generator=self._generator) * self._phase.noise_at(iteration)
+        strength = self._phase.noise_at(iteration)
+        if self._phase.noise_kind == "kumaraswamy":
+            noise = kumaraswamy_noise(latent.shape, strength, self._generator)
+        else:
+            noise = torch.randn(latent.shape, generator=self._generator) * strength
         return soft_round_twice(latent, temperature, noise)
 
     def validate(self, iteration: int) -> Validation:

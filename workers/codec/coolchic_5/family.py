@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from workers.candidates import Kind
+from workers.codec.coolchic_5.architectures import ARCHITECTURES
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
@@ -41,4 +42,6 @@ COOLCHIC_5 = Family(
     loss_limit=1e6,
     plain_threads=1,
     read_metadata=Coolchic5Parameter.from_metadata,
+    architectures=ARCHITECTURES,
+    untrained=("synthesis.output_transform.",),
 )
