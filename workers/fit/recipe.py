@@ -91,6 +91,7 @@ class Phase:
             state with them; ``None`` for never.
         stops: whether the phase ends when patience is lost, in place of going on from the best.
         trained: the parts that are trained, of :data:`TRAINABLE`; the others stay as they are.
+        compiled: whether the compiled kernel may be used: it is faster, and its last digits are others.
 
     Raises:
         ValueError: a value breaks the rule that the message names.
@@ -107,6 +108,7 @@ class Phase:
     patience: int | None = None
     stops: bool = False
     trained: tuple[str, ...] = TRAINABLE
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         _require(self.iterations >= 1, "iterations: at least 1", self.iterations)

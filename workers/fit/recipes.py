@@ -57,6 +57,7 @@ def _intra(usual: int, total: int | None) -> Recipe:
         noise=(0.22, 0.15),
         optimizer=Soap(),
         patience=5000,
+        compiled=True,
     )
     hard = Phase(
         iterations=last,
@@ -65,6 +66,7 @@ def _intra(usual: int, total: int | None) -> Recipe:
         temperature=(0.08, 0.08),
         optimizer=Soap(),
         trained=("networks",),
+        compiled=True,
     )
     return Recipe((main, hard), warmup)
 

@@ -132,7 +132,7 @@ class _Trainer:
         self._lmbda = lmbda
         self._phase = phase
         self._generator = generator
-        self._forward = TrainingForward(frame_encoder)
+        self._forward = TrainingForward(frame_encoder, compiled=phase.compiled)
         parts = _trained_parts(frame_encoder, phase)
         self._optimizer = make_optimizer(phase.optimizer, parts)
         clipped = phase.optimizer.clipped

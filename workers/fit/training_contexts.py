@@ -28,14 +28,17 @@ class TrainingContexts:
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Contexts ``[C, N]`` of decoder-side latents ``[N]``: causal neighbours, then inter-feature contexts."""
-        features = self._features(as_grids(latent, self._grid_sizes)) if self._arms else {}
+        features = self.features(latent)
         context = _Contexts.apply(  # type: ignore[no-untyped-call]
             latent, self._grid_sizes, self._offsets, self._n_features, tuple(features), *features.values()
         )
         return cast(Tensor, context)
 
-    def _features(self, grids: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Inter-feature contexts ``[F, H_i, W_i]`` by index of the grid."""
+    def features(self, latent: Tensor) -> dict[int, Tensor]:
+        """Inter-feature contexts ``[F, H_i, W_i]`` of latents ``[N]``, by index of the grid that has them."""
+        if not self._arms:
+            return {}
+        grids = as_grids(latent, self._grid_sizes)
         last = len(grids) - 1
         first = min(i for i, _ in self._arms)
         inputs = {last: torch.zeros_like(grids[last])}

@@ -5,7 +5,9 @@ An iteration is dominated by the gradients of many small convolutions and slices
 - the upsampling's filters are products with a band matrix;
 - contexts are gathered a neighbour's values side by side, and the arm is evaluated in that layout, its residual
   connections folded into the weights;
-- 1×1 convolutions of the synthesis are matrix products.
+- 1×1 convolutions of the synthesis are matrix products;
+
+or the compiled kernel has arm and convolutions.
 
 Sums are taken in another order; nothing else differs.
 """
@@ -21,6 +23,9 @@ from workers.codec.arm import Arm, laplace_scale, rate_bit
 from workers.codec.coolchic import with_noise
 from workers.codec.resize import resize
 from workers.codec.synthesis import Synthesis, SynthesisConv2d
+from workers.fit.kernel.arm import CompiledArm, supports_arm
+from workers.fit.kernel.library import load
+from workers.fit.kernel.synthesis import CompiledSynthesis, supports_synthesis
 from workers.fit.training_contexts import TrainingContexts, as_grids
 from workers.fit.training_upsampling import TrainingUpsampling
 
@@ -30,14 +35,20 @@ class TrainingForward:
 
     Args:
         frame_encoder: its parameters are read at every call.
+        compiled: whether the compiled kernel may be used, for float32 on the CPU; its last digits are others.
     """
 
-    def __init__(self, frame_encoder: FrameEncoder) -> None:
+    def __init__(self, frame_encoder: FrameEncoder, *, compiled: bool = False) -> None:
         residue = frame_encoder.coolchics[RESIDUE]
         self._frame = frame_encoder.param
         self._param = param = residue.param
         self._arm = residue.arm
         self._synthesis = residue.synthesis
+        library = load() if compiled else None
+        self._compiled_arm = CompiledArm(library, self._arm, param) if library and supports_arm(param) else None
+        self._compiled_synthesis = (
+            CompiledSynthesis(library, self._synthesis) if library and supports_synthesis(param) else None
+        )
         like = residue.latent_grids[0]
         self._identity = torch.eye(param.dim_arm).to(like)
         self._contexts = TrainingContexts(param, residue.ifce)
@@ -53,20 +64,21 @@ class TrainingForward:
             latent: decoder-side latents ``[N]``, grid by grid, in raster order within a grid.
 
         Returns:
-            The decoded frame, not rounded to its bit depth, and the bits of each latent.
+            The decoded frame, not rounded to its bit depth; and the bits of each latent, or of all of them together.
         """
-        mu, scale = self._distribution(self._contexts(latent))
-        rate = rate_bit(latent, mu, scale)
+        rate = self._rate(latent)
         grids = as_grids(latent, self._param.grid_sizes)
         dense = self._upsample([grids[i] for i in self._param.upsampled_grids])
         dense = with_noise(dense[None], self._param)[0]
-        image = resize(
-            _synthesize(self._synthesis, dense, self._param.n_latents)[None],
-            *self._param.img_size,
-            self._param.final_upsampling_type,
-        )
+        image = resize(self._synthesize(dense)[None], *self._param.img_size, self._param.final_upsampling_type)
         planes = Planes.from_444(image, self._frame.frame_data_type, self._frame.family.chroma)
         return FrameEncoderOutput(planes.clamp(), rate)
+
+    def _rate(self, latent: Tensor) -> Tensor:
+        if self._compiled_arm is not None:
+            return self._compiled_arm(latent, self._contexts.features(latent))
+        mu, scale = self._distribution(self._contexts(latent))
+        return rate_bit(latent, mu, scale)
 
     def _distribution(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Expectation and scale of each latent, ``[N]`` each, from its context ``[C, N]``."""
@@ -74,6 +86,20 @@ class TrainingForward:
         if self._arm.stabiliser_branch is not None:
             raw = raw + _linear(self._arm.stabiliser_branch, context)
         return raw[0], laplace_scale(raw[1], self._param.family.least_log_scale)
+
+    def _synthesize(self, dense: Tensor) -> Tensor:
+        """Dense latents ``[C, H, W]`` to the image ``[out, H, W]``."""
+        size = dense.shape[-2:]
+        if self._compiled_synthesis is not None:
+            x = self._compiled_synthesis(dense)
+        else:
+            x = _convolutions(self._synthesis, dense)
+        if self._synthesis.stabiliser_branch is not None:
+            latents = dense[: self._param.n_latents].flatten(1)
+            x = x + _linear(self._synthesis.stabiliser_branch, latents).view(-1, *size)
+        if self._synthesis.output_transform is not None:
+            x = _linear(self._synthesis.output_transform, x.flatten(1)).view(-1, *size)
+        return x
 
 
 def _hidden_layers(arm: Arm, context: Tensor, identity: Tensor) -> Tensor:
@@ -89,10 +115,9 @@ def _linear(layer: nn.Linear | SynthesisConv2d, x: Tensor) -> Tensor:
     return torch.addmm(layer.bias[:, None], layer.weight.flatten(1), x)
 
 
-def _synthesize(synthesis: Synthesis, dense: Tensor, n_latents: int) -> Tensor:
-    """Dense latents ``[C, H, W]`` to the image ``[out, H, W]``."""
-    size = dense.shape[-2:]
-    x = dense
+def _convolutions(synthesis: Synthesis, x: Tensor) -> Tensor:
+    """The layers of a synthesis, ``[C, H, W]`` to ``[out, H, W]``."""
+    size = x.shape[-2:]
     for layer, activation in synthesis.convolutions:
         if layer.weight.shape[-1] > 1:
             y = cast(Tensor, layer(x[None]))[0]
@@ -100,8 +125,4 @@ def _synthesize(synthesis: Synthesis, dense: Tensor, n_latents: int) -> Tensor:
             y = _linear(layer, x.flatten(1)).view(-1, *size)
             y = y + x if layer.residual else y
         x = y.relu_() if isinstance(activation, nn.ReLU) else y
-    if synthesis.stabiliser_branch is not None:
-        x = x + _linear(synthesis.stabiliser_branch, dense[:n_latents].flatten(1)).view(-1, *size)
-    if synthesis.output_transform is not None:
-        x = _linear(synthesis.output_transform, x.flatten(1)).view(-1, *size)
     return x
