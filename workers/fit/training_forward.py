@@ -54,7 +54,7 @@ class TrainingForward:
         self._contexts = TrainingContexts(param, residue.ifce)
         n_steps = len(param.upsampled_grids) - 1
         self._upsample = TrainingUpsampling(
-            residue.upsampling, n_steps, param.ups_k_size, param.ups_preconcat_k_size, like
+            residue.upsampling, n_steps, param.ups_k_size, param.ups_preconcat_k_size, like, library
         )
 
     def __call__(self, latent: Tensor) -> FrameEncoderOutput:

@@ -1,5 +1,6 @@
 """The upsampling in training: 1-D filters are products with a band matrix, block by block, so that BLAS computes them."""
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.codec.upsampling import Upsampling
+from workers.fit.kernel.upsampling import CompiledUpsampling
 
 _BLOCK = 16
 """Samples that one product with a band matrix filters: few enough for a narrow band, enough for BLAS."""
@@ -21,18 +23,30 @@ class TrainingUpsampling:
         k_size: of the ×2 upsampling kernels.
         preconcat_k_size: of the filters before concatenation.
         like: device and type of the parameters.
+        library: the compiled kernel, if it is to be used.
     """
 
     def __init__(
-        self, upsampling: Upsampling, n_steps: int, k_size: int, preconcat_k_size: int, like: Tensor
+        self,
+        upsampling: Upsampling,
+        n_steps: int,
+        k_size: int,
+        preconcat_k_size: int,
+        like: Tensor,
+        library: ctypes.CDLL | None,
     ) -> None:
         self._up_halves = [_half(kernel) for kernel in upsampling.conv_transpose2ds[:n_steps]]
         self._filter_halves = [_half(kernel) for kernel in upsampling.conv2ds[:n_steps]]
         self._up_basis = _upsampling_basis(k_size).to(like)
         self._filter_basis = _filter_basis(preconcat_k_size).to(like)
+        self._compiled = library and CompiledUpsampling(
+            library, self._up_halves, self._filter_halves, k_size, preconcat_k_size
+        )
 
     def __call__(self, grids: Sequence[Tensor]) -> Tensor:
         """Dense latents ``[L, H, W]`` of grids ``[1, H_i, W_i]``."""
+        if self._compiled is not None:
+            return self._compiled(grids)
         *larger, z = grids
         if not larger:
             return z

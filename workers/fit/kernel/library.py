@@ -23,6 +23,8 @@ _FUNCTIONS = {
     "qsweep_train_pointwise_backward": (None, (pointer, pointer, long, *(pointer,) * 4)),
     "qsweep_train_convolution": (None, (pointer,) * 4),
     "qsweep_train_convolution_backward": (None, (pointer,) * 8),
+    "qsweep_train_filter": (None, (pointer, pointer, long, *(pointer,) * 4)),
+    "qsweep_train_filter_backward": (None, (pointer, pointer, long, *(pointer,) * 7)),
 }
 """Result and arguments of each function."""
 
