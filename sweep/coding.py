@@ -85,6 +85,8 @@ def _encode(
     frame_index: int | None,
 ) -> tuple[EncodedAnswer, FrameInfo]:
     """See :func:`encode_file`."""
+    if encoder is None:
+        fit.check_bitstream()
     recipe = fit.resolve()
     stem = PurePath(describe(frame)).stem
     picture = read_frame(frame, frame_index)

@@ -26,7 +26,6 @@ from sweep.config.yaml_file import override_key, read_yaml
 from workers.codec.family import FAMILIES
 from workers.errors import ConfigError
 from workers.files import describe, is_uri
-from workers.fit import RECIPES
 from workers.measure import EngineOptions
 from workers.plain import Precision
 from workers.plugins import Plugin
@@ -175,6 +174,10 @@ class JobConfig(BaseModel):
         return content
 
 
+_UNNAMED_FAMILY = "coolchic-3.4"
+"""Family of fits whose jobs, those of 0.1.0, do not say it."""
+
+
 class Job(NamedTuple):
     """A configuration with everything resolved: what is written to ``job.yaml``.
 
@@ -217,7 +220,12 @@ class Job(NamedTuple):
         } | ({"plugins": {plugin.name: plugin.digest for plugin in self.plugins}} if self.plugins else {})
 
     def _fit(self) -> dict[str, Any]:
-        return self.config.fit.model_dump(exclude={"iterations": {"phase_3"}, "lmbda": True})
+        content = self.config.fit.model_dump(exclude={"lmbda"})
+        if isinstance(content["iterations"], dict):
+            del content["iterations"]["phase_3"]
+        if content["family"] == _UNNAMED_FAMILY:
+            del content["family"]
+        return content
 
 
 def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> Job:
@@ -238,6 +246,8 @@ def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) 
     base = path.absolute().parent
     try:
         frames = list_frames(config.frames, base, config.fit.lmbda)
+        if config.bitstream and frames.n_fits:
+            config.fit.check_bitstream()
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     config = config.model_copy(
@@ -275,9 +285,9 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
         load_plugins(config.plugins, path.absolute().parent)  # what they register may be named by what follows
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if config.fit.recipe not in RECIPES:
-        accepted = FitConfig.model_fields["recipe"].description
-        raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    if wrong := config.fit.rejected():
+        found = getattr(config.fit, wrong.key)
+        raise ConfigError(f"{path}: fit.{wrong.key}: accepted: {wrong.accepted}; found {found!r}")
     if config.sweep.mode not in SEARCHES:
         accepted = SweepConfig.model_fields["mode"].description
         raise ConfigError(f"{path}: sweep.mode: accepted: {accepted}; found {config.sweep.mode!r}")

@@ -96,8 +96,8 @@ class Family:
         assemble: a frame encoder of an architecture, its parameters still to be loaded.
         bitstream: whether a ``.qsw`` can hold its frame encoders.
         architectures: those that a frame can be fitted with, by name.
-        untrained: what the names of tensors of networks begin with, without that of the cool-chic, that a fit leaves
-            as they start.
+        untrained: what the names of tensors begin with, without that of the cool-chic, that a fit leaves as they
+            start.
     """
 
     name: str

@@ -107,7 +107,9 @@ def _fit(
     param = architecture.parameter(frame.img_size, frame.frame_data_type, frame.bitdepth, lmbda)
     candidates = [_Candidate(*initialize(param, frame, seed, index)) for index in range(n_candidates)]
     if recipe.warmup:
-        candidates = yield from _warm_up(run, recipe.warmup, recipe.warmup.phase(recipe.phases[0], lmbda), candidates)
+        candidates = yield from _warm_up(
+            run, recipe.warmup, recipe.warmup.phase(recipe.phases[0], lmbda), candidates
+        )
     (winner,) = candidates
     for number, phase in enumerate(recipe.phases, start=1):
         loss = yield from run.train(f"phase {number}", phase, winner)

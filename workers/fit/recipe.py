@@ -1,7 +1,6 @@
 """Recipes: how long, how fast and with which quantizer a frame encoder is trained. Pure data."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -91,6 +90,8 @@ class Phase:
             state with them; ``None`` for never.
         stops: whether the phase ends when patience is lost, in place of going on from the best.
         trained: the parts that are trained, of :data:`TRAINABLE`; the others stay as they are.
+        network_rate: weight of the networks' own bits in the loss, of what a smooth function estimates of them; 1 for
+            that of the latents' bits.
         compiled: whether the compiled kernel may be used: it is faster, and its last digits are others.
 
     Raises:
@@ -108,6 +109,7 @@ class Phase:
     patience: int | None = None
     stops: bool = False
     trained: tuple[str, ...] = TRAINABLE
+    network_rate: float = 0.0
     compiled: bool = False
 
     def __post_init__(self) -> None:
@@ -123,6 +125,7 @@ class Phase:
         _require(self.noise_kind in get_args(Noise), f"noise_kind: one of {get_args(Noise)}", self.noise_kind)
         if self.noise_kind == "kumaraswamy":
             _require(min(self.noise) >= 1, "noise: 1 or more for kumaraswamy", self.noise)
+        _require(_within((self.network_rate,) * 2), "network_rate: finite and not negative", self.network_rate)
         _require(self.validate_every >= 1, "validate_every: at least 1", self.validate_every)
         _require(self.patience is None or self.patience >= 1, "patience: at least 1, or none", self.patience)
         _require(

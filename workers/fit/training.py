@@ -15,6 +15,7 @@ from workers.candidates import RESIDUE
 from workers.codec import Frame, FrameEncoder
 from workers.codec.latent import flatten
 from workers.errors import InputError
+from workers.fit.network_rate import add_gradients, estimated_bits
 from workers.fit.optimizers import make_optimizer
 from workers.fit.quantizer import kumaraswamy_noise, soft_round_twice, straight_through
 from workers.fit.recipe import TRAINABLE, Phase
@@ -40,7 +41,7 @@ class Validation(NamedTuple):
 
 class _Best(NamedTuple):
     iteration: int
-    loss: float
+    cost: float
     parameters: dict[str, Tensor]
     optimizer: dict[str, Any]
 
@@ -79,7 +80,8 @@ def train(
         validation of the start.
 
     Returns:
-        The loss of the best parameters that a validation has seen, those of the start included. They are the
+        The loss of the best parameters that a validation has seen, those of the start included; with what their
+        networks' bits are estimated to cost, if the phase weighs these. They are the
         frame encoder's when this ends; if it is abandoned before, the parameters are any.
 
     Raises:
@@ -135,6 +137,9 @@ class _Trainer:
         self._forward = TrainingForward(frame_encoder, compiled=phase.compiled)
         parts = _trained_parts(frame_encoder, phase)
         self._optimizer = make_optimizer(phase.optimizer, parts)
+        self._networks = parts.get("networks", [])
+        height, width = frame.img_size
+        self._bit_weight = phase.network_rate * lmbda / (height * width)
         clipped = phase.optimizer.clipped
         self._clipped = [parameter for part in parts if part in clipped for parameter in parts[part]]
         self._unclipped = [parameter for part in parts if part not in clipped for parameter in parts[part]]
@@ -145,7 +150,7 @@ class _Trainer:
                 "a frame and lmbda give a finite loss before any training; "
                 f"found loss {start.loss}, mse {start.mse}, {start.rate_latent_bit} bits for lmbda {lmbda}"
             )
-        self._best = self._snapshot(0, start.loss)
+        self._best = self._snapshot(0, start.loss + self._network_cost())
         self._patient_since = 0
         self.stopped = False
         frame_encoder.train()
@@ -161,6 +166,8 @@ class _Trainer:
             decoded_image, rate = self._forward(self._quantized(iteration))
             loss = loss_function(decoded_image, rate, self._frame.data, self._lmbda).loss
             loss.backward()  # type: ignore[no-untyped-call]
+        if self._bit_weight:
+            add_gradients(self._networks, self._bit_weight)
         norm = clip_grad_norm_(self._clipped, self._phase.optimizer.max_norm)
         norms = [norm, get_total_norm([p.grad for p in self._unclipped if p.grad is not None])]
         if all(math.isfinite(value.item()) for value in (loss, *norms)):
@@ -189,8 +196,9 @@ class _Trainer:
         """Validate after ``iteration`` iterations: keep the best, or lose patience."""
         validation = self.validation = validate(self._frame_encoder, self._frame, self._lmbda)
         self._frame_encoder.train()
-        if validation.loss < self._best.loss:  # never so for NaN
-            self._best = self._snapshot(iteration, validation.loss)
+        cost = validation.loss + self._network_cost()
+        if cost < self._best.cost:  # never so for NaN
+            self._best = self._snapshot(iteration, cost)
             self._patient_since = iteration
         elif self._phase.patience is not None and iteration - self._patient_since >= self._phase.patience:
             _logger.debug("iteration %d: back to the best, of iteration %d", iteration, self._best.iteration)
@@ -209,15 +217,18 @@ class _Trainer:
             )
         self._frame_encoder.load_state_dict(self._best.parameters)
         self._frame_encoder.eval().requires_grad_(True).zero_grad()
-        return self._best.loss
+        return self._best.cost
+
+    def _network_cost(self) -> float:
+        return self._bit_weight * estimated_bits(self._networks).item() if self._bit_weight else 0.0
 
     def _set_lr(self, iteration: int) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self._phase.lr_at(iteration)
 
-    def _snapshot(self, iteration: int, loss: float) -> _Best:
+    def _snapshot(self, iteration: int, cost: float) -> _Best:
         parameters = {name: value.clone() for name, value in self._frame_encoder.state_dict().items()}
-        return _Best(iteration, loss, parameters, copy.deepcopy(self._optimizer.state_dict()))
+        return _Best(iteration, cost, parameters, copy.deepcopy(self._optimizer.state_dict()))
 
     def _reload(self) -> None:
         self._frame_encoder.load_state_dict(self._best.parameters)

@@ -81,6 +81,7 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
     )
     assert job.config.out == "s3://bucket/results"
     assert job.config.fit.model_dump() == {
+        "family": "coolchic-3.4",
         "arch": "mop",
         "recipe": "slow",
         "seed": 7,

@@ -90,7 +90,9 @@ class CompiledArm:
             start += size
         return found
 
-    def measure(self, latent: Tensor, features: Mapping[int, Tensor]) -> tuple[float, Tensor, list[Tensor], list[Tensor]]:
+    def measure(
+        self, latent: Tensor, features: Mapping[int, Tensor]
+    ) -> tuple[float, Tensor, list[Tensor], list[Tensor]]:
         """Bits, and their gradients by latents, features, and parameters: all weights, then all biases."""
         weights, biases = self._packed()
         by_weights, by_biases = (torch.zeros(len(flat), self.lanes) for flat in (weights, biases))
@@ -112,15 +114,11 @@ class CompiledArm:
                 *(ctypes.addressof(offsets), weights.data_ptr(), biases.data_ptr()),
                 *(self.stabilised, self.least_log_scale),
             )
-            grid = _Grid(
-                padded.data_ptr(), _address(plane), height, width, stride, PAD * stride + PAD
-            )
+            grid = _Grid(padded.data_ptr(), _address(plane), height, width, stride, PAD * stride + PAD)
             gradients = _Gradients(
                 gradient.data_ptr(), _address(by_plane), by_weights.data_ptr(), by_biases.data_ptr()
             )
-            total += self.library.qsweep_train_arm(
-                ctypes.byref(arm), ctypes.byref(grid), ctypes.byref(gradients)
-            )
+            total += self.library.qsweep_train_arm(ctypes.byref(arm), ctypes.byref(grid), ctypes.byref(gradients))
             by_latent[start:end].view(height, width).copy_(by_inside)
             start = end
         return total, by_latent, by_features, self._unpacked(by_weights.sum(1), by_biases.sum(1))

@@ -65,9 +65,7 @@ class CompiledSynthesis:
 
     def stack(self, weights: Tensor, biases: Tensor) -> _Stack:
         """The pointwise layers, with parameters one after the other."""
-        return _Stack(
-            len(self._shapes), ctypes.addressof(self._shapes), weights.data_ptr(), biases.data_ptr()
-        )
+        return _Stack(len(self._shapes), ctypes.addressof(self._shapes), weights.data_ptr(), biases.data_ptr())
 
 
 def _shape(layer: SynthesisConv2d, activation: nn.Module) -> _Layer:
@@ -142,9 +140,6 @@ class _Convolve(torch.autograd.Function):
         layer = _Convolution(ctx.shape, height, width, weight.data_ptr(), bias.data_ptr())
         ctx.synthesis.library.qsweep_train_convolution_backward(
             ctypes.byref(layer),
-            *(
-                tensor.data_ptr()
-                for tensor in (padded, out, by_out, workspace, by_x, by_weight, by_bias)
-            ),
+            *(tensor.data_ptr() for tensor in (padded, out, by_out, workspace, by_x, by_weight, by_bias)),
         )
         return by_x, None, None, by_weight.sum(1).view(weight.shape), by_bias.sum(1)
