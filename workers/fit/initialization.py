@@ -34,7 +34,7 @@ def _scale_output(frame_encoder: FrameEncoder, frame: Frame) -> None:
     transform = frame_encoder.coolchics[RESIDUE].synthesis.output_transform
     if transform is None or frame.frame_data_type == "rgb":
         return
-    planes = frame.data.tensors if len(frame.data.tensors) > 1 else frame.data.tensors[0].split(1, dim=1)
+    planes = frame.data.tensors if len(frame.data.tensors) > 1 else frame.data.tensors[0][0].unbind()
     with torch.no_grad():
         for i, plane in enumerate(planes):
             if plane.numel():  # chroma of a frame of one row or column may have no samples

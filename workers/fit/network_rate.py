@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 _SCALE = 1 / 16
-"""Parameters below this cost little. The best count of an exp-Golomb code, times its step, is about the size of most
-parameters, whatever the step."""
+"""Parameters below this cost little. The best count of an exp-Golomb code, as a power of two and times the step, is
+about the size of most parameters, whatever the step."""
 
 
 def estimated_bits(parameters: Sequence[Tensor]) -> Tensor:

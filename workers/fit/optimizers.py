@@ -1,6 +1,7 @@
 """Optimizers of a recipe, built for the parameters of a frame encoder."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Adam as TorchAdam
@@ -22,7 +23,7 @@ def make_optimizer(rule: OptimizerRule, parts: Mapping[str, Sequence[Tensor]]) -
         trained = [parameter for part in parts.values() for parameter in part]
         return TorchAdam(trained, betas=rule.betas, fused=True)
     assert isinstance(rule, Soap)
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "latents": {"betas": rule.latent_betas},
         "networks": {
             "betas": rule.network_betas,

@@ -90,8 +90,8 @@ class Phase:
             state with them; ``None`` for never.
         stops: whether the phase ends when patience is lost, in place of going on from the best.
         trained: the parts that are trained, of :data:`TRAINABLE`; the others stay as they are.
-        network_rate: weight of the networks' own bits in the loss, of what a smooth function estimates of them; 1 for
-            that of the latents' bits.
+        network_rate: weight of the networks' own bits in the loss, by a smooth estimate of them; 1 for that of the
+            latents' bits.
         compiled: whether the compiled kernel may be used: it is faster, and its last digits are others.
 
     Raises:
@@ -162,8 +162,8 @@ class Warmup:
         iterations: of each candidate in each stage.
         lr: learning rate, constant.
         temperature: of the soft rounding, constant; ``None`` for that of the first phase's start.
-        noise: ``(a, b)`` for noise of the standard deviation ``a · log10(lmbda) + b``; ``None`` for that of the first
-            phase's start.
+        noise: ``(a, b)`` for noise of the standard deviation ``a · log10(lmbda) + b``; ``None`` for that of the
+            first phase's start.
         optimizer: ``None`` for that of the first phase.
 
     Raises:

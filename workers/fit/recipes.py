@@ -26,7 +26,7 @@ def _standard(n_itr: int, n_itr_ste: int, warmup: Warmup, total: int | None) -> 
 
 
 def _lasting(recipe: Recipe, total: int) -> Recipe:
-    """A recipe of a total number of iterations, its parts in the same proportions; the first phase takes the rest."""
+    """A recipe of a total number of iterations, its parts in proportion; the first phase takes the rest."""
     first, *others = recipe.phases
     others = [replace(phase, iterations=max(1, phase.iterations * total // recipe.iterations)) for phase in others]
     warmup = recipe.warmup

@@ -76,7 +76,7 @@ def _initial_state(parameters: Sequence[Tensor], group: dict[str, Any]) -> dict[
                 for dim, size in enumerate(shape)
             ]
             bases = [
-                torch.eye(size) if matrix is None else torch.linalg.eigh(matrix).eigenvectors.flip(1)
+                torch.eye(size).to(gradient) if matrix is None else torch.linalg.eigh(matrix).eigenvectors.flip(1)
                 for size, matrix in zip(shape, covariances, strict=True)
             ]
             state["tensors"].append(
@@ -90,7 +90,7 @@ def _initial_state(parameters: Sequence[Tensor], group: dict[str, Any]) -> dict[
 def _factors(bases: Sequence[Tensor]) -> dict[str, Tensor]:
     """What rotates a tensor as a matrix, its first dimensions the rows: one product on either side."""
     n_rows = max(1, len(bases) // 2)
-    one = torch.eye(1)
+    one = bases[0].new_ones(1, 1)
     return {"rows": reduce(torch.kron, bases[:n_rows], one), "columns": reduce(torch.kron, bases[n_rows:], one)}
 
 
@@ -117,9 +117,9 @@ def _change(parameters: Sequence[Tensor], gradient: Tensor, group: dict[str, Any
 
 
 def _turn(group: dict[str, Any]) -> None:
-    """Bring the bases nearer to the eigenvectors: one step of orthogonal iteration, the largest eigenvalue first."""
+    """Bring the bases nearer to the eigenvectors, the largest first, by one step of orthogonal iteration."""
     decay, n = group["betas"][1], group["frequency"]
-    weights = ((1 - decay) * decay ** torch.arange(n - 1, -1, -1.0)).sqrt()
+    weights = ((1 - decay) * decay ** torch.arange(n - 1, -1, -1.0)).sqrt().to(group["pending"])
     pending = group["pending"] * weights[:, None]
     _rotate(group["mean"], group["tensors"], back=True)
     for tensor in group["tensors"]:

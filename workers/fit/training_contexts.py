@@ -1,4 +1,4 @@
-"""Contexts of the latents in training: gathered by one operation for all neighbours, a neighbour's values side by side."""
+"""Contexts of the latents in training: a neighbour's values side by side."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -66,8 +66,10 @@ def as_grids(latent: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
 
 
 class _Contexts(torch.autograd.Function):
-    """Context of every latent, ``[N]`` to ``[C, N]``: neighbours, zeros outside a latent's grid; then the features of
-    its grid, zeros where that has none."""
+    """Context of every latent, ``[N]`` to ``[C, N]``.
+
+    Neighbours, zeros outside a latent's grid; then the features of its grid, zeros where that has none.
+    """
 
     @staticmethod
     def forward(

@@ -64,7 +64,7 @@ class TrainingForward:
             latent: decoder-side latents ``[N]``, grid by grid, in raster order within a grid.
 
         Returns:
-            The decoded frame, not rounded to its bit depth; and the bits of each latent, or of all of them together.
+            The decoded frame, not rounded to its bit depth; and the bits of each latent, or of all together.
         """
         rate = self._rate(latent)
         grids = as_grids(latent, self._param.grid_sizes)

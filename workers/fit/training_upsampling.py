@@ -1,4 +1,4 @@
-"""The upsampling in training: 1-D filters are products with a band matrix, block by block, so that BLAS computes them."""
+"""The upsampling in training: 1-D filters as products with a band matrix, block by block, which BLAS computes."""
 
 import ctypes
 from collections.abc import Sequence
@@ -39,9 +39,11 @@ class TrainingUpsampling:
         self._filter_halves = [_half(kernel) for kernel in upsampling.conv2ds[:n_steps]]
         self._up_basis = _upsampling_basis(k_size).to(like)
         self._filter_basis = _filter_basis(preconcat_k_size).to(like)
-        self._compiled = library and CompiledUpsampling(
-            library, self._up_halves, self._filter_halves, k_size, preconcat_k_size
-        )
+        self._compiled: CompiledUpsampling | None = None
+        if library is not None:
+            self._compiled = CompiledUpsampling(
+                library, self._up_halves, self._filter_halves, k_size, preconcat_k_size
+            )
 
     def __call__(self, grids: Sequence[Tensor]) -> Tensor:
         """Dense latents ``[L, H, W]`` of grids ``[1, H_i, W_i]``."""

@@ -80,8 +80,8 @@ class CompiledArm:
         return cast(Tensor, _Rate.apply(latent, self, tuple(features), *inputs))  # type: ignore[no-untyped-call]
 
     def places(self) -> list[tuple[slice, tuple[int, int], tuple[int, int]]]:
-        """Where each layer's weights are in the kernel's buffer, the shape there, and the part of it that is used."""
-        found = []
+        """Where each layer's weights are in the kernel's buffer, their shape there, and the part that is used."""
+        found: list[tuple[slice, tuple[int, int], tuple[int, int]]] = []
         start = 0
         for weight in self._weights:
             shape = (self.dim if len(found) < self.n_hidden else 2, self.dim)

@@ -36,8 +36,10 @@ class Taps(NamedTuple):
 
 
 def upsampling_taps(k_size: int) -> Taps:
-    """The ×2 upsampling by a symmetric even kernel: output ``r`` is the sum over ``d`` of the inputs ``d`` times the
-    kernel's entry ``r + P − 1 − 2d``, ``P = k/2``."""
+    """The ×2 upsampling by a symmetric even kernel.
+
+    Output ``r`` is the sum over ``d`` of the inputs ``d`` times the kernel's entry ``r + P − 1 − 2d``, ``P = k/2``.
+    """
     half = k_size // 2
     halo = half // 2
     basis = torch.zeros(half, 2, 2 * halo + 1)
