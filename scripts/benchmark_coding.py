@@ -19,8 +19,8 @@ from tests.cases import CASE_NAMES, load_case
 from tests.workers.bitstream.encoding import quantized_case, rate_latent_bit
 from workers.bitstream import decode_frame, encode_frame
 from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderParameter, Planes
-from workers.fit import RECIPES, soft_round_twice
-from workers.fit.training import BETAS, MAX_GRADIENT_NORM, train
+from workers.fit import RECIPES, Adam, soft_round_twice
+from workers.fit.training import train
 from workers.objective.loss import loss_function
 
 REPEATS = 5
@@ -94,8 +94,8 @@ def iterations() -> None:
         arch = ARCHITECTURES[name]
         param = FrameEncoderParameter(FIT_SIZE, arch.layers_synthesis, arch.dim_arm, arch.n_hidden_layers_arm)
         ours, plain = FrameEncoder(param), FrameEncoder(param)
-        optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2, betas=BETAS)
-        phase = RECIPES["fast"].phases[0]
+        optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2, betas=Adam().betas)
+        phase = RECIPES["coolchic-3.4"]["fast"](None).phases[0]
         generator = torch.Generator().manual_seed(0)
         fit = train(ours, frame, 1e-3, phase, generator)
         next(fit)  # a hundred iterations and a validation; the plain loop is warmed as well
@@ -121,7 +121,7 @@ def plain_loop(frame_encoder: FrameEncoder, optimizer: torch.optim.Optimizer, fr
         latents = [soft_round_twice(y, 0.3, 0.25 * torch.randn_like(y)) for y in latents]
         decoded, rate = frame_encoder(latents)
         loss_function(decoded, rate, frame.data, 1e-3).loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(frame_encoder.parameters(), MAX_GRADIENT_NORM)
+        torch.nn.utils.clip_grad_norm_(frame_encoder.parameters(), Adam().max_norm)
         optimizer.step()
 
 

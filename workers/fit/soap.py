@@ -119,7 +119,7 @@ def _change(parameters: Sequence[Tensor], gradient: Tensor, group: dict[str, Any
 def _turn(group: dict[str, Any]) -> None:
     """Bring the bases nearer to the eigenvectors, the largest first, by one step of orthogonal iteration."""
     decay, n = group["betas"][1], group["frequency"]
-    weights = ((1 - decay) * decay ** torch.arange(n - 1, -1, -1.0)).sqrt().to(group["pending"])
+    weights = group["pending"].new_tensor([math.sqrt((1 - decay) * decay**age) for age in reversed(range(n))])
     pending = group["pending"] * weights[:, None]
     _rotate(group["mean"], group["tensors"], back=True)
     for tensor in group["tensors"]:

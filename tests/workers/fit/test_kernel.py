@@ -91,7 +91,7 @@ def test_it_has_arms_of_the_other_family() -> None:
     check(frame_encoder)
 
 
-def test_layers_beyond_its_sizes_are_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_beyond_its_sizes_are_torch_s() -> None:
     layers = ["70-1-linear-relu", "3-1-linear-none"]
     frame_encoder = make_frame_encoder_5(spatial_context_arm=40, layers_synthesis=layers)
     check(frame_encoder)
