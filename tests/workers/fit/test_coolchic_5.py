@@ -28,6 +28,9 @@ HARD = replace(PHASE, iterations=10, quantizer="hardround", trained=("networks",
 SMALL = Recipe((PHASE, HARD), Warmup((2,), iterations=6, temperature=0.35, noise=(-0.0432, 0.0747)))
 
 
+RANGES = ("latent_resolution", "hyperlatent_resolution", "ifce_resolution")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
