@@ -88,7 +88,9 @@ class FitConfig(BaseModel):
         """Raise :class:`~workers.errors.ConfigError` if no bitstream can hold what is fitted."""
         if not FAMILIES[self.family].bitstream:
             holds = [name for name in RECIPES if FAMILIES[name].bitstream]
-            raise ConfigError(f"family: a .qsw bitstream is of {_one_of(holds)}; found {self.family!r}")
+            raise ConfigError(
+                f"family: a .qsw bitstream holds {' or '.join(holds)}; what is fitted is {self.family!r}"
+            )
 
     def resolve(self) -> Recipe:
         """The recipe, with the iterations that are given here."""

@@ -151,7 +151,7 @@ def test_a_bitstream_that_cannot_hold_what_is_fitted_is_refused(
 ) -> None:
     text = MINIMAL + "bitstream: true\nfit: {family: coolchic-5}"
     monkeypatch.setitem(FAMILIES._loaded, "coolchic-5", replace(FAMILIES["coolchic-5"], bitstream=False))
-    assert "family: a .qsw bitstream is of one of coolchic-3.4; found 'coolchic-5'" in error_of(folder, text)
+    assert "family: a .qsw bitstream holds coolchic-3.4; what is fitted is 'coolchic-5'" in error_of(folder, text)
 
 
 def test_paths_are_relative_to_the_file_but_those_of_the_command_line_to_the_working_directory(
