@@ -20,15 +20,19 @@ from tests.cases import CASE_5_NAMES, CASE_NAMES, CASES, CASES_5, load_case
 from tests.workers.bitstream.encoding import quantized_case, rate_latent_bit
 from workers.bitstream import decode_frame, encode_frame
 from workers.bitstream.formats import FORMATS
-from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderParameter, Planes
+from workers.candidates import RESIDUE
+from workers.codec import Frame, FrameEncoder, FrameEncoderParameter, Planes
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
-from workers.fit import RECIPES, soft_round_twice
-from workers.fit.training import BETAS, MAX_GRADIENT_NORM, train
+from workers.codec.family import FAMILIES
+from workers.fit import RECIPES, Phase, soft_round_twice
+from workers.fit.optimizers import make_optimizer
+from workers.fit.training import train
 from workers.objective.loss import loss_function
 
 REPEATS = 5
 SIZE = (512, 768)
 FIT_SIZE = (256, 256)
+FITS = (("coolchic-3.4", "lop"), ("coolchic-3.4", "hop"), ("coolchic-5", "mop"), ("coolchic-5", "hop"))
 ITERATIONS = 10
 CONSOLE = Console(width=100)
 
@@ -38,6 +42,13 @@ def seconds(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
+
+
+def cpu_seconds(action: Callable[[], object]) -> float:
+    """Of CPU, of one call."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
 
 
 def large_frame_encoder(cases: Path) -> FrameEncoder:
@@ -110,44 +121,58 @@ def coding() -> None:
 
 
 def iterations() -> None:
-    """A fit beside a plain loop over the same networks, in turns."""
+    """A fit beside a plain loop over the same networks, in turns, in CPU time."""
     height, width = FIT_SIZE
     picture = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(0))
     picture = torch.nn.functional.interpolate(picture, FIT_SIZE, mode="bicubic").clamp(0, 1)
     frame = Frame(Planes((picture,)), "rgb", 8)
-    for name in ("lop", "hop"):
-        arch = ARCHITECTURES[name]
-        param = FrameEncoderParameter(FIT_SIZE, arch.layers_synthesis, arch.dim_arm, arch.n_hidden_layers_arm)
+    for family, name in (
+        ("coolchic-3.4", "lop"),
+        ("coolchic-3.4", "hop"),
+        ("coolchic-5", "mop"),
+        ("coolchic-5", "hop"),
+    ):
+        param = FAMILIES[family].architectures[name].parameter(FIT_SIZE, "rgb", 8, 1e-3)
         ours, plain = FrameEncoder(param), FrameEncoder(param)
-        optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2, betas=BETAS)
-        phase = RECIPES["fast"].phases[0]
-        generator = torch.Generator().manual_seed(0)
-        fit = train(ours, frame, 1e-3, phase, generator)
+        phase = RECIPES[family]["fast"](None).phases[0]
+        loop = PlainLoop(plain, phase, frame)
+        fit = train(ours, frame, 1e-3, phase, torch.Generator().manual_seed(0))
         next(fit)  # a hundred iterations and a validation; the plain loop is warmed as well
+        loop.run(ITERATIONS)
         times: dict[str, list[float]] = {"ours": [], "plain": []}
-        plain_loop(plain, optimizer, frame, ITERATIONS)
         for _ in range(REPEATS):
-            times["ours"].append(seconds(lambda fit=fit: next(fit)) / phase.validate_every)  # type: ignore[misc]
-            loop = seconds(lambda plain=plain, optimizer=optimizer: plain_loop(plain, optimizer, frame, ITERATIONS))  # type: ignore[misc]
-            times["plain"].append(loop / ITERATIONS)
+            times["ours"].append(cpu_seconds(lambda fit=fit: next(fit)) / phase.validate_every)  # type: ignore[misc]
+            times["plain"].append(cpu_seconds(lambda loop=loop: loop.run(ITERATIONS)) / ITERATIONS)  # type: ignore[misc]
         ms = {way: 1e3 * statistics.median(values) for way, values in times.items()}
         CONSOLE.print(
-            f"{width}×{height} {name}, an iteration: {ms['ours']:.1f} ms, validations included; "
+            f"{width}×{height} {family} {name}, an iteration: {ms['ours']:.1f} ms of CPU, validations included; "
             f"plain loop {ms['plain']:.1f} ms, {ms['plain'] / ms['ours']:.2f}×"
         )
 
 
-def plain_loop(frame_encoder: FrameEncoder, optimizer: torch.optim.Optimizer, frame: Frame, n: int) -> None:
-    """What a person would write."""
-    frame_encoder.train()
-    for _ in range(n):
-        optimizer.zero_grad()
-        latents = [grid * frame_encoder.param.encoder_gain for grid in frame_encoder.latent_grids]
-        latents = [soft_round_twice(y, 0.3, 0.25 * torch.randn_like(y)) for y in latents]
-        decoded, rate = frame_encoder(latents)
-        loss_function(decoded, rate, frame.data, 1e-3).loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(frame_encoder.parameters(), MAX_GRADIENT_NORM)
-        optimizer.step()
+class PlainLoop:
+    """What a person would write, with the optimizer of a phase."""
+
+    def __init__(self, frame_encoder: FrameEncoder, phase: Phase, frame: Frame) -> None:
+        self._frame_encoder, self._phase, self._frame = frame_encoder.train(), phase, frame
+        named = dict(frame_encoder.named_parameters())
+        latents = [value for key, value in named.items() if "latent_grids." in key]
+        self._networks = [value for key, value in named.items() if "latent_grids." not in key]
+        self._optimizer = make_optimizer(phase.optimizer, {"latents": latents, "networks": self._networks})
+        for group in self._optimizer.param_groups:
+            group["lr"] = phase.lr[0]
+
+    def run(self, n: int) -> None:
+        """Do some iterations."""
+        coolchic = self._frame_encoder.coolchics[RESIDUE]
+        for _ in range(n):
+            self._optimizer.zero_grad()
+            latents = [grid * coolchic.param.encoder_gain for grid in coolchic.latent_grids]
+            latents = [soft_round_twice(y, 0.3, 0.25 * torch.randn_like(y)) for y in latents]
+            decoded, rate = self._frame_encoder(latents)
+            loss_function(decoded, rate, self._frame.data, 1e-3).loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self._networks, self._phase.optimizer.max_norm)
+            self._optimizer.step()
 
 
 def main() -> None:

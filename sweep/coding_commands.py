@@ -11,6 +11,7 @@ from sweep.options import (
     ArchOption,
     EncoderFrameOption,
     EncoderOption,
+    FamilyOption,
     FrameIndexOption,
     LmbdaOption,
     MaxPixelsOption,
@@ -45,6 +46,7 @@ def encode(
         ),
     ],
     encoder: EncoderOption = None,
+    family: FamilyOption = DEFAULT_FIT.family,
     arch: ArchOption = DEFAULT_FIT.arch,
     recipe: RecipeOption = DEFAULT_FIT.recipe,
     lmbda: LmbdaOption = None,
@@ -64,8 +66,8 @@ def encode(
 
     with running(context, verbose, quiet) as screen:
         try:
-            given = {"arch": arch, "recipe": recipe, "seed": seed} | ({} if lmbda is None else {"lmbda": lmbda})
-            fit = make_fit(given)
+            given = {"family": family, "arch": arch, "recipe": recipe, "seed": seed}
+            fit = make_fit(given | ({} if lmbda is None else {"lmbda": lmbda}))
             encoded = encode_file(frame, output, fit, encoder, lmbda, screen.display, frame_index, encoder_frame)
         except InfeasibleModuleError as error:
             raise stop(error, FAILED) from None

@@ -87,6 +87,7 @@ EncoderOption = Annotated[
         callback=expanded,
     ),
 ]
+FamilyOption = Annotated[str, typer.Option(help=_accepted("family"))]
 ArchOption = Annotated[str, typer.Option(help=_accepted("arch"))]
 RecipeOption = Annotated[str, typer.Option(help=_accepted("recipe"))]
 LmbdaOption = Annotated[

@@ -16,7 +16,8 @@ import torch
 from workers.answers import EncodedAnswer, QuantizedAnswer, SignOfLife
 from workers.bitstream.formats import FORMATS, check_decodes, check_encodable
 from workers.candidates import Choice, Measurement, by_network
-from workers.codec import ARCHITECTURES, Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager, check_match, dump_frame_encoder
+from workers.codec.family import Architecture
 from workers.codec.quantization import apply_choices
 from workers.device import usual_device
 from workers.errors import CheckpointError, InputError
@@ -123,12 +124,14 @@ class Replica:
             family=loaded.frame_encoder.family.name,
         )
 
-    def fit(self, source: FrameSource, arch: str, recipe: Recipe, seed: int) -> Iterator[FitProgress | bytes]:
+    def fit(
+        self, source: FrameSource, architecture: Architecture, recipe: Recipe, seed: int
+    ) -> Iterator[FitProgress | bytes]:
         """Fit a frame encoder to a frame.
 
         Args:
             source: of the frame; its ``lmbda`` is the rate constraint.
-            arch: name of a published architecture.
+            architecture: of the frame encoder.
             recipe: phases of the fit.
             seed: of its random numbers.
 
@@ -142,7 +145,7 @@ class Replica:
             raise ValueError(f"{source.id}: a fit needs lmbda, no encoder gives it")
         torch.set_num_threads(self._threads)
         frame = source.read_frame()
-        progress = fit(frame, ARCHITECTURES[arch], source.lmbda, recipe, seed, REPORT_SECONDS)
+        progress = fit(frame, architecture, source.lmbda, recipe, seed, REPORT_SECONDS)
         while True:
             try:
                 yield next(progress)

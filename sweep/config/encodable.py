@@ -45,10 +45,7 @@ def check_encodable(frames: FrameList, bitstream: str, fit: FitConfig) -> None:
 
 def _fit_reason(bitstream: str, fit: FitConfig) -> str | None:
     """Why a bitstream cannot hold what a fit makes; ``None`` if it can."""
-    from workers.codec import ARCHITECTURES
-    from workers.fit import fitted_parameter
-
-    return FORMATS[bitstream].unencodable(fitted_parameter(ARCHITECTURES[fit.arch], img_size=(64, 64)))
+    return FORMATS[bitstream].unencodable(fit.architecture().parameter((64, 64), "rgb", 8, fit.lmbdas[0]))
 
 
 def check_fit(bitstream: str, fit: FitConfig) -> None:

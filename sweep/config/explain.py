@@ -26,6 +26,8 @@ def explain(
         key, accepted, found = "", "a mapping", problem["input"]
         at: Any = content
         for part in problem["loc"]:
+            if model is not None and part == model.__name__:
+                continue  # which of several kinds of value it was taken for
             if isinstance(part, int):
                 model, accepted = entries.get(key, (None, accepted))
                 key, at = f"{key}[{part}]", at[part] if isinstance(at, list) else at

@@ -1,12 +1,12 @@
 """How frame encoders are fitted, and trained on: in the configuration, and on the command line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from workers.codec import ARCHITECTURES
+from workers.codec.family import FAMILIES, Architecture
 from workers.errors import ConfigError
 from workers.fit import RECIPES, Recipe
 
@@ -33,19 +33,37 @@ class FitIterations(BaseModel):
     phase_3: PositiveInt | None = Field(None, description="an integer, 1 or more, at most; or null")
 
 
+class NotAccepted(NamedTuple):
+    """A value that does not fit the others.
+
+    Attributes:
+        key: of :class:`FitConfig`.
+        accepted: what is.
+    """
+
+    key: str
+    accepted: str
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"one of {', '.join(names)}"
+
+
 class FitConfig(BaseModel):
     """How a frame encoder is fitted where an entry has none."""
 
     model_config = STRICT
-    arch: Literal["vlop", "lop", "mop", "hop"] = Field("hop", description=f"one of {', '.join(ARCHITECTURES)}")
-    recipe: str = Field("fast", description=f"one of {', '.join(RECIPES)}")
+    family: str = Field("coolchic-3.4", description=_one_of(RECIPES))
+    arch: str = Field("hop", description="the name of one of the family's architectures")
+    recipe: str = Field("fast", description="the name of one of the family's recipes")
     seed: int = Field(0, ge=0, lt=2**63, description="an integer, 0 to 2^63 - 1")
     lmbda: Lmbda | Lmbdas = Field(
         1e-3, description="a number, 0 or more, or a list of them, no two the same; for entries that give none"
     )
-    iterations: FitIterations = Field(
+    iterations: PositiveInt | FitIterations = Field(
         default_factory=FitIterations,
-        description=f"a mapping with {', '.join(FitIterations.model_fields)}; null is the recipe's",
+        description="an integer, 1 or more: all of the fit; or a mapping with "
+        f"{', '.join(FitIterations.model_fields)}; null is the recipe's",
     )
 
     @property
@@ -53,9 +71,25 @@ class FitConfig(BaseModel):
         """All weights of the rate that are given."""
         return tuple(self.lmbda) if isinstance(self.lmbda, list) else (self.lmbda,)
 
+    def rejected(self) -> NotAccepted | None:
+        """The first value that is no name of anything, if there is one."""
+        if self.family not in RECIPES:
+            return NotAccepted("family", _one_of(RECIPES))
+        for key, names in (("arch", FAMILIES[self.family].architectures), ("recipe", RECIPES[self.family])):
+            if getattr(self, key) not in names:
+                return NotAccepted(key, _one_of(names))
+        return None
+
+    def architecture(self) -> Architecture:
+        """The architecture that is named here."""
+        return FAMILIES[self.family].architectures[self.arch]
+
     def resolve(self) -> Recipe:
         """The recipe, with the iterations that are given here."""
-        recipe = RECIPES[self.recipe]
+        of_total = RECIPES[self.family][self.recipe]
+        if not isinstance(self.iterations, FitIterations):
+            return of_total(self.iterations)
+        recipe = of_total(None)
         given = (self.iterations.phase_1, self.iterations.phase_2)
         phases = [
             phase if iterations is None else replace(phase, iterations=iterations)
@@ -79,12 +113,12 @@ def make_fit(content: Mapping[str, Any]) -> FitConfig:
     try:
         fit = FitConfig.model_validate(content)
     except ValidationError as error:
-        key = error.errors()[0]["loc"][0]
-        raise _not_accepted(f"--{key}", str(key), content) from None
-    if fit.recipe not in RECIPES:
-        raise _not_accepted("--recipe", "recipe", content)
+        key = str(error.errors()[0]["loc"][0])
+        raise _not_accepted(key, FitConfig.model_fields[key].description or "", content) from None
+    if wrong := fit.rejected():
+        raise _not_accepted(*wrong, content)
     return fit
 
 
-def _not_accepted(where: str, key: str, content: Mapping[str, Any]) -> ConfigError:
-    return ConfigError(f"{where}: accepted: {FitConfig.model_fields[key].description}; found {content[key]!r}")
+def _not_accepted(key: str, accepted: str, content: Mapping[str, Any]) -> ConfigError:
+    return ConfigError(f"--{key}: accepted: {accepted}; found {content[key]!r}")

@@ -30,7 +30,6 @@ from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.codec.family import FAMILIES
 from workers.errors import ConfigError
 from workers.files import describe, is_uri
-from workers.fit import RECIPES
 from workers.measure import EngineOptions
 from workers.objective.metric import METRICS
 from workers.plain import Precision
@@ -187,6 +186,10 @@ class JobConfig(BaseModel):
         return content
 
 
+_UNNAMED_FAMILY = "coolchic-3.4"
+"""Family of fits whose jobs, those of 0.1.0, do not say it."""
+
+
 class Job(NamedTuple):
     """A configuration with everything resolved: what is written to ``job.yaml``.
 
@@ -234,7 +237,12 @@ class Job(NamedTuple):
         return identity if name == DEFAULT_FORMAT else {"format": name} | identity
 
     def _fit(self) -> dict[str, Any]:
-        return self.config.fit.model_dump(exclude={"iterations": {"phase_3"}, "lmbda": True})
+        content = self.config.fit.model_dump(exclude={"lmbda"})
+        if isinstance(content["iterations"], dict):
+            del content["iterations"]["phase_3"]
+        if content["family"] == _UNNAMED_FAMILY:
+            del content["family"]
+        return content
 
 
 def load_job(path: Path, overrides: Sequence[str] = (), out: str | None = None) -> Job:
@@ -295,9 +303,9 @@ def read_config(path: Path, overrides: Sequence[str] = (), out: str | None = Non
         load_plugins(config.plugins, path.absolute().parent)  # what they register may be named by what follows
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if config.fit.recipe not in RECIPES:
-        accepted = FitConfig.model_fields["recipe"].description
-        raise ConfigError(f"{path}: fit.recipe: accepted: {accepted}; found {config.fit.recipe!r}")
+    if wrong := config.fit.rejected():
+        found = getattr(config.fit, wrong.key)
+        raise ConfigError(f"{path}: fit.{wrong.key}: accepted: {wrong.accepted}; found {found!r}")
     if isinstance(config.bitstream, str) and config.bitstream not in set(FORMATS) - {DEFAULT_FORMAT}:
         accepted = JobConfig.model_fields["bitstream"].description
         raise ConfigError(f"{path}: bitstream: accepted: {accepted}; found {config.bitstream!r}")

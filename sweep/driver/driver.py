@@ -102,7 +102,7 @@ def perform(replica: Replica, work: Work, source: FrameSource, fit: FitConfig) -
     The replica may also be a stand-in whose methods only send the call on its way.
     """
     if isinstance(work, Fit):
-        return replica.fit(source, fit.arch, fit.resolve(), fit.seed)
+        return replica.fit(source, fit.architecture(), fit.resolve(), fit.seed)
     if isinstance(work, Open):
         return replica.open(source, work.bitstream)
     if isinstance(work, Measure):

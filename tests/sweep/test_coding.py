@@ -50,7 +50,7 @@ def test_a_picture_becomes_a_file_and_a_picture_again(file: Path, tmp_path: Path
 
 def test_a_picture_without_an_encoder_is_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = Phase(20, (1e-2, 1e-2), "softround", (0.3, 0.3), validate_every=10)
-    monkeypatch.setitem(fit_config.RECIPES, "example", Recipe((short, short)))  # type: ignore[arg-type]
+    monkeypatch.setitem(fit_config.RECIPES["coolchic-3.4"], "example", lambda _: Recipe((short, short)))  # type: ignore[arg-type]
     picture = np.random.default_rng(0).integers(0, 255, (17, 23, 3), dtype=np.uint8)
     Image.fromarray(picture).save(tmp_path / "a.png")
     target = tmp_path / "new folder" / "a.qsw"
@@ -63,7 +63,7 @@ def test_a_picture_without_an_encoder_is_fitted(tmp_path: Path, monkeypatch: pyt
 
 def test_a_ppm_of_10_bits_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = Phase(20, (1e-2, 1e-2), "softround", (0.3, 0.3), validate_every=10)
-    monkeypatch.setitem(fit_config.RECIPES, "example", Recipe((short, short)))  # type: ignore[arg-type]
+    monkeypatch.setitem(fit_config.RECIPES["coolchic-3.4"], "example", lambda _: Recipe((short, short)))  # type: ignore[arg-type]
     samples = np.full((17, 23, 3), 1023) - np.arange(17)[:, None, None]
     (tmp_path / "a.ppm").write_bytes(b"P6 23 17 1023\n" + samples.astype(">u2").tobytes())
     target = tmp_path / "a.qsw"

@@ -5,7 +5,7 @@ import math
 from workers.codec.coolchic_parameter import ARM, SYNTHESIS, UPSAMPLING
 from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
 from workers.codec.network import Effect, powers_of_two
-from workers.codec.parameter import FrameEncoderParameter
+from workers.codec.parameter import ARCHITECTURES, FrameEncoderParameter
 
 COOLCHIC_3_4 = Family(
     name="coolchic-3.4",
@@ -37,4 +37,5 @@ COOLCHIC_3_4 = Family(
     plain_threads=2,
     read_metadata=FrameEncoderParameter.from_metadata,
     bitstream=True,
+    architectures=ARCHITECTURES,
 )

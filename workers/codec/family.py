@@ -1,16 +1,16 @@
 """Families of frame encoders: what is fixed for all encoders of one format, as data."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workers.candidates import Kind, network_id
 from workers.codec.network import Effect, NetworkSpec
 from workers.registry import Registry
 
 if TYPE_CHECKING:
-    from workers.codec.encoder_parameter import EncoderParameter
+    from workers.codec.encoder_parameter import EncoderParameter, FrameDataType
     from workers.codec.frame_encoder import FrameEncoder
 
 
@@ -59,6 +59,15 @@ class Chroma(Enum):
         return (height + more) // 2, (width + more) // 2
 
 
+class Architecture(Protocol):
+    """A published choice of the networks' sizes."""
+
+    def parameter(
+        self, img_size: tuple[int, int], frame_data_type: "FrameDataType", bitdepth: int, lmbda: float
+    ) -> "EncoderParameter":
+        """All sizes of a frame encoder for a frame and a weight of the rate."""
+
+
 def _assemble(param: "EncoderParameter") -> "FrameEncoder":
     from workers.codec.frame_encoder import FrameEncoder  # loads torch
 
@@ -86,6 +95,9 @@ class Family:
             :class:`~workers.errors.CheckpointError`.
         assemble: a frame encoder of an architecture, its parameters still to be loaded.
         bitstream: whether a ``.qsw`` can hold its frame encoders.
+        architectures: those that a frame can be fitted with, by name.
+        untrained: what the names of tensors begin with, without that of the cool-chic, that a fit leaves as they
+            start.
     """
 
     name: str
@@ -101,6 +113,8 @@ class Family:
     read_metadata: Callable[[Mapping[str, str]], "EncoderParameter"]
     assemble: Callable[["EncoderParameter"], "FrameEncoder"] = _assemble
     bitstream: bool = False
+    architectures: Mapping[str, Architecture] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
 
     @property
     def required_modules(self) -> frozenset[str]:

@@ -236,6 +236,23 @@ class Architecture(NamedTuple):
     n_hidden_layers_arm: int
     layers_synthesis: tuple[SynthesisLayer, ...]
 
+    def parameter(
+        self,
+        img_size: tuple[int, int],
+        frame_data_type: FrameDataType,
+        bitdepth: int,
+        lmbda: float,  # noqa: ARG002
+    ) -> FrameEncoderParameter:
+        """All sizes of a frame encoder for a frame; the weight of the rate changes none of them."""
+        return FrameEncoderParameter(
+            img_size,
+            self.layers_synthesis,
+            self.dim_arm,
+            self.n_hidden_layers_arm,
+            frame_data_type=frame_data_type,
+            bitdepth=bitdepth,
+        )
+
 
 def _layers(text: str) -> tuple[SynthesisLayer, ...]:
     return tuple(SynthesisLayer.parse(layer) for layer in text.split(","))

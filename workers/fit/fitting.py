@@ -6,19 +6,12 @@ import time
 from collections.abc import Generator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from workers.codec import (
-    Architecture,
-    EncoderParameter,
-    Frame,
-    FrameEncoder,
-    FrameEncoderManager,
-    FrameEncoderParameter,
-)
-from workers.codec.encoder_parameter import FrameDataType
+from workers.codec import Frame, FrameEncoder, FrameEncoderManager
+from workers.codec.family import Architecture
 from workers.errors import InputError
+from workers.fit.initialization import initialize
 from workers.fit.progress import FitProgress
 from workers.fit.recipe import Phase, Recipe, Warmup
 from workers.fit.training import Validation, train, validate
@@ -125,9 +118,12 @@ def _fit(
 ) -> Generator[FitProgress, None, FrameEncoder]:
     run = _Run(frame, lmbda, recipe.iterations, report_seconds)
     n_candidates = recipe.warmup.candidates[0] if recipe.warmup else 1
-    candidates = [_initialize(frame, architecture, seed, index) for index in range(n_candidates)]
+    param = architecture.parameter(frame.img_size, frame.frame_data_type, frame.bitdepth, lmbda)
+    candidates = [_Candidate(*initialize(param, frame, seed, index)) for index in range(n_candidates)]
     if recipe.warmup:
-        candidates = yield from _warm_up(run, recipe.warmup, recipe.phases[0], candidates)
+        candidates = yield from _warm_up(
+            run, recipe.warmup, recipe.warmup.phase(recipe.phases[0], lmbda), candidates
+        )
     (winner,) = candidates
     for number, phase in enumerate(recipe.phases, start=1):
         loss = yield from run.train(f"phase {number}", phase, winner)
@@ -136,13 +132,13 @@ def _fit(
 
 
 def _warm_up(
-    run: "_Run", warmup: Warmup, first: Phase, candidates: list[_Candidate]
+    run: "_Run", warmup: Warmup, phase: Phase, candidates: list[_Candidate]
 ) -> Generator[FitProgress, None, list[_Candidate]]:
     """The one candidate that is left after all stages."""
     for kept in (*warmup.candidates[1:], 1):
         losses = []
         for candidate in candidates:
-            loss = yield from run.train("warm-up", warmup.phase(first), candidate)
+            loss = yield from run.train("warm-up", phase, candidate)
             losses.append(loss)
         ranking = sorted(range(len(candidates)), key=losses.__getitem__)  # the first one on a tie
         _logger.debug("warm-up: losses %s, kept %s", losses, ranking[:kept])
@@ -194,33 +190,3 @@ class _Run:
             psnr_db=psnr_db(validation.mse),
             rate_latent_bpp=validation.rate_latent_bit / (height * width),
         )
-
-
-def _initialize(frame: Frame, architecture: Architecture, seed: int, index: int) -> _Candidate:
-    """A random initialization; the index-th one is the same however many there are."""
-    (own_seed,) = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(own_seed))
-    param = fitted_parameter(architecture, frame.img_size, frame.frame_data_type, frame.bitdepth)
-    # The networks draw from the process' generator: lend it the state of the candidate's, and take it back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.set_state(generator.get_state())
-        frame_encoder = FrameEncoder(param)
-        generator.set_state(torch.default_generator.get_state())
-    return _Candidate(frame_encoder, generator)
-
-
-def fitted_parameter(
-    architecture: Architecture,
-    img_size: tuple[int, int],
-    frame_data_type: FrameDataType = "rgb",
-    bitdepth: int = 8,
-) -> EncoderParameter:
-    """What a fit makes: the frame encoder's architecture for a frame of some size and format."""
-    return FrameEncoderParameter(
-        img_size,
-        architecture.layers_synthesis,
-        architecture.dim_arm,
-        architecture.n_hidden_layers_arm,
-        frame_data_type=frame_data_type,
-        bitdepth=bitdepth,
-    )

@@ -40,3 +40,16 @@ def straight_through(x: Tensor, temperature: float) -> Tensor:
     """
     soft = soft_round(x, temperature)
     return torch.round(x) + (soft - soft.detach())  # exactly 0, but for its derivative
+
+
+def kumaraswamy_noise(shape: torch.Size, parameter: float, generator: torch.Generator) -> Tensor:
+    """Noise in [−½, ½] of a Kumaraswamy distribution that is symmetric at its mode, 0 (Cool-Chic 5.0.1).
+
+    Args:
+        shape: of the result.
+        parameter: 1 for a uniform distribution; the larger, the more it gathers at 0.
+        generator: source of the random numbers.
+    """
+    exponent = (2**parameter * (parameter - 1) + 1) / parameter
+    uniform = torch.rand(shape, generator=generator)
+    return (1 - (1 - uniform) ** (1 / exponent)) ** (1 / parameter) - 0.5

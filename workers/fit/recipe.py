@@ -1,22 +1,65 @@
 """Recipes: how long, how fast and with which quantizer a frame encoder is trained. Pure data."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Schedule = tuple[float, float]
 """A value at the start of a phase, and the one it approaches at its end."""
 
-TrainingQuantizer = Literal["softround", "ste"]
-"""What replaces rounding in training: soft rounding twice with noise between, or hard rounding with the
-derivative of soft rounding (straight-through estimation)."""
+TrainingQuantizer = Literal["softround", "ste", "hardround"]
+"""What replaces rounding in training: soft rounding twice with noise between; hard rounding with the derivative of
+soft rounding (straight-through estimation); or hard rounding, whose derivative is 0."""
+
+Noise = Literal["gaussian", "kumaraswamy"]
+"""Distribution of the noise between two soft roundings."""
 
 TRAINABLE = ("latents", "networks")
 """The parts of a frame encoder that a phase may train."""
 
 FINAL_LR = 1e-5
 """Learning rate at the end of every published phase."""
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam for everything that is trained.
+
+    Attributes:
+        betas: decay rates of the moments. With a second one of 0.999, its usual value, steps are still set by the
+            gradients of a thousand iterations before, and fits of a few thousand iterations end at losses a few
+            percent higher.
+        max_norm: gradients are scaled down to this norm, taken over all parts of :attr:`clipped`.
+        clipped: parts whose gradients are.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.99)
+    max_norm: float = 0.1
+    clipped: tuple[str, ...] = TRAINABLE
+
+
+@dataclass(frozen=True)
+class Soap:
+    """SOAP for the networks, Adam's steps for the latents (Cool-Chic 5.0.1).
+
+    Attributes:
+        network_betas: decay rates of the networks' moments, the second one that of their preconditioners as well.
+        latent_betas: decay rates of the latents' moments.
+        frequency: steps from one change of the preconditioners' bases to the next.
+        weight_decay: of the networks.
+        max_norm: see :class:`Adam`.
+        clipped: see :class:`Adam`.
+    """
+
+    network_betas: tuple[float, float] = (0.95, 0.95)
+    latent_betas: tuple[float, float] = (0.9, 0.999)
+    frequency: int = 10
+    weight_decay: float = 0.01
+    max_norm: float = 0.1
+    clipped: tuple[str, ...] = ("networks",)
+
+
+OptimizerRule = Adam | Soap
 
 
 def _require(holds: bool, rule: str, found: object) -> None:
@@ -37,13 +80,19 @@ class Phase:
         lr: learning rate, annealed from the first value to the second by half a cosine.
         quantizer: what replaces rounding.
         temperature: of the soft rounding, linear in the iterations.
-        noise: standard deviation of the noise between two soft roundings, likewise; ``ste`` has none.
+        noise: of the noise between two soft roundings, likewise, its standard deviation, or the parameter of its
+            distribution if that is ``kumaraswamy``; hard rounding has none.
+        noise_kind: distribution of the noise.
+        optimizer: what makes steps of gradients.
         validate_every: iterations between validations. The best parameters seen at one are kept, and learning
             rate, temperature and noise change there and only there.
         patience: iterations without a better loss after which the best parameters are reloaded, the optimizer's
             state with them; ``None`` for never.
         stops: whether the phase ends when patience is lost, in place of going on from the best.
         trained: the parts that are trained, of :data:`TRAINABLE`; the others stay as they are.
+        network_rate: weight of the networks' own bits in the loss, by a smooth estimate of them; 1 for that of the
+            latents' bits.
+        compiled: whether the compiled kernel may be used: it is faster, and its last digits are others.
 
     Raises:
         ValueError: a value breaks the rule that the message names.
@@ -54,10 +103,14 @@ class Phase:
     quantizer: TrainingQuantizer
     temperature: Schedule
     noise: Schedule = (0.0, 0.0)
+    noise_kind: Noise = "gaussian"
+    optimizer: OptimizerRule = Adam()
     validate_every: int = 100
     patience: int | None = None
     stops: bool = False
     trained: tuple[str, ...] = TRAINABLE
+    network_rate: float = 0.0
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         _require(self.iterations >= 1, "iterations: at least 1", self.iterations)
@@ -69,6 +122,10 @@ class Phase:
         )
         _require(_within(self.temperature, above=0), "temperature: finite and above 0", self.temperature)
         _require(_within(self.noise), "noise: finite and not negative", self.noise)
+        _require(self.noise_kind in get_args(Noise), f"noise_kind: one of {get_args(Noise)}", self.noise_kind)
+        if self.noise_kind == "kumaraswamy":
+            _require(min(self.noise) >= 1, "noise: 1 or more for kumaraswamy", self.noise)
+        _require(_within((self.network_rate,) * 2), "network_rate: finite and not negative", self.network_rate)
         _require(self.validate_every >= 1, "validate_every: at least 1", self.validate_every)
         _require(self.patience is None or self.patience >= 1, "patience: at least 1, or none", self.patience)
         _require(
@@ -104,6 +161,10 @@ class Warmup:
             on, and keeps one.
         iterations: of each candidate in each stage.
         lr: learning rate, constant.
+        temperature: of the soft rounding, constant; ``None`` for that of the first phase's start.
+        noise: ``(a, b)`` for noise of the standard deviation ``a · log10(lmbda) + b``; ``None`` for that of the
+            first phase's start.
+        optimizer: ``None`` for that of the first phase.
 
     Raises:
         ValueError: a value breaks the rule that the message names.
@@ -112,6 +173,9 @@ class Warmup:
     candidates: tuple[int, ...] = (5, 2)
     iterations: int = 400
     lr: float = 1e-2
+    temperature: float | None = None
+    noise: tuple[float, float] | None = None
+    optimizer: OptimizerRule | None = None
 
     def __post_init__(self) -> None:
         descending = all(more > fewer for more, fewer in zip(self.candidates, self.candidates[1:], strict=False))
@@ -123,16 +187,32 @@ class Warmup:
         _require(self.iterations >= 1, "iterations: at least 1", self.iterations)
         _require(_within((self.lr, self.lr)), "lr: finite and not negative", self.lr)
 
-    def phase(self, first: Phase) -> Phase:
-        """What a stage does to a candidate: the recipe's first phase, held at its start."""
+    def phase(self, first: Phase, lmbda: float) -> Phase:
+        """What a stage does to a candidate: the recipe's first phase held at its start, but for what is given here.
+
+        Args:
+            first: phase of the recipe.
+            lmbda: weight of the rate.
+        """
+        temperature = first.temperature[0] if self.temperature is None else self.temperature
+        noise = first.noise[0] if self.noise is None else _noise_at_rate(*self.noise, lmbda)
         return replace(
             first,
             iterations=self.iterations,
             lr=(self.lr, self.lr),
-            temperature=(first.temperature[0], first.temperature[0]),
-            noise=(first.noise[0], first.noise[0]),
+            temperature=(temperature, temperature),
+            noise=(noise, noise),
             patience=None,
+            optimizer=self.optimizer or first.optimizer,
         )
+
+
+_LEAST_LMBDA = 1e-6
+"""Noise grows no more for smaller weights of the rate."""
+
+
+def _noise_at_rate(slope: float, offset: float, lmbda: float) -> float:
+    return max(0.0, slope * math.log10(max(lmbda, _LEAST_LMBDA)) + offset)
 
 
 RETUNING = Phase(
@@ -179,26 +259,3 @@ class Recipe:
 def _linear(schedule: Schedule, progress: float) -> float:
     start, end = schedule
     return start + (end - start) * progress
-
-
-def _recipe(n_itr: int, n_itr_ste: int, warmup: Warmup) -> Recipe:
-    """The standard recipe (§5 of the format), with its iterations."""
-    main = Phase(
-        iterations=n_itr,
-        lr=(1e-2, FINAL_LR),
-        quantizer="softround",
-        temperature=(0.3, 0.1),
-        noise=(0.25, 0.1),
-        patience=5000,
-    )
-    ste = Phase(iterations=n_itr_ste, lr=(1e-4, FINAL_LR), quantizer="ste", temperature=(1e-4, 1e-4))
-    return Recipe(phases=(main, ste), warmup=warmup)
-
-
-RECIPES: Mapping[str, Recipe] = {
-    "example": _recipe(1200, 200, Warmup(candidates=(2,), iterations=50)),
-    "fast": _recipe(10_000, 1500, Warmup()),
-    "medium": _recipe(30_000, 1500, Warmup()),
-    "slow": _recipe(100_000, 1500, Warmup()),
-}
-"""Recipes by name. ``example`` shows what a fit does within a minute, on a frame of some thousand pixels."""

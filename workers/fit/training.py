@@ -9,24 +9,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from workers.candidates import RESIDUE
 from workers.codec import Frame, FrameEncoder
 from workers.codec.latent import flatten
 from workers.errors import InputError
-from workers.fit.quantizer import soft_round_twice, straight_through
-from workers.fit.recipe import Phase
+from workers.fit.network_rate import add_gradients, estimated_bits
+from workers.fit.optimizers import make_optimizer
+from workers.fit.quantizer import kumaraswamy_noise, soft_round_twice, straight_through
+from workers.fit.recipe import TRAINABLE, Phase
 from workers.fit.training_forward import TrainingForward
 from workers.objective.loss import MSE, loss_function
 from workers.objective.metric import Metric
-
-BETAS = (0.9, 0.99)
-"""Decay rates of Adam's moments. With a second one of 0.999, its default, steps are still set by the gradients of a
-thousand iterations before, and fits of a few thousand iterations end at losses a few percent higher."""
-
-MAX_GRADIENT_NORM = 0.1
-"""Gradients are scaled down to this norm, taken over everything that is trained."""
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +42,7 @@ class Validation(NamedTuple):
 
 class _Best(NamedTuple):
     iteration: int
-    loss: float
+    cost: float
     parameters: dict[str, Tensor]
     optimizer: dict[str, Any]
 
@@ -88,7 +83,8 @@ def train(
         validation of the start.
 
     Returns:
-        The loss of the best parameters that a validation has seen, those of the start included. They are the
+        The loss of the best parameters that a validation has seen, those of the start included; with what their
+        networks' bits are estimated to cost, if the phase weighs these. They are the
         frame encoder's when this ends; if it is abandoned before, the parameters are any.
 
     Raises:
@@ -109,6 +105,20 @@ def train(
             if trainer.stopped:
                 break
     return trainer.finish()
+
+
+def _trained_parts(frame_encoder: FrameEncoder, phase: Phase) -> dict[str, list[Tensor]]:
+    """Parameters of each part that a phase trains, and gradients for them alone."""
+    parts: dict[str, list[Tensor]] = {part: [] for part in TRAINABLE}
+    family = frame_encoder.family
+    for name, parameter in frame_encoder.named_parameters():
+        name = name.removeprefix(family.prefix(RESIDUE))
+        part = "latents" if name.startswith("latent_grids.") else "networks"
+        trained = part in phase.trained and not name.startswith(family.untrained)
+        parameter.requires_grad_(trained)
+        if trained:
+            parts[part].append(parameter)
+    return {part: parameters for part, parameters in parts.items() if parameters}
 
 
 class _Trainer:
@@ -134,12 +144,15 @@ class _Trainer:
         self._metric = metric
         self._phase = phase
         self._generator = generator
-        self._forward = TrainingForward(frame_encoder)
-        for name, parameter in frame_encoder.named_parameters():
-            part = "latents" if name.startswith("latent_grids.") else "networks"
-            parameter.requires_grad_(part in phase.trained)
-        self._trained = [parameter for parameter in frame_encoder.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.Adam(self._trained, lr=phase.lr[0], betas=BETAS, fused=True)
+        self._forward = TrainingForward(frame_encoder, compiled=phase.compiled)
+        parts = _trained_parts(frame_encoder, phase)
+        self._optimizer = make_optimizer(phase.optimizer, parts)
+        self._networks = parts.get("networks", [])
+        height, width = frame.img_size
+        self._bit_weight = phase.network_rate * lmbda / (height * width)
+        clipped = phase.optimizer.clipped
+        self._clipped = [parameter for part in parts if part in clipped for parameter in parts[part]]
+        self._unclipped = [parameter for part in parts if part not in clipped for parameter in parts[part]]
         self._n_not_finite = 0
         start = self.validation = validate(frame_encoder, frame, lmbda, metric)
         if not math.isfinite(start.loss):
@@ -147,7 +160,7 @@ class _Trainer:
                 "a frame and lmbda give a finite loss before any training; "
                 f"found loss {start.loss}, mse {start.mse}, {start.rate_latent_bit} bits for lmbda {lmbda}"
             )
-        self._best = self._snapshot(0, start.loss)
+        self._best = self._snapshot(0, start.loss + self._network_cost())
         self._patient_since = 0
         self.stopped = False
         frame_encoder.train()
@@ -164,8 +177,11 @@ class _Trainer:
             output = loss_function(decoded_image, rate, self._frame.data, self._lmbda, 0.0, self._metric)
             loss = output.loss
             loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(self._trained, MAX_GRADIENT_NORM)
-        if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+        if self._bit_weight:
+            add_gradients(self._networks, self._bit_weight)
+        norm = clip_grad_norm_(self._clipped, self._phase.optimizer.max_norm)
+        norms = [norm, get_total_norm([p.grad for p in self._unclipped if p.grad is not None])]
+        if all(math.isfinite(value.item()) for value in (loss, *norms)):
             self._optimizer.step()
         else:
             self._n_not_finite += 1
@@ -176,17 +192,24 @@ class _Trainer:
         residue = self._frame_encoder.coolchics[RESIDUE]
         latent = flatten(list(residue.latent_grids)) * residue.param.encoder_gain
         temperature = self._phase.temperature_at(iteration)
+        if self._phase.quantizer == "hardround":
+            return torch.round(latent.detach())
         if self._phase.quantizer == "ste":
             return straight_through(latent, temperature)
-        noise = torch.randn(latent.shape, generator=self._generator) * self._phase.noise_at(iteration)
+        strength = self._phase.noise_at(iteration)
+        if self._phase.noise_kind == "kumaraswamy":
+            noise = kumaraswamy_noise(latent.shape, strength, self._generator)
+        else:
+            noise = torch.randn(latent.shape, generator=self._generator) * strength
         return soft_round_twice(latent, temperature, noise)
 
     def validate(self, iteration: int) -> Validation:
         """Validate after ``iteration`` iterations: keep the best, or lose patience."""
         validation = self.validation = validate(self._frame_encoder, self._frame, self._lmbda, self._metric)
         self._frame_encoder.train()
-        if validation.loss < self._best.loss:  # never so for NaN
-            self._best = self._snapshot(iteration, validation.loss)
+        cost = validation.loss + self._network_cost()
+        if cost < self._best.cost:  # never so for NaN
+            self._best = self._snapshot(iteration, cost)
             self._patient_since = iteration
         elif self._phase.patience is not None and iteration - self._patient_since >= self._phase.patience:
             _logger.debug("iteration %d: back to the best, of iteration %d", iteration, self._best.iteration)
@@ -205,15 +228,18 @@ class _Trainer:
             )
         self._frame_encoder.load_state_dict(self._best.parameters)
         self._frame_encoder.eval().requires_grad_(True).zero_grad()
-        return self._best.loss
+        return self._best.cost
+
+    def _network_cost(self) -> float:
+        return self._bit_weight * estimated_bits(self._networks).item() if self._bit_weight else 0.0
 
     def _set_lr(self, iteration: int) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self._phase.lr_at(iteration)
 
-    def _snapshot(self, iteration: int, loss: float) -> _Best:
+    def _snapshot(self, iteration: int, cost: float) -> _Best:
         parameters = {name: value.clone() for name, value in self._frame_encoder.state_dict().items()}
-        return _Best(iteration, loss, parameters, copy.deepcopy(self._optimizer.state_dict()))
+        return _Best(iteration, cost, parameters, copy.deepcopy(self._optimizer.state_dict()))
 
     def _reload(self) -> None:
         self._frame_encoder.load_state_dict(self._best.parameters)

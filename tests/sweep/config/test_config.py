@@ -1,5 +1,6 @@
 """Configuration: what every key means, and that whatever is wrong with it is named before anything starts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from sweep.config import FrameItem, Job, load_job, make_grid, named_grid, pairs_of, parse_yaml
 from tests.making import make_param
 from workers.candidates import split_id
+from workers.codec.family import FAMILIES
 from workers.errors import ConfigError
 
 MINIMAL = "frames: [a.png]\nout: o\n"
@@ -81,6 +83,7 @@ def test_every_key_is_taken_as_it_stands(folder: Path) -> None:
     )
     assert job.config.out == "s3://bucket/results"
     assert job.config.fit.model_dump() == {
+        "family": "coolchic-3.4",
         "arch": "mop",
         "recipe": "slow",
         "seed": 7,
@@ -123,6 +126,32 @@ def test_frames_and_out_are_all_that_is_needed(folder: Path) -> None:
     assert fit.resolve().phases[0].iterations == 10_000
     assert ray.address is None
     assert {ray.replicas, ray.gpus_per_replica, ray.cpus_per_replica, ray.pairs_per_call} == {"auto"}
+
+
+@pytest.mark.parametrize(("family", "total"), [("coolchic-3.4", 700), ("coolchic-5", 2000)])
+def test_one_number_of_iterations_is_that_of_the_whole_fit(folder: Path, family: str, total: int) -> None:
+    fit = load(folder, MINIMAL + f"fit: {{family: {family}, arch: lop, iterations: {total}}}").config.fit
+    assert fit.resolve().iterations == total
+    assert fit.architecture() is FAMILIES[family].architectures["lop"]
+
+
+def test_a_fit_of_coolchic_3_4_is_the_same_job_as_one_of_an_earlier_version(folder: Path) -> None:
+    identity = load(folder, MINIMAL).identity()["fit"]
+    assert identity == {
+        "arch": "hop",
+        "recipe": "fast",
+        "seed": 0,
+        "iterations": {"warmup": None, "phase_1": None, "phase_2": None},
+    }
+    assert load(folder, MINIMAL + "fit: {family: coolchic-5}").identity()["fit"]["family"] == "coolchic-5"
+
+
+def test_a_bitstream_that_cannot_hold_what_is_fitted_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = MINIMAL + "bitstream: true\nfit: {family: coolchic-5}"
+    monkeypatch.setitem(FAMILIES._loaded, "coolchic-5", replace(FAMILIES["coolchic-5"], bitstream=False))
+    assert "family: a .qsw bitstream holds coolchic-3.4; what is fitted is 'coolchic-5'" in error_of(folder, text)
 
 
 def test_paths_are_relative_to_the_file_but_those_of_the_command_line_to_the_working_directory(
@@ -319,7 +348,10 @@ def test_a_mapping_may_take_over_another_one(folder: Path) -> None:
         (MINIMAL + "fit: {seeds: 1}", "fit.seeds", "unknown key", "arch, recipe, seed, lmbda, iterations"),
         (MINIMAL + "fit: {iterations: {phase_1: 0}}", "fit.iterations.phase_1", "1 or more", "found 0"),
         (MINIMAL + "fit: {iterations: {phase: 1}}", "fit.iterations.phase", "unknown key", "warmup, phase_1"),
-        (MINIMAL + "fit: {iterations: 3}", "fit.iterations", "a mapping", "found 3"),
+        (MINIMAL + "fit: {iterations: 0}", "fit.iterations", "an integer, 1 or more", "found 0"),
+        (MINIMAL + "fit: {family: coolchic-6}", "fit.family", "coolchic-3.4, coolchic-5", "found 'coolchic-6'"),
+        (MINIMAL + "fit: {family: coolchic-5, arch: vlop}", "fit.arch", "lop, mop, hop, vhop", "found 'vlop'"),
+        (MINIMAL + "fit: {family: coolchic-5, recipe: slow}", "fit.recipe", "fast, default", "found 'slow'"),
         (MINIMAL + "sweep: {mode: fast}", "sweep.mode", "full", "found 'fast'"),
         (MINIMAL + "sweep: {precision: fp16}", "sweep.precision", "tf32", "found 'fp16'"),
         (MINIMAL + "sweep: {workspace_mib: 0}", "sweep.workspace_mib", "1 or more", "found 0"),

@@ -14,6 +14,7 @@ from sweep.driver import LocalPool, run_one
 from sweep.driver.encoder_check import doubt
 from tests.cases import CASES, Case
 from workers.codec import (
+    ARCHITECTURES,
     Frame,
     FrameEncoder,
     FrameEncoderManager,
@@ -175,7 +176,7 @@ def test_a_fit_says_in_its_file_what_it_ended_with_and_is_in_no_doubt_however_sh
     encoder = tmp_path / "short.safetensors"
     recipe = Recipe((Phase(2, (1e-2, 1e-2), "softround", (0.3, 0.3), validate_every=2),))
     *_, checkpoint = Replica().fit(
-        FrameSource("a", partial(read_frame, other_picture), None, 1e-3), "vlop", recipe, 0
+        FrameSource("a", partial(read_frame, other_picture), None, 1e-3), ARCHITECTURES["vlop"], recipe, 0
     )
     assert isinstance(checkpoint, bytes)
     encoder.write_bytes(checkpoint)

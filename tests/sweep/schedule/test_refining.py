@@ -333,7 +333,9 @@ def test_a_frame_that_was_swept_is_only_refined_and_one_that_is_not_refined_any_
     job.finish()
     works = {}
     for refine in (refinement_of, None):
-        again = Job([Task("a", swept=job.swept["a"])], 2, refine=refine, bitstream="qsw" if refine is None else None)
+        again = Job(
+            [Task("a", swept=job.swept["a"])], 2, refine=refine, bitstream="qsw" if refine is None else None
+        )
         again.finish()
         works[refine] = [type(call.work).__name__ for call in again.calls]
     assert works[refinement_of] == ["Open", *["Refine"] * len(NETWORKS) * PAIRS_A_NETWORK, "Quantize"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from workers.candidates import Kind
+from workers.codec.coolchic_5.architectures import ARCHITECTURES
 from workers.codec.coolchic_5.parameter import Coolchic5Parameter
 from workers.codec.coolchic_parameter import ARM, IFCE, SYNTHESIS, UPSAMPLING
 from workers.codec.family import Chroma, ExpGolombRule, Family, NetworkRule
@@ -43,4 +44,6 @@ COOLCHIC_5 = Family(
     plain_threads=1,
     read_metadata=Coolchic5Parameter.from_metadata,
     bitstream=True,
+    architectures=ARCHITECTURES,
+    untrained=("synthesis.output_transform.",),
 )
