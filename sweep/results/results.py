@@ -99,6 +99,7 @@ class Results:
             self._use(begin(self.storage, self._job))  # two that began at once have both written
             self._look()  # another driver may have finished more of it meanwhile
             tidy(self.storage, self._found)
+            self.refinements.tidy(set(self._ids.to_pylist()), set(self._found.done))
             prepare_rd_folder(self.storage)
             update(self.storage, self._job, self.items, self._found.frames.table())
             self.storage.be_patient()

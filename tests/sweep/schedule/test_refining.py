@@ -142,7 +142,7 @@ def answer(call: Call) -> object:
         assert work.measured
         return quantized
     assert isinstance(work, Encode)
-    return EncodedAnswer(quantized, b"file", SectionBytes(1, 2, 3), 0.5)
+    return EncodedAnswer(quantized, b"file", SectionBytes(1, 2, 3), 0.5, 0.5)
 
 
 class Job:
@@ -333,9 +333,8 @@ def test_a_frame_that_was_swept_is_only_refined_and_one_that_is_not_refined_any_
     job.finish()
     works = {}
     for refine in (refinement_of, None):
-        again = Job(
-            [Task("a", swept=job.swept["a"])], 2, refine=refine, bitstream="qsw" if refine is None else None
-        )
+        bitstream = "qsw" if refine is None else None
+        again = Job([Task("a", swept=job.swept["a"])], 2, refine=refine, bitstream=bitstream)
         again.finish()
         works[refine] = [type(call.work).__name__ for call in again.calls]
     assert works[refinement_of] == ["Open", *["Refine"] * len(NETWORKS) * PAIRS_A_NETWORK, "Quantize"]

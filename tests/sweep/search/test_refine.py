@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
+from sweep.config.refining import RefineMode, RefineOptions
 from sweep.search.refine.account import BitAccount, code_bits
-from sweep.search.refine.interface import RefineMode, RefineOptions
 from sweep.search.refine.refinement import FrameRefinement, refinement
 from tests.making import make_choice, make_frame, make_frame_encoder
 from tests.making_5 import make_frame_encoder_5
