@@ -68,7 +68,7 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.lmbda is None:
         warnings.append("lmbda is not in the file: a job has to give it")
     found = architecture_of(encoder.param)
-    _put_latents(found, encoder)
+    put_latents(found, encoder)
     return {
         "form": "Cool-Chic's own file" if checkpoint.is_official else "safetensors",
         **found,
@@ -79,7 +79,7 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _put_latents(found: dict[str, Any], encoder: FrameEncoder) -> None:
+def put_latents(found: dict[str, Any], encoder: FrameEncoder) -> None:
     """Put in the estimated bits of all latents, where that is quickly done."""
     with torch.inference_mode():
         if sum(grid.numel() for grid in encoder.decoder_side_latents()) > MAX_LATENTS:

@@ -234,7 +234,7 @@ def test_encode_says_what_can_be_written_instead(
 def test_an_imported_file_is_written_again_byte_for_byte(name: str, tmp_path: Path) -> None:
     encoder, target = tmp_path / "a.safetensors", tmp_path / "b.cool"
     result = qsweep("import", FILES / f"{name}.cool", "-o", encoder)
-    assert (result.exit_code, result.stdout) == (0, f"{encoder}: lmbda is not known\n"), result.stderr
+    assert (result.exit_code, result.stdout) == (0, f"{encoder}: {IMPORTED}\n"), result.stderr
     picture = tmp_path / OFFICIAL_FRAMES.get(name, "a.png")
     assert qsweep("decode", FILES / f"{name}.cool", "-o", picture).exit_code == 0
     result = qsweep("encode", picture, "--encoder", encoder, "-o", target)
@@ -280,7 +280,7 @@ def test_a_weight_of_the_rate_may_be_given(tmp_path: Path) -> None:
     [
         (b"", "the frame encoder's file is empty"),
         (content_of("odd_37x83")[:-4], "latents of the residue of frame 0: truncated"),
-        (content_of("video_48x64_yuv420"), "files of one picture can be decoded; found 3 frames"),
+        (content_of("video_48x64_yuv420"), "only files of one picture can be decoded; found 3 frames"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_named(content: bytes, message: str, tmp_path: Path) -> None:
