@@ -1,6 +1,7 @@
 """``.cool`` files of jobs and of single pictures: written, imported and exported."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -124,6 +125,7 @@ def test_the_same_files_are_written_by_encode_and_export(finished: Path, tmp_pat
         assert target.read_bytes() == content
         result = qsweep("export", finished, "--frame", frame, "-o", tmp_path / "exported.cool")
         assert result.exit_code == 0, result.stderr
+        assert re.fullmatch(rf"{tmp_path}/exported.cool: {len(content)} bytes, \d+\.\d{{4}} bpp\n", result.stdout)
         assert (tmp_path / "exported.cool").read_bytes() == content
 
 
@@ -224,7 +226,9 @@ def test_encode_says_what_can_be_written_instead(
     options = () if encoder is None else ("--encoder", encoder)
     result = qsweep("encode", OLD / "frame.png", "-o", tmp_path / "a.cool", *options)
     assert result.exit_code == 2
-    instead = "give --encoder (Cool-Chic 5), or write .qsw" if encoder is None else "write a .qsw file of it (-o x.qsw;"
+    instead = (
+        "give --encoder (Cool-Chic 5), or write .qsw" if encoder is None else "write a .qsw file of it (-o x.qsw;"
+    )
     assert instead in result.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -85,6 +85,8 @@ def test_a_bitstream_is_shown(path: Path) -> None:
     bits = sum(sum(network["rate_bit"].values()) for network in shown["networks"])
     header = shown["file_bytes"] - shown["latents_bytes"] - -(-bits // 8)
     assert 0 < header < 150
+    estimated = sum(grid["rate_bit"] for grid in shown["coolchics"]["residue"]["grids"])
+    assert estimated / 8 == pytest.approx(shown["latents_bytes"], rel=0.03, abs=6)
 
 
 def test_people_are_shown_one_screen() -> None:
