@@ -88,7 +88,7 @@ def test_the_in_memory_example_prints_what_is_shown(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the example was run, with few iterations of the fit: what is shown does not depend on it."""
+    """A folder in which the example was run, with a short fit, on which nothing that is shown depends."""
     folder = tmp_path_factory.mktemp("example")
     content = yaml.safe_load(read("configs/example.yaml"))
     (folder / "example").symlink_to(ROOT / "configs" / "example")
