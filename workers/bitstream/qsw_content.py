@@ -14,7 +14,7 @@ from workers.bitstream.latent_coder import decode_latents
 from workers.candidates import KINDS
 from workers.codec import FrameEncoder
 from workers.codec.architecture import SWEPT, architecture_of, network_row
-from workers.description import MAX_LATENTS, put_latents
+from workers.codec.latent_rates import MAX_LATENTS, put_latents
 from workers.objective.network_rate import exp_golomb_bit
 
 
