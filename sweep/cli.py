@@ -45,10 +45,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # boxes would cut lines that scripts search
     help="The quantization sweep of overfitted image codecs (Cool-Chic family) as a distributed Ray job.",
-    epilog="Exit status: 0 every frame done; 1 some frames failed; 2 wrong configuration or command line, nothing "
-    "was started; 130 or 143 interrupted, the same command resumes the job. Output that cannot be written (a "
-    "closed pipe, a full disk) changes none of these, but for status, show, --help and --version: those end with 1 "
-    "then, and with 0 after a closed pipe.",
+    epilog="Exit status of run: 0 every frame done; 1 some frames failed, or an unexpected error; 2 wrong "
+    "configuration or command line, nothing was started; 130 or 143 interrupted, the same command resumes the job. "
+    "The help of each other command says what its own is. Output that cannot be written (a closed pipe, a full "
+    "disk) changes none of these, but for status, show, --help and --version: those end with 1 then, and with 0 "
+    "after a closed pipe.",
 )
 
 
@@ -130,8 +131,8 @@ def report(
         int | None,
         typer.Option(
             min=0,
-            help="Number of frames whose pictures are drawn.",
-            show_default="the first few, about ten seconds' work",
+            help="Number of frames whose pictures are drawn; by default the first few, about ten seconds' work.",
+            show_default=False,
         ),
     ] = None,
     verbose: VerboseOption = False,

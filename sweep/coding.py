@@ -67,7 +67,7 @@ def encode_file(
         encoder: path or URI of a fitted frame encoder; ``None`` to fit one.
         lmbda: weight of the rate; ``None`` for the encoder's, or the fit's.
         display: shows how it goes on.
-        frame_index: display index of the frame in a file of several.
+        frame_index: position of the frame in a file of several, from 0.
         encoder_frame: display index of the frame in an encoder's file of several.
 
     Raises:
@@ -122,9 +122,8 @@ def _encode(
 ) -> EncodedAnswer:
     """Fit if there is no encoder, sweep, and write; see :func:`encode_file`."""
     recipe = fit.resolve()
-    stem = PurePath(describe(frame)).stem
     source = FrameSource(
-        stem,
+        PurePath(describe(frame)).name,  # in messages: there are no other frames
         lambda: picture,
         read_encoder,
         fit.lmbdas[0] if lmbda is None and encoder is None else lmbda,

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import PurePath
+from typing import NamedTuple
 
 from sweep.results import Output, SweptFrame, find_swept
 from workers.bitstream.formats import FORMATS, format_of_suffix, recognized, write_file
@@ -18,6 +19,20 @@ _log = logging.getLogger(__name__)
 
 OFFICIAL, OWN = ".pt", ".safetensors"
 """What the name of an exported file ends in, by its form."""
+
+
+class ExportedFile(NamedTuple):
+    """A file that was written.
+
+    Attributes:
+        release: of Cool-Chic, whose encoder it is.
+        bytes: its size.
+        bpp: of a bitstream, the same in bits per luma sample.
+    """
+
+    release: str
+    bytes: int
+    bpp: float | None
 
 
 def import_encoder(
@@ -67,7 +82,7 @@ def import_encoder(
 
 def export_encoder(
     out: str, frame: str, target: str, release: str | None = None, encoder: str | None = None
-) -> str:
+) -> ExportedFile:
     """Write a frame's quantized encoder as a file of Cool-Chic's own encoder, a checkpoint of this project, or a
     bitstream.
 
@@ -78,9 +93,6 @@ def export_encoder(
             Streams get an official file.
         release: of Cool-Chic, in whose layout it is written; ``None`` for that of the encoder.
         encoder: path or URI of the encoder that was swept, where it is no longer where the job read it.
-
-    Returns:
-        The release.
 
     Raises:
         ConfigError: the target has another ending.
@@ -113,7 +125,9 @@ def export_encoder(
         except InputError as error:
             raise InputError(f"frame {frame}: {error}") from None
         _write(output, content)
-    return param.release
+    height, width = param.img_size
+    bpp = None if bitstream is None else 8 * len(content) / (height * width)
+    return ExportedFile(param.release, len(content), bpp)
 
 
 def _official(

@@ -24,7 +24,7 @@ def import_(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A checkpoint of Cool-Chic's own encoder (.pt) or a bitstream (.cool), or its URI.",
+            help="A checkpoint of Cool-Chic's own encoder (.pt) or a bitstream (.cool, .qsw), or its URI.",
             show_default=False,
             callback=expanded,
         ),
@@ -49,8 +49,9 @@ def import_(
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a checkpoint of Cool-Chic's own encoder, or what is in a bitstream, as a checkpoint of this program.
+    """Write a .pt, .cool or .qsw file as a .safetensors file.
 
+    The input is a checkpoint of Cool-Chic's own encoder, or a bitstream; the output a checkpoint of this program.
     Networks of a checkpoint are taken in full precision, as they were before its quantization sweep; a bitstream
     holds quantized ones alone, which "qsweep encode" writes again as they are. Nothing in the file is executed.
     """
@@ -58,8 +59,11 @@ def import_(
 
     with running(context, verbose, quiet):
         found = import_encoder(file, output, encoder_frame, lmbda, max_pixels)
-        known = "lmbda is not known" if found is None else f"lmbda {found:g}"
-        say(f"{describe(output)}: {known}", err=goes_to_stdout(output))
+        if found is None:  # so it is a bitstream
+            written = 'frame encoder with quantized networks, as "qsweep encode" writes them; the file has no lmbda'
+        else:
+            written = f"frame encoder, lmbda {found:g}"
+        say(f"{describe(output)}: {written}", err=goes_to_stdout(output))
 
 
 def export(
@@ -80,7 +84,7 @@ def export(
     ],
     release: Annotated[
         str | None,
-        typer.Option(help="Of Cool-Chic, in whose layout it is written.", show_default="that of the encoder"),
+        typer.Option(help="Release of Cool-Chic whose layout is written.", show_default="that of the encoder"),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -94,8 +98,9 @@ def export(
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write the quantized encoder of a frame for Cool-Chic's own programs: as a checkpoint or a bitstream.
+    """Write a frame's result as a file of Cool-Chic.
 
+    It is the quantized encoder, as a checkpoint or a bitstream for Cool-Chic's own programs.
     Of a checkpoint the official encoder makes the bitstream: call the file video_encoder.pt for release 3.4, and
     NNNN-frame_encoder.pt for 4 and 5, NNNN being the display index of the frame; put it in the work directory of
     the official encoder, and run that.
@@ -104,4 +109,9 @@ def export(
 
     with running(context, verbose, quiet):
         written = export_encoder(out, frame, output, release, encoder)
-        say(f"{describe(output)}: encoder of Cool-Chic {written}", err=goes_to_stdout(output))
+        what = (
+            f"encoder of Cool-Chic {written.release}"
+            if written.bpp is None
+            else f"{written.bytes} bytes, {written.bpp:.4f} bpp"
+        )
+        say(f"{describe(output)}: {what}", err=goes_to_stdout(output))

@@ -99,7 +99,7 @@ LmbdaOption = Annotated[
 ]
 FrameIndexOption = Annotated[
     int | None,
-    typer.Option(min=0, help="Display index of the frame in a file of several, from 0.", show_default=False),
+    typer.Option(min=0, help="Position of the frame in a file of several, from 0.", show_default=False),
 ]
 MaxPixelsOption = Annotated[
     int, typer.Option(min=1, help="Most luma samples of a bitstream's frame that is accepted.")
@@ -108,4 +108,4 @@ EncoderFrameOption = Annotated[
     int | None,
     typer.Option(min=0, help="Display index of the frame in a checkpoint of several.", show_default=False),
 ]
-SeedOption = Annotated[int, typer.Option(help=_accepted("seed"))]
+SeedOption = Annotated[int, typer.Option(help=f"Seed of the fit: {FitConfig.model_fields['seed'].description}.")]

@@ -30,8 +30,8 @@ def show(
 ) -> None:
     """Tell what is in a checkpoint or bitstream.
 
-    Release, architecture, lmbda, steps, counts and bits of each network and latent grid, and what official decoders
-    are known to do wrong with it; of several frames, a line each. Nothing in the file is executed.
+    Release, architecture, lmbda, steps, counts and bits of each network and latent grid, and which known faults of
+    official decoders affect it; of several frames, a line each. Nothing in the file is executed.
     """
     from sweep.show import show_file  # loads torch
 

@@ -11,18 +11,15 @@ from workers.codec.architecture import (
     SWEPT,
     architecture_of,
     network_row,
-    put_rates,
 )
 from workers.codec.checkpoint import Checkpoint, parse_checkpoint, parse_checkpoints
 from workers.codec.formats.decoder_limits import decoder_warnings
 from workers.codec.frame_encoder import FrameEncoder
+from workers.codec.latent_rates import put_latents
 from workers.codec.network import NetworkSpec
 from workers.codec.quantization import quantize, quantize_network
 from workers.errors import CheckpointError
 from workers.objective.network_rate import exp_golomb_bit
-
-MAX_LATENTS = 1 << 21
-"""Latents whose rate is estimated; of more it would take longer than it takes to look at a file."""
 
 
 def describe_checkpoint(content: bytes, name: str, encoder_frame: int | None = None) -> dict[str, Any]:
@@ -68,7 +65,7 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.lmbda is None:
         warnings.append("lmbda is not in the file: a job has to give it")
     found = architecture_of(encoder.param)
-    _put_latents(found, encoder)
+    put_latents(found, encoder)
     return {
         "form": "Cool-Chic's own file" if checkpoint.is_official else "safetensors",
         **found,
@@ -77,16 +74,6 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "networks": [_network(encoder, spec) for spec in encoder.networks],
         "warnings": warnings,
     }
-
-
-def _put_latents(found: dict[str, Any], encoder: FrameEncoder) -> None:
-    """Put in the estimated bits of all latents, where that is quickly done."""
-    with torch.inference_mode():
-        if sum(grid.numel() for grid in encoder.decoder_side_latents()) > MAX_LATENTS:
-            return
-        rates = iter([grid.sum(dtype=torch.float64).item() for grid in encoder.rate_of_grids()])
-    for coolchic, param in encoder.param.coolchics.items():
-        put_rates(found, coolchic, tuple(next(rates) for _ in param.grids))
 
 
 def _network(encoder: FrameEncoder, spec: NetworkSpec) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def check_bd_rate() -> None:
     try:
         import bjontegaard  # noqa: F401  # heavy, and an extra
     except ImportError as error:
-        hint = "install qsweep with its extra eval: pip install 'qsweep[eval]'"
+        hint = "in a clone of qsweep run scripts/setup eval, or pip install '.[eval]'"
         raise InputError(f"{error.name or 'bjontegaard'} is missing: {hint} ({reason_of(error)})") from None
 
 

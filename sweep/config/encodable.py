@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sweep.config.fit_config import FitConfig
 from sweep.config.frames import FrameItem, FrameList
-from workers.bitstream.formats import FORMATS
+from workers.bitstream.formats import DEFAULT_FORMAT, FORMATS
 from workers.errors import CheckpointError, ConfigError
 from workers.files import describe, is_uri
 
@@ -56,10 +56,13 @@ def check_fit(bitstream: str, fit: FitConfig) -> None:
         fit: how encoders are fitted.
 
     Raises:
-        ConfigError: it cannot; the message says what can.
+        ConfigError: it cannot; the message says what to do.
     """
-    if (reason := _fit_reason(bitstream, fit)) is not None:
-        raise ConfigError(f"without --encoder one is fitted; {reason}")
+    if _fit_reason(bitstream, fit) is not None:
+        raise ConfigError(
+            f"a {FORMATS[bitstream].suffix} file cannot hold what is fitted here: give --encoder (Cool-Chic 5), or "
+            f"write {FORMATS[DEFAULT_FORMAT].suffix}"
+        )
 
 
 def _distinct_encoders(frames: FrameList) -> Iterator[FrameItem]:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from sweep.driver.observer import Observers
 from sweep.driver.tally import Tally
-from sweep.schedule import FrameEnded, FrameSwept
+from sweep.schedule import LOCAL_REPLICA, FrameEnded, FrameSwept
 from workers.fit import FitProgress
 from workers.reasons import describe_error, printable
 
@@ -56,8 +56,9 @@ class Lines(Observers):
         else:
             replicas = sorted({measured.replica for measured in frame.rows})
             more = ", …" if len(replicas) > _SHOWN_REPLICAS else ""
-            by = ", ".join(replicas[:_SHOWN_REPLICAS]) + more
-            _log.info("frame %s: done by %s in %.1f s of replica time", frame.frame, by, frame.seconds)
+            by = f"by {', '.join(replicas[:_SHOWN_REPLICAS])}{more} in {frame.seconds:.1f} s of replica time"
+            here = f"in {frame.seconds:.1f} s"
+            _log.info("frame %s: done %s", frame.frame, here if replicas == [LOCAL_REPLICA] else by)
 
     def waited(self) -> None:
         """Log how far the job is, if that was some time ago."""

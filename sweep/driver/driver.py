@@ -12,6 +12,7 @@ from sweep.config import FitConfig
 from sweep.driver.encoder_check import EncoderCheck
 from sweep.driver.observer import Observer
 from sweep.schedule import (
+    LOCAL_REPLICA,
     STREAMING,
     Call,
     CallDone,
@@ -122,7 +123,7 @@ class LocalPool:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._calls: deque[tuple[Call, FrameSource, FitConfig]] = deque()
-        self._events: list[Event | Progress] = [ReplicaReady("local")]
+        self._events: list[Event | Progress] = [ReplicaReady(LOCAL_REPLICA)]
         self._training: Iterator[Event | Progress] = iter(())
 
     @property

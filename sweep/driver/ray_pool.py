@@ -266,9 +266,10 @@ class RayPool:
             return
         self._starts_looked = now
         for pending in [pending for pending in self._pending.values() if pending.call is None]:
-            if pending.begun is None:
-                pending.begun = now if has_process(self._actors[pending.replica]) else None
-            elif now - pending.begun > (seconds := self._deadlines.start_seconds(self._hung_starts)):
+            if not self._has_begun(pending, now):
+                continue
+            assert pending.begun is not None
+            if now - pending.begun > (seconds := self._deadlines.start_seconds(self._hung_starts)):
                 self._hung_starts += 1
                 reason = f"it hangs while it starts: its process is not ready within {seconds:.0f} s"
                 if self._hung_starts >= _STARTS_EACH * self._most:
@@ -276,6 +277,12 @@ class RayPool:
                         f"{self._hung_starts} replicas in a row could not start, the last one: {reason}"
                     )
                 yield from self._lost(pending.replica, reason)
+
+    def _has_begun(self, pending: _Pending, now: float) -> bool:
+        """Whether a replica that has not answered yet has got room; the time when that was first seen is noted."""
+        if pending.begun is None and has_process(self._actors[pending.replica]):
+            pending.begun = now
+        return pending.begun is not None
 
     def _lost(self, name: str, reason: str, error: Exception | None = None) -> Iterator[Event]:
         """A replica died: forget it, and start another one in its place."""
@@ -297,14 +304,17 @@ class RayPool:
         ray.kill(self._actors.pop(name))
 
     def _warn_if_waiting(self, nodes: Sequence[Node]) -> None:
-        n_waiting = sum(pending.call is None for pending in self._pending.values())
-        if n_waiting and time.monotonic() - self._warned > _PATIENCE_SECONDS:
-            self._warned = time.monotonic()
+        pending_starts = [pending for pending in self._pending.values() if pending.call is None]
+        if not pending_starts or time.monotonic() - self._warned <= _PATIENCE_SECONDS:
+            return
+        self._warned = time.monotonic()
+        n_starting = sum(self._has_begun(pending, self._watched()) for pending in pending_starts)
+        n_waiting, n_all = len(pending_starts) - n_starting, len(self._actors)
+        if n_starting:
+            _log.info("%d of %d replicas are starting: they have room, and are not ready yet", n_starting, n_all)
+        if n_waiting:
             _log.warning(
-                "%d of %d replicas have not started yet: %s",
-                n_waiting,
-                len(self._actors),
-                describe_room(self._shape, nodes),
+                "%d of %d replicas have not started yet: %s", n_waiting, n_all, describe_room(self._shape, nodes)
             )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+import pandas as pd
 import vl_convert
 from PIL import Image
 
@@ -19,6 +20,7 @@ from sweep.results import (
     CHOICES_FILE,
     Output,
     Storage,
+    listed,
     read_as,
     read_frames,
     read_rd_table,
@@ -32,6 +34,7 @@ from workers.files import describe
 
 _WIDTH = 420  # pixels, where a figure says none itself
 _PNG_SCALE = 3.0
+_SUBJECTS = {"frame": "ID", "module": "NAME"}
 
 _LOOKS = {
     "background": "white",
@@ -106,7 +109,7 @@ def _check_subject(figure: str, frame: str | None, module: str | None) -> None:
     wanted = {"frame": figure not in JOB_FIGURES, "module": figure in MODULE_FIGURES}
     for name, value in (("frame", frame), ("module", module)):
         if wanted[name] and value is None:
-            raise ConfigError(f"{name}: the figure {figure} is of one; found none")
+            raise ConfigError(f"--figure {figure} needs --{name} {_SUBJECTS[name]}")
         if value is not None and not wanted[name]:
             of = "the whole job" if figure in JOB_FIGURES else "a whole frame"
             raise ConfigError(f"{name}: the figure {figure} is of {of}; found {value!r}")
@@ -141,14 +144,28 @@ def _data(out: str, figure: str, frame: str | None, network: tuple[str, str] | N
         return "parts", frame_data.parts(record, choices[choices.frame == frame].to_dict("records"))
     assert network is not None
     coolchic, module = network
+    _check_network(frame, network, choices[choices.frame == frame])
     rows = read_rd_table(out, frames=[frame], modules=[module])
     found = frame_data.pairs(rows, {frame: pixels_of(record)}) if len(rows) else {}
     return "pairs", frame_data.records(found.get((frame, coolchic, module), {}))
 
 
+def _check_network(frame: str, network: tuple[str, str], chosen: pd.DataFrame) -> None:
+    """Whether a frame has a network, where that is known: by what was chosen for it."""
+    names = list(zip(chosen.coolchic, chosen.module, strict=True))
+    if names and network not in names:
+        found = ", ".join(_name(*each) for each in names)
+        raise ConfigError(f"{frame} has no network {_name(*network)}; it has {found}")
+
+
+def _name(coolchic: str, module: str) -> str:
+    return module if coolchic == RESIDUE else f"{coolchic}.{module}"
+
+
 def _record(out: str, frame: str) -> Mapping[Any, Any]:
     frames = read_frames(out)
     if frame not in frames.index:
-        raise ResultsError(f"{describe(out)}: there is no frame {frame!r} that has ended")
+        found = listed(frames.index.to_list()) if len(frames) else "none"
+        raise ResultsError(f"{describe(out)}: there is no frame {frame[:200]!r} that has ended; found {found}")
     record: Mapping[Any, Any] = frames.loc[frame].to_dict()
     return record

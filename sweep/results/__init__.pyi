@@ -28,7 +28,7 @@ from .results import Results
 from .runs import read_timeline
 from .status import is_running, read_status
 from .storage import Storage
-from .swept import SweptFrame, bitstream_format, find_swept
+from .swept import SweptFrame, bitstream_format, find_swept, listed
 from .table import CHOICES, FRAMES, rd_table
 from .timeline import stages_of
 
@@ -58,6 +58,7 @@ __all__ = [
     "is_running",
     "iter_rd_table",
     "job_frames",
+    "listed",
     "pareto_front",
     "rd_table",
     "read_as",

@@ -50,7 +50,7 @@ def find_swept(out: str, frame: str) -> SweptFrame:
     found = manifest.filter(pc.field("id") == pa.scalar(frame, ids.type)).to_pylist()
     if not found:
         raise ResultsError(
-            f"{storage.describe('')}: there is no frame {frame[:200]!r}; found {_listed(ids.to_pylist())}"
+            f"{storage.describe('')}: there is no frame {frame[:200]!r}; found {listed(ids.to_pylist())}"
         )
     (row,) = found
     path = quantized_path(frame)
@@ -87,6 +87,7 @@ def open_job(out: str) -> Storage:
     return storage
 
 
-def _listed(ids: list[str]) -> str:
+def listed(ids: list[str]) -> str:
+    """Ids of frames for a message, the first few of them."""
     more = f", … ({len(ids)} in all)" if len(ids) > _LISTED_IDS else ""
     return ", ".join(map(repr, ids[:_LISTED_IDS])) + more

@@ -2,6 +2,7 @@
 
 from sweep.schedule.frame_progress import RefinementOf, SearchOf, Task
 from sweep.schedule.messages import (
+    LOCAL_REPLICA,
     STREAMING,
     Call,
     CallDone,
@@ -31,6 +32,7 @@ from sweep.schedule.messages import (
 from sweep.schedule.schedule import Schedule
 
 __all__ = [
+    "LOCAL_REPLICA",
     "STREAMING",
     "Call",
     "CallDone",

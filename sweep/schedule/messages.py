@@ -12,6 +12,9 @@ from workers.source import FrameInfo
 
 ReplicaId = str
 
+LOCAL_REPLICA = "local"
+"""Of the one replica in the process of a command, where there is no pool of them."""
+
 # --- work: what a call asks of a replica, the frame aside
 
 

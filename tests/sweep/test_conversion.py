@@ -57,6 +57,7 @@ def test_what_a_file_of_5_does_not_say_is_asked_for(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "'lmbda' is missing" in result.stderr
+    assert "by --lmbda, or in a job by" in result.stderr
     assert not target.exists()
     assert run("import", FILES["lop-5.0.1"], "-o", target, "--lmbda", 0.002).exit_code == 0
     assert read_frame_encoder(target)[1].lmbda == 0.002

@@ -49,7 +49,7 @@ def test_a_file_of_one_picture_is_known_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"neither")
     result = qsweep("decode", tmp_path / "b", "-o", tmp_path / "b.png")
     assert result.exit_code == 2
-    assert result.stderr == f"qsweep: {tmp_path}/b: a bitstream begins with b'qsw'; found b'nei'\n"
+    assert result.stderr == f"qsweep: {tmp_path}/b: not a .qsw or .cool file: it begins with 'neit'\n"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_file_of_one_picture_is_known_by_its_content(tmp_path: Path) -> None:
             "latents of the residue of frame 0: truncated: 3100 bytes by the header",
         ),
         (content_of("odd_37x83"), ("--max-pixels", 3070), "frames of at most 3070 luma samples are accepted"),
-        (content_of(VIDEO), (), "files of one picture can be decoded; found 3 frames"),
+        (content_of(VIDEO), (), "only files of one picture can be decoded; found 3 frames"),
     ],
 )
 def test_what_cannot_be_decoded_is_named(
@@ -152,7 +152,7 @@ def test_frames_of_a_video_are_shown_in_coding_order() -> None:
     result = qsweep("show", FILES / f"{VIDEO}.cool")
     assert result.exit_code == 0, result.stderr
     *lines, warning = result.stdout.splitlines()[1:]
-    assert warning == "warning: files of several frames cannot be decoded"
+    assert warning == "warning: only files of one picture can be decoded"
     assert [line.partition(":")[0] for line in lines] == [
         "  I, residue of frame 0",
         "  P of 0, residue of frame 2",

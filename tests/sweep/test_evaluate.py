@@ -146,7 +146,7 @@ def test_a_file_or_picture_that_is_lost_or_another_is_told_and_the_others_are_co
     points = pd.read_parquet(tmp_path / "out" / "eval_points.parquet")
     assert set(points[points.codec == "qsweep"].picture) == {str(PICTURE)}
     (tmp_path / "out" / "bitstreams" / "frame.qsw").write_bytes(b"qs")
-    assert f"out/bitstreams/frame.qsw, of {PICTURE}: a bitstream begins" in qsweep("eval", out).stdout
+    assert f"out/bitstreams/frame.qsw, of {PICTURE}: not a .qsw or .cool file: " in qsweep("eval", out).stdout
 
 
 def test_a_job_without_bitstreams_is_status_2(tmp_path: Path) -> None:

@@ -124,9 +124,7 @@ def decode_frame(content: bytes, device: str | torch.device = "cpu", *, max_pixe
         BitstreamError: it is no bitstream, truncated, altered, or larger than is accepted.
     """
     networks, latents, samples_crc = unpack(content)
-    check_size(networks.param.img_size, max_pixels)
-    _check_numbers(networks.param, max_pixels)
-    _check_work(networks.param, max_pixels)
+    check_accepted(networks.param, max_pixels)
     samples = reconstruct(decode_latents(latents, networks), networks, device)
     if _crc(samples, networks.param) != samples_crc:
         raise BitstreamError("altered: what it decodes to is not what was encoded")
@@ -141,6 +139,17 @@ def format_of(content: bytes) -> tuple[str, int]:
     """
     param = unpack(content).networks.param
     return param.frame_data_type, param.bitdepth
+
+
+def check_accepted(param: EncoderParameter, max_pixels: int) -> None:
+    """Check an architecture before anything is made of it: time and memory are bounded by the size of the frame.
+
+    Raises:
+        BitstreamError: the frame is larger than is accepted, or asks for more than the largest one may.
+    """
+    check_size(param.img_size, max_pixels)
+    _check_numbers(param, max_pixels)
+    _check_work(param, max_pixels)
 
 
 def _check_numbers(param: EncoderParameter, max_pixels: int) -> None:

@@ -29,12 +29,15 @@ def unpack(content: bytes) -> Bitstream:
     Raises:
         BitstreamError: it is none, of another version, truncated or altered.
     """
-    start = len(MAGIC) + 1
-    if len(content) < start or not content.startswith(MAGIC):
-        raise BitstreamError(f"a bitstream begins with {MAGIC!r}; found {content[:3]!r}")
-    version = content[start - 1]
+    header = len(MAGIC) + 1
+    if not content.startswith(MAGIC):
+        begin = f"it begins with {repr(content[:4])[1:]}" if content else "it is empty"
+        raise BitstreamError(f"not a .qsw or .cool file: {begin}")
+    if len(content) < header:
+        raise BitstreamError("truncated: the version is missing")
+    version = content[header - 1]
     if version == 1:
-        return container_1.unpack(content[start:])
+        return container_1.unpack(content[header:])
     if version == 2:
-        return container_2.unpack(content[start:])
+        return container_2.unpack(content[header:])
     raise BitstreamError(f"bitstreams of versions 1 and 2 can be read; found version {version}")

@@ -65,10 +65,10 @@ class _Qsw:
 
         return read_encoder(content, max_pixels)
 
-    def describe(self, content: bytes, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:  # noqa: ARG002
+    def describe(self, content: bytes, *, max_pixels: int = MAX_PIXELS) -> dict[str, Any]:
         from workers.bitstream.qsw_content import describe_qsw
 
-        return describe_qsw(content)
+        return describe_qsw(content, max_pixels)
 
 
 QSW = _Qsw()

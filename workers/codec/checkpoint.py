@@ -256,7 +256,8 @@ def build_frame_encoder(
             frame_encoder.nn_expgol_cnt[name] = dict(zip(KINDS, counts, strict=True))
     if "lmbda" not in metadata:
         raise CheckpointError(
-            "metadata key 'lmbda' is missing, as in files of Cool-Chic 5: a weight of the rate is needed"
+            "metadata key 'lmbda' is missing, as in files of Cool-Chic 5: give the weight of the rate, by "
+            "--lmbda, or in a job by lmbda or fit.lmbda"
         )
     manager = FrameEncoderManager(
         _number(metadata, "lmbda"), fitted_mse=_fitted_mse(metadata), fitted_frame=metadata.get(FITTED_FRAME)

@@ -10,7 +10,7 @@ from rich.console import Console
 from sweep.driver import Lines, Tally, show
 from sweep.driver.display import Bar
 from sweep.logs import logging_to
-from sweep.schedule import Call, CallDone, CallFailed, Fit, FrameEnded, Measure, Open
+from sweep.schedule import LOCAL_REPLICA, Call, CallDone, CallFailed, Fit, FrameEnded, Measure, Open
 from tests.cases import ARM
 from tests.making import request
 from tests.sweep.ended import done, failed
@@ -162,6 +162,14 @@ def test_lines_say_what_was_fitted_done_and_failed(caplog: pytest.LogCaptureFixt
         ("INFO", "frame [b]: done by r0, r1 in 4.5 s of replica time"),
         ("ERROR", "frame c: failed: c.png: empty"),
     ]
+
+
+def test_a_line_of_a_command_without_a_pool_names_no_replica(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sweep")
+    ended = done("a.png")
+    rows = [row._replace(replica=LOCAL_REPLICA) for row in ended.rows]
+    Lines(Tally(1, 10, 0, 0)).ended(ended._replace(rows=rows))
+    assert [record.message for record in caplog.records] == ["frame a.png: done in 4.5 s"]
 
 
 def test_a_line_every_so_often_says_how_far_the_job_is(

@@ -1,6 +1,7 @@
 """Replicas as Ray actors: the work is shared out, and faults change nothing of what comes of it."""
 
 import itertools
+import logging
 import os
 import signal
 import time
@@ -426,6 +427,29 @@ def test_a_replica_that_hangs_while_it_starts_is_started_again_and_the_job_ends_
             start_and_hang()
     finally:
         pool.close()
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (True, "1 of 1 replicas are starting: they have room, and are not ready yet"),
+        (False, "1 of 1 replicas have not started yet: each needs "),
+    ],
+)
+def test_replicas_that_have_room_are_told_from_those_that_wait_for_it(
+    seen: bool, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray_pool, "has_process", lambda _: seen)
+    monkeypatch.setattr(ray_pool, "_FIRST_PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(ray_pool, "ReplicaActor", NeverReady)
+    caplog.set_level(logging.INFO, "sweep")
+    pool = RayPool(RayConfig(replicas=1))
+    try:
+        Time(pool, monkeypatch).passes(1)
+    finally:
+        pool.close()
+    (message,) = [record.message for record in caplog.records if "1 of 1" in record.message]
+    assert message.startswith(said)
 
 
 def test_a_replica_that_waits_for_room_is_given_any_time(monkeypatch: pytest.MonkeyPatch) -> None:

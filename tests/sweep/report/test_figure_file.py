@@ -121,10 +121,12 @@ def test_what_cannot_be_drawn_is_told(out: str, tmp_path: Path) -> None:
 
     assert error_of("loss", output="x.gif") == "suffix: accepted: .svg, .pdf, .png; found '.gif'"
     assert error_of("los").startswith("figure: accepted: loss, rate-distortion, bits, steps,")
-    assert error_of("loss", "frame-1") == "module: the figure loss is of one; found none"
+    assert error_of("loss", "frame-1") == "--figure loss needs --module NAME"
     assert error_of("steps", "frame-1") == "frame: the figure steps is of the whole job; found 'frame-1'"
     assert error_of("loss", "frame-1", "ram") == "module: accepted: arm, synthesis, upsampling, ifce; found 'ram'"
-    assert "there is no frame 'frame-9' that has ended" in error_of("bits", "frame-9")
+    assert error_of("loss") == "--figure loss needs --frame ID"
+    assert error_of("loss", "frame-1", "ifce") == "frame-1 has no network ifce; it has arm, synthesis, upsampling"
+    assert "there is no frame 'frame-9' that has ended; found 'frame-" in error_of("bits", "frame-9")
     assert "the figure curves: no picture is done with several weights of the rate" in error_of("curves")
     (bad,) = read_frames(out).query("status == 'failed'").index
     assert "is not done" in error_of("bits", bad)
@@ -159,7 +161,7 @@ def test_a_network_of_a_plugin_is_drawn_where_the_plugin_is_not_known(tmp_path: 
     assert labels_of(tmp_path / "x.svg") == labels_of(tmp_path / "y.svg")
     with pytest.raises(ConfigError, match=r"module: accepted: .*, tint; found 'tinted'"):
         plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "tinted")
-    with pytest.raises(ResultsError, match="there is nothing to draw for the figure loss"):
+    with pytest.raises(ConfigError, match=r"a has no network motion\.tint; it has tint, synthesis, upsampling"):
         plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "motion.tint")
 
 

@@ -55,7 +55,7 @@ def read_cool(content: bytes, *, max_pixels: int = MAX_PIXELS) -> CoolPicture:
     """
     file = parse_cool(content)
     if len(file.frames) > 1:
-        raise BitstreamError(f"files of one picture can be decoded; found {len(file.frames)} frames")
+        raise BitstreamError(f"only files of one picture can be decoded; found {len(file.frames)} frames")
     check_size(file.img_size, max_pixels)
     ((frame, coolchics),) = file.frames
     part = coolchics[RESIDUE]

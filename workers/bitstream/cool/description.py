@@ -51,7 +51,7 @@ def _frames(file: CoolFile) -> dict[str, Any]:
         "frame_data_type": header.frame_data_type,
         "bitdepth": header.bitdepth,
         "frames": frames,
-        "warnings": ["files of several frames cannot be decoded"],
+        "warnings": ["only files of one picture can be decoded"],
     }
 
 

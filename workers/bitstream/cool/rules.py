@@ -32,7 +32,7 @@ def unencodable(param: EncoderParameter) -> str | None:
     if not isinstance(param, Coolchic5Parameter):
         return (
             f"a .cool file holds frame encoders of the family {Coolchic5Parameter.family_name}; found "
-            f"{param.family.name}: write a .qsw file of it (in a job by bitstream: true)"
+            f"{param.family.name}: write a .qsw file of it (-o x.qsw; in a job, bitstream: true)"
         )
     if (rule := broken_rule(param.residue)) is not None:
         return f"a .cool file cannot hold this frame encoder: {rule}"

@@ -63,15 +63,15 @@ def load() -> ctypes.CDLL | None:
     for name in builds():
         library = open_build(name)
         if library is not None:
-            _log.info("compiled kernel: %s", name)
+            _log.info("compiled kernel in use: build %s", name.removeprefix("_"))
             return library
-    _log.info("compiled kernel: none, torch alone is used")
+    _log.info("no compiled kernel in use, torch alone")
     return None
 
 
 def _load_forced(name: str) -> ctypes.CDLL | None:
     if name == "none":
-        _log.info("compiled kernel: none, as %s says; torch alone is used", KERNEL_VARIABLE)
+        _log.info("no compiled kernel in use, torch alone, as %s says", KERNEL_VARIABLE)
         return None
     if f"_{name}" not in builds():
         runs = ", ".join(build[1:] for build in builds())
@@ -79,7 +79,7 @@ def _load_forced(name: str) -> ctypes.CDLL | None:
     library = open_build(f"_{name}")
     if library is None:
         raise ReplicaError(f"{KERNEL_VARIABLE}={name}: there is no such build that can be used; see scripts/setup")
-    _log.info("compiled kernel: _%s, as %s says", name, KERNEL_VARIABLE)
+    _log.info("compiled kernel in use: build %s, as %s says", name, KERNEL_VARIABLE)
     return library
 
 

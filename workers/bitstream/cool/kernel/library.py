@@ -46,7 +46,7 @@ def load() -> ctypes.CDLL | None:
     for name in names:
         library = open_build(name)
         if library is not None:
-            _log.debug("compiled kernel of .cool files: %s", name)
+            _log.debug("compiled kernel of .cool files in use: build %s", name.removeprefix("_"))
             return library
     if forced:
         raise ReplicaError(
