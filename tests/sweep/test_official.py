@@ -64,6 +64,22 @@ def test_the_objects_come_back_as_the_official_sweep_leaves_them(name: str) -> N
             assert torch.equal(value, torch.round(full / step) * step)
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("name", ["lop-3.4.1", "lop-5.0.1"])
+def test_on_ray_the_objects_come_back_the_same(name: str) -> None:
+    encoders = []
+    for replicas in (None, 2):
+        encoder, frame, manager = load(name)
+        options: dict[str, Any] = {"dist_weight": {"mse": 1.0}, "lmbda": 0.001} if manager is None else {}
+        quantize_model(encoder, frame, manager, replicas=replicas, **options)
+        encoders.append(encoder.coolchic_encoder if name.endswith("3.4.1") else encoder.coolchic_enc["residue"])
+    here, on_ray = encoders
+    for module in ("arm", "synthesis", "upsampling"):
+        for key, value in getattr(here, module).get_param().items():
+            assert torch.equal(value, getattr(on_ray, module).get_param()[key])
+
+
 def test_other_objects_are_refused_with_the_reason() -> None:
     encoder, frame, manager = load("lop-4.2.1")
     cases: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
