@@ -277,7 +277,7 @@ def test_an_imported_file_is_shown_and_has_nothing_to_sweep(tmp_path: Path) -> N
 def test_a_weight_of_the_rate_may_be_given(tmp_path: Path) -> None:
     encoder = tmp_path / "a.safetensors"
     result = qsweep("import", FILES / "odd_37x83.cool", "-o", encoder, "--lmbda", 0.002)
-    assert (result.exit_code, result.stdout) == (0, f"{encoder}: lmbda 0.002\n")
+    assert (result.exit_code, result.stdout) == (0, f"{encoder}: frame encoder, lmbda 0.002\n")
     assert read_frame_encoder(encoder)[1].lmbda == 0.002
 
 

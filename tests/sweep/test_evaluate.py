@@ -167,7 +167,7 @@ def test_without_the_extra_it_says_so_before_any_work(tmp_path: Path, monkeypatc
     monkeypatch.setattr(evaluate_module, "bitstream_point", forbidden)
     result = qsweep("eval", out)
     assert result.exit_code == 2
-    assert "bjontegaard is missing: install qsweep with its extra eval" in result.stderr
+    assert "bjontegaard is missing: in a clone of qsweep run scripts/setup eval" in result.stderr
 
 
 def test_results_that_cannot_be_written_are_told_before_any_work(

@@ -161,7 +161,7 @@ def test_a_network_of_a_plugin_is_drawn_where_the_plugin_is_not_known(tmp_path: 
     assert labels_of(tmp_path / "x.svg") == labels_of(tmp_path / "y.svg")
     with pytest.raises(ConfigError, match=r"module: accepted: .*, tint; found 'tinted'"):
         plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "tinted")
-    with pytest.raises(ConfigError, match=r"a has no network motion\.tint; it has tint, synthesis, upsampling"):
+    with pytest.raises(ConfigError, match=r"^a has no network motion\.tint; it has tint, synthesis, upsampling"):
         plot(job.config.out, "loss", str(tmp_path / "x.svg"), "a", "motion.tint")
 
 

@@ -96,8 +96,9 @@ def test_every_altered_byte_is_told(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (b"", "begins with"),
+        (b"", "it is empty"),
         (b"qs", "begins with"),
+        (b"qsw", "truncated: the version is missing"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "begins with"),
         (b"qsw\x07" + bytes(100), "version 7"),
         (b"qsw\x01" + bytes(100), "checksum"),
