@@ -282,8 +282,8 @@ def test_a_mode_that_no_plugin_registers_is_refused_with_those_that_there_are(tm
 
 
 def test_a_metric_that_no_plugin_registers_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    config = make_job(tmp_path, "toy_searches", plugins=[], sweep={"metric": "of_planes"})
-    with pytest.raises(ConfigError, match=r"sweep.metric: accepted: one of mse.*; found 'of_planes'"):
+    config = make_job(tmp_path, "toy_searches", plugins=[], sweep={"metric": "of_nobody"})
+    with pytest.raises(ConfigError, match=r"sweep.metric: accepted: one of mse.*; found 'of_nobody'"):
         load_job(config)
 
 

@@ -341,7 +341,7 @@ def test_frames_of_both_families_become_files_in_one_job(name: str) -> None:
     witness = Witness()
     fit = FitConfig(iterations=SHORT_FIT.iterations.model_copy(update={"phase_3": 20}))
     search_of = search_factory("winner", {})
-    Driver(LocalPool(Replica("cpu")), [source(), of_5], search_of, fit, witness, bitstream=True).run()
+    Driver(LocalPool(Replica("cpu")), [source(), of_5], search_of, fit, witness, bitstream="qsw").run()
 
     assert [witness.frames[frame].status for frame in "ab"] == ["done", "done"]
     encoded, choices = witness.frames["b"].encoded, witness.frames["b"].choices

@@ -372,7 +372,7 @@ def test_a_frame_that_failed_half_way_shows_what_was_measured_of_it(reader: Read
 
 
 def test_files_and_edges_of_the_grid_are_told(reader: Reader, tmp_path: Path) -> None:
-    job = make_job(tmp_path, ["a", "b"])
+    job = make_job(tmp_path, ["a", "b"], bitstream=True)
     results = Results(job)
     results.write_frame(done("a")._replace(quantized=ENCODED.quantized, encoded=ENCODED))
     results.write_frame(done("b"))
